@@ -1,0 +1,471 @@
+"""The objective, recomputed from scratch; every figure foreswap shows comes from here.
+
+Nothing here is shared with an engine but the prices (``weights.shortfall_prices``) and the
+migration cost, both public. Engines that report another total are wrong.
+
+The total, in whole cost units, of going from the cluster's placement to another one::
+
+    contention   Σ hosts, resources, scenarios, steps, priorities: price · max(0, demand − capacity)
+    imbalance    Σ hosts, resources, knees: price · max(0, expected demand − knee · capacity)
+    moves        Σ moved VMs: the four terms of their migration cost
+    disruption   VMs moved of the most-moved application group, priced
+    soft rules   Σ penalties of broken soft rules
+    repair       severity of broken hard rules and capacities, priced
+
+A placement is scored as if its moves took no time; relief that comes late because moves last is
+for ``score_plan``, which integrates over the schedule.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.domain.check import SEVERITY_ONE, check_placement
+from solver.domain.cluster import VM, Cluster, Placement
+from solver.domain.migration import (
+    DEFAULT_MIGRATION,
+    MigrationCost,
+    MigrationParameters,
+    migration_cost,
+)
+from solver.domain.plan import MoveCost, Plan
+from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
+from solver.domain.units import NUM_RESOURCES, HostId, Resource, VmId
+from solver.domain.weights import (
+    NUM_PRIORITIES,
+    UNITS_PER_HOST_S,
+    Weights,
+    objective_steps,
+    reference_amounts,
+    shortfall_prices,
+    to_units,
+)
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The objective of one placement, term by term, in whole cost units."""
+
+    contention: int = 0
+    imbalance: int = 0
+    utilisation: int = 0
+    transfer: int = 0
+    downtime: int = 0
+    latency: int = 0
+    disruption: int = 0
+    soft_rules: int = 0
+    repair: int = 0
+    moves: int = 0
+    """Number of VMs that change host or are started; carries no cost of its own."""
+
+    contention_by_host: dict[HostId, int] = field(default_factory=dict)
+    move_costs: dict[VmId, MoveCost] = field(default_factory=dict)
+
+    @property
+    def migration(self) -> int:
+        """The four terms of all moves together."""
+        return self.utilisation + self.transfer + self.downtime + self.latency
+
+    @property
+    def total(self) -> int:
+        """What the engines minimise."""
+        return (
+            self.contention
+            + self.imbalance
+            + self.migration
+            + self.disruption
+            + self.soft_rules
+            + self.repair
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostContention:
+    """How contended one host is.
+
+    Parameters
+    ----------
+    current
+        Cost of the present shortfall if it lasted one step, in cost units.
+    predicted
+        The part of the objective that the host carries: expected cost of shortfall over the
+        horizon, plus its share of the imbalance term.
+    overload_ppm
+        Probability, in parts per million, that demand exceeds capacity of any resource at any
+        future step.
+    """
+
+    host_id: HostId
+    current: int
+    predicted: int
+    overload_ppm: int
+
+    @property
+    def total(self) -> int:
+        """The contention score, by which hosts are ranked and compared with the thresholds."""
+        return self.current + self.predicted
+
+
+def score_placement(
+    cluster: Cluster,
+    scenarios: ScenarioSet,
+    weights: Weights,
+    placement: Placement,
+    parameters: MigrationParameters = DEFAULT_MIGRATION,
+) -> Score:
+    """Return the objective of going from the cluster's placement to ``placement``.
+
+    Parameters
+    ----------
+    scenarios
+        Demand of at least the cluster's VMs, in any order.
+    placement
+        Host of every VM, or ``None``.
+
+    Raises
+    ------
+    InvalidInputError
+        If a VM has no scenario.
+    """
+    scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
+    hosts = _host_positions(cluster, placement)
+    by_host = _contention_by_host(cluster, scenarios, weights, hosts)
+    per_step = by_host[:, objective_steps(scenarios)].sum(axis=1)
+    moved = [
+        i
+        for i, vm in enumerate(cluster.vms)
+        if placement.get(vm.id) is not None and placement[vm.id] != vm.host_id
+    ]
+    move_costs = price_moves(cluster, scenarios, weights, placement, parameters)
+    violations = check_placement(cluster, placement)
+    severity = sum(violation.severity_ppm for violation in violations)
+    return Score(
+        contention=int(per_step.sum()),
+        imbalance=int(_imbalance_by_host(cluster, scenarios, weights, hosts).sum()),
+        utilisation=sum(cost.utilisation for cost in move_costs.values()),
+        transfer=sum(cost.transfer for cost in move_costs.values()),
+        downtime=sum(cost.downtime for cost in move_costs.values()),
+        latency=sum(cost.latency for cost in move_costs.values()),
+        disruption=disruption_price(weights) * _most_moved(cluster, moved),
+        soft_rules=sum(
+            to_units(violation.penalty_host_s) * violation.amount
+            for violation in violations
+            if violation.penalty_host_s is not None
+        ),
+        repair=severity * repair_price(weights),
+        moves=len(moved),
+        contention_by_host={
+            host.id: int(cost) for host, cost in zip(cluster.hosts, per_step, strict=True)
+        },
+        move_costs=move_costs,
+    )
+
+
+def score_plan(
+    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, plan: Plan
+) -> tuple[int, int]:
+    """Return the cost of contention without and with the plan, relief counted as it comes.
+
+    A VM burdens its source until its move ends and its destination from then on. The cost of each
+    step is split over the segments between the ends of moves, each rounded down. Moves that end
+    after the horizon relieve nothing.
+    """
+    scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
+    horizon = objective_steps(scenarios)
+    step_ms = scenarios.step_seconds * 1000
+    num_steps = max(1, scenarios.num_steps)
+    placement = cluster.placement
+
+    def per_step() -> IntArray:
+        hosts = _host_positions(cluster, placement)
+        by_host = _contention_by_host(cluster, scenarios, weights, hosts)
+        steps: IntArray = by_host[:, horizon].sum(axis=0)
+        return steps
+
+    costs = per_step()
+    without = int(costs.sum())
+    with_plan = 0
+    now_ms = 0
+    horizon_ms = num_steps * step_ms
+    ends = sorted(plan.steps, key=lambda step: step.end_ms)
+    for until_ms, step in [*((s.end_ms, s) for s in ends), (horizon_ms, None)]:
+        until_ms = min(until_ms, horizon_ms)
+        for t in range(num_steps):
+            overlap = min(until_ms, (t + 1) * step_ms) - max(now_ms, t * step_ms)
+            if overlap > 0:
+                with_plan += int(costs[t]) * overlap // step_ms
+        now_ms = max(now_ms, until_ms)
+        if step is not None and now_ms < horizon_ms:
+            placement[step.vm_id] = step.destination_id
+            costs = per_step()
+    return without, with_plan
+
+
+def host_contention(
+    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, placement: Placement
+) -> tuple[HostContention, ...]:
+    """Return the contention of every host, in the cluster's order."""
+    scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
+    hosts = _host_positions(cluster, placement)
+    by_step = _contention_by_host(cluster, scenarios, weights, hosts)
+    predicted = by_step[:, objective_steps(scenarios)].sum(axis=1)
+    predicted = predicted + _imbalance_by_host(cluster, scenarios, weights, hosts)
+    loads = host_loads(_demand_by_vm(scenarios), hosts, len(cluster.hosts))
+    loads = loads[..., objective_steps(scenarios)]
+    over = (loads > capacity_array(cluster)[:, None, :, None]).any(axis=(2, 3))
+    overload = over.astype(np.int64) @ np.array(scenarios.probability_ppm, dtype=np.int64)
+    return tuple(
+        HostContention(
+            host_id=host.id,
+            current=int(by_step[h, 0]),
+            predicted=int(predicted[h]),
+            overload_ppm=int(overload[h]),
+        )
+        for h, host in enumerate(cluster.hosts)
+    )
+
+
+def price_moves(
+    cluster: Cluster,
+    scenarios: ScenarioSet,
+    weights: Weights,
+    placement: Placement,
+    parameters: MigrationParameters = DEFAULT_MIGRATION,
+) -> dict[VmId, MoveCost]:
+    """Return the four cost terms of every migration that leads to ``placement``.
+
+    VMs that are started rather than migrated cost nothing here.
+    """
+    position = {host.id: h for h, host in enumerate(cluster.hosts)}
+    vms, destinations = [], []
+    for v, vm in enumerate(cluster.vms):
+        target = placement.get(vm.id)
+        if vm.host_id is not None and target is not None and target != vm.host_id:
+            vms.append(v)
+            destinations.append(position[target])
+    if not vms:
+        return {}
+    cost = pair_costs(
+        cluster, scenarios, weights, np.array(vms), np.array(destinations)[:, None], parameters
+    )
+    return {
+        cluster.vms[v].id: MoveCost(
+            utilisation=int(cost.utilisation[i, 0]),
+            transfer=int(cost.transfer[i, 0]),
+            downtime=int(cost.downtime[i, 0]),
+            latency=int(cost.latency[i, 0]),
+        )
+        for i, v in enumerate(vms)
+    }
+
+
+def pair_costs(
+    cluster: Cluster,
+    scenarios: ScenarioSet,
+    weights: Weights,
+    vm_idx: IntArray,
+    host_idx: IntArray,
+    parameters: MigrationParameters = DEFAULT_MIGRATION,
+) -> MigrationCost:
+    """Return the migration cost of candidates to destinations, from the cluster's placement.
+
+    Parameters
+    ----------
+    scenarios
+        In the cluster's order of VMs.
+    vm_idx
+        Positions of the candidates, shape ``(n,)``; each runs somewhere.
+    host_idx
+        Positions of the destinations, shape ``(n, m)`` or ``(1, m)``.
+
+    Returns
+    -------
+    MigrationCost
+        Terms of shape ``(n, m)``; zero where the destination is the VM's own host.
+    """
+    hosts = _host_positions(cluster, cluster.placement)
+    expected = expected_demand(scenarios)
+    capacity = capacity_array(cluster)
+    loads = host_loads(expected, hosts, len(cluster.hosts))
+    chosen: list[VM] = [cluster.vms[v] for v in vm_idx]
+    source = hosts[vm_idx][:, None]
+    destination = np.broadcast_to(host_idx, (len(vm_idx), host_idx.shape[1]))
+    demand = expected[vm_idx][:, None, :]
+    after_destination = _utilisation(loads[destination] + demand, capacity[destination])
+    after_source = _utilisation(loads[source] - demand, capacity[source])
+    links = [
+        [
+            cluster.network.link(cluster.hosts[source[i, 0]], cluster.hosts[h])
+            for h in destination[i]
+        ]
+        for i in range(len(vm_idx))
+    ]
+    own_link = np.array([host.migration_bandwidth_mib_per_s for host in cluster.hosts])
+    bandwidth = np.array([[link.bandwidth_mib_per_s for link in row] for row in links])
+    bandwidth = np.minimum(bandwidth, np.minimum(own_link[source], own_link[destination]))
+    cost = migration_cost(
+        footprint_mib=np.array([vm.memory_footprint_mib for vm in chosen])[:, None],
+        dirty_mib_per_s=np.array([vm.dirty_mib_per_s for vm in chosen])[:, None],
+        cpu_demand_millicores=demand[:, :, Resource.CPU],
+        priority=np.array([vm.priority for vm in chosen])[:, None],
+        bandwidth_mib_per_s=bandwidth,
+        latency_us=np.array([[link.latency_us for link in row] for row in links]),
+        distance=np.array([[link.distance for link in row] for row in links]),
+        utilisation_difference=after_destination - after_source,
+        reference_cpu_millicores=reference_amounts(cluster)[Resource.CPU],
+        weights=weights,
+        parameters=parameters,
+    )
+    away = (destination != source).astype(np.int64)
+    return MigrationCost(
+        utilisation=cost.utilisation * away,
+        transfer=cost.transfer * away,
+        downtime=cost.downtime * away,
+        latency=cost.latency * away,
+    )
+
+
+def disruption_price(weights: Weights) -> int:
+    """Return the cost units per VM moved of the most-moved application group."""
+    return to_units(weights.disruption)
+
+
+def repair_price(weights: Weights) -> int:
+    """Return the cost units per part per million of severity of what is broken."""
+    return round(weights.repair_host_s * UNITS_PER_HOST_S / SEVERITY_ONE)
+
+
+def imbalance_prices(cluster: Cluster, scenarios: ScenarioSet, weights: Weights) -> IntArray:
+    """Return the cost units per unit of expected demand above one knee, shape ``(resources,)``."""
+    seconds = max(1, scenarios.num_steps) * scenarios.step_seconds
+    knees = max(1, len(weights.knees))
+    return np.array(
+        [
+            round(UNITS_PER_HOST_S * weights.imbalance * rho * seconds / knees / reference)
+            for rho, reference in zip(weights.resources, reference_amounts(cluster), strict=True)
+        ],
+        dtype=np.int64,
+    )
+
+
+def expected_demand(scenarios: ScenarioSet) -> IntArray:
+    """Return the mean demand over scenarios and judged steps, shape ``(num_vms, num_resources)``.
+
+    Rounded down to whole units.
+    """
+    judged = scenarios.demand[..., objective_steps(scenarios)].sum(axis=3)
+    weighted = np.einsum("k,kvr->vr", np.array(scenarios.probability_ppm), judged)
+    mean: IntArray = weighted // (PROBABILITY_PPM * max(1, scenarios.num_steps))
+    return mean
+
+
+def capacity_array(cluster: Cluster) -> IntArray:
+    """Return usable capacities, shape ``(num_hosts, num_resources)``; unlimited is ``2**62``."""
+    return np.array(
+        [[UNLIMITED if c is None else c for c in host.usable()] for host in cluster.hosts],
+        dtype=np.int64,
+    )
+
+
+UNLIMITED = 2**62
+"""Stands for "no limit" in capacity arrays: larger than any sum of demands."""
+
+
+def host_loads(per_vm: IntArray, hosts: IntArray, num_hosts: int) -> IntArray:
+    """Sum a quantity of VMs over the hosts they are on.
+
+    Parameters
+    ----------
+    per_vm
+        Shape ``(num_vms, ...)``.
+    hosts
+        Position of each VM's host, ``-1`` for none, shape ``(num_vms,)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(num_hosts, ...)``.
+    """
+    loads = np.zeros((num_hosts, *per_vm.shape[1:]), dtype=np.int64)
+    placed = np.flatnonzero(hosts >= 0)
+    if placed.size:
+        order = placed[np.argsort(hosts[placed], kind="stable")]
+        present, starts = np.unique(hosts[order], return_index=True)
+        loads[present] = np.add.reduceat(per_vm[order], starts, axis=0)
+    return loads
+
+
+def _host_positions(cluster: Cluster, placement: Placement) -> IntArray:
+    position = {host.id: h for h, host in enumerate(cluster.hosts)}
+    targets: Sequence[HostId | None] = [placement.get(vm.id) for vm in cluster.vms]
+    return np.array([-1 if t is None else position[t] for t in targets], dtype=np.int64)
+
+
+def _demand_by_vm(scenarios: ScenarioSet) -> IntArray:
+    """Return demand with the VM first: shape ``(vms, scenarios, resources, steps)``."""
+    return np.moveaxis(scenarios.demand, 1, 0)
+
+
+def _contention_by_host(
+    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, hosts: IntArray
+) -> IntArray:
+    """Return the priced shortfall, shape ``(num_hosts, 1 + num_steps)``."""
+    prices = shortfall_prices(cluster, scenarios, weights)
+    capacity = capacity_array(cluster)[:, None, :, None]
+    demand = _demand_by_vm(scenarios)
+    priorities = np.array([vm.priority for vm in cluster.vms], dtype=np.int64)
+    num_hosts = len(cluster.hosts)
+    shape = (num_hosts, scenarios.num_scenarios, NUM_RESOURCES, scenarios.demand.shape[3])
+    served = np.zeros(shape, dtype=np.int64)
+    cost = np.zeros((num_hosts, scenarios.demand.shape[3]), dtype=np.int64)
+    for band in range(NUM_PRIORITIES - 1, -1, -1):
+        in_band = np.flatnonzero(priorities == band + 1)
+        served += host_loads(demand[in_band], hosts[in_band], num_hosts)
+        shortfall = np.maximum(0, served - capacity)
+        cost += (shortfall * prices[None, ..., band]).sum(axis=(1, 2))
+    return cost
+
+
+def _imbalance_by_host(
+    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, hosts: IntArray
+) -> IntArray:
+    loads = host_loads(expected_demand(scenarios), hosts, len(cluster.hosts))
+    prices = imbalance_prices(cluster, scenarios, weights)
+    capacity = capacity_array(cluster)
+    cost = np.zeros(len(cluster.hosts), dtype=np.int64)
+    for knee in weights.knees:
+        threshold = knee_threshold(capacity, knee)
+        cost += (np.maximum(0, loads - threshold) * prices).sum(axis=1)
+    return cost
+
+
+def knee_threshold(capacity: IntArray, knee: float) -> IntArray:
+    """Return the load at which use starts to count as imbalance, in whole units."""
+    threshold: IntArray = np.where(
+        capacity == UNLIMITED, UNLIMITED, np.floor(capacity * knee).astype(np.int64)
+    )
+    return threshold
+
+
+def _utilisation(loads: IntArray, capacity: IntArray) -> npt.NDArray[np.float64]:
+    """Return the largest utilisation over the limited resources, shape without the last axis."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fraction = np.where(capacity == UNLIMITED, 0.0, loads / np.maximum(capacity, 1))
+    largest: npt.NDArray[np.float64] = fraction.max(axis=-1)
+    return largest
+
+
+def _most_moved(cluster: Cluster, moved: list[int]) -> int:
+    groups = Counter(
+        cluster.vms[i].group
+        for i in moved
+        if cluster.vms[i].group and cluster.vms[i].host_id is not None
+    )
+    return max(groups.values(), default=0)

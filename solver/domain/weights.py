@@ -1,0 +1,174 @@
+"""The weights of the objective, all in one currency, and the scaling to whole numbers.
+
+The currency is the *host-second of shortfall*: an overload of 10 % of a reference host for 300 s
+is 30 host-seconds. A reference host is the cluster's mean host, so that pushing the same shortfall
+onto a bigger host saves nothing. Inside the solver every cost is a whole number of
+nano-host-seconds; this module is the one place where real weights become those integers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.domain.cluster import MAX_PRIORITY, MIN_PRIORITY, Cluster
+from solver.domain.errors import InvalidInputError
+from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
+from solver.domain.units import NUM_RESOURCES
+
+UNITS_PER_HOST_S: Final = 10**9
+"""Whole cost units in one host-second."""
+
+MAX_COST: Final = 2**62
+"""Largest total that engines may meet; a problem whose worst case exceeds it is refused."""
+
+NUM_PRIORITIES: Final = MAX_PRIORITY - MIN_PRIORITY + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Weights of the objective; 1 is the physical price wherever a term has one.
+
+    Raises
+    ------
+    InvalidInputError
+        If a weight is negative, not finite, or above a million.
+    """
+
+    contention: float = 1.0
+    """Price of a host-second of priority-weighted shortfall."""
+
+    imbalance: float = 1e-5
+    """Price of a host-second of expected use above the knees (70, 80, 90 % of a host).
+
+    So small that it breaks ties and rounds off peaks: on its own it never pays for a move.
+    """
+
+    utilisation: float = 1.0
+    """Host-seconds charged for leaving the destination fuller than the source by one whole host."""
+
+    transfer: float = 1.0
+    """Price of a host-second of CPU burned at both ends while memory is on the wire."""
+
+    downtime: float = 1.0
+    """Price of a host-second of demand not served while the VM stands still."""
+
+    latency: float = 1.0
+    """Price of round trips added to the downtime, and of each zone border crossed."""
+
+    disruption: float = 0.1
+    """Host-seconds charged per VM moved of the most-moved application group."""
+
+    zone_border_host_s: float = 0.1
+    """Host-seconds charged, times ``latency``, for each zone border that a move crosses."""
+
+    resources: tuple[float, float, float, float] = (1.0, 10.0, 1.0, 1.0)
+    """What a shortfall means per resource, in the order of ``Resource``.
+
+    Memory shortage is swapping or death, not slowness: 10 against CPU's 1.
+    """
+
+    priority_steps_per_doubling: float = 2.0
+    """Priority p weighs 2 ** ((p - 5) / this): with 2, priority 7 weighs twice priority 5."""
+
+    repair_host_s: float = 86_400.0
+    """Price of one whole unit of a broken hard rule or capacity: a host short for a day.
+
+    So large that repair always comes before comfort, and finite so that what cannot be repaired
+    does not hide the rest of the objective.
+    """
+
+    knees: tuple[float, ...] = field(default=(0.7, 0.8, 0.9))
+    """Fractions of usable capacity above which use counts as imbalance, each adding slope."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if not (math.isfinite(number) and 0.0 <= number <= 1e6):
+                    raise InvalidInputError(
+                        f"expected 0..1e6, got {number}", path=f"weights.{item.name}"
+                    )
+        if len(self.resources) != NUM_RESOURCES:
+            raise InvalidInputError(
+                f"expected {NUM_RESOURCES} weights, got {len(self.resources)}",
+                path="weights.resources",
+            )
+        if self.priority_steps_per_doubling == 0:
+            raise InvalidInputError(
+                "expected more than 0, got 0", path="weights.priority_steps_per_doubling"
+            )
+
+    def omega(self, priority: int) -> float:
+        """Weight of a soft priority; 1 for priority 5."""
+        return float(2.0 ** ((priority - 5) / self.priority_steps_per_doubling))
+
+
+def to_units(host_s: float) -> int:
+    """Return a cost in host-seconds as whole cost units, rounded to nearest."""
+    return round(host_s * UNITS_PER_HOST_S)
+
+
+def to_host_s(units: int) -> float:
+    """Return whole cost units as host-seconds."""
+    return units / UNITS_PER_HOST_S
+
+
+def reference_amounts(cluster: Cluster) -> tuple[int, ...]:
+    """Return the capacity of the reference host per resource: the mean usable host.
+
+    Hosts where a resource is unlimited do not count; where none is limited, or all are empty,
+    the reference is 1 and never used.
+    """
+    columns = zip(*(host.usable() for host in cluster.hosts), strict=True)
+    means = []
+    for column in columns:
+        limited = [value for value in column if value is not None]
+        means.append(max(1, round(sum(limited) / len(limited))) if limited else 1)
+    return tuple(means)
+
+
+def shortfall_prices(
+    cluster: Cluster, scenarios: ScenarioSet, weights: Weights
+) -> npt.NDArray[np.int64]:
+    """Return what one unit of shortfall costs.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(num_scenarios, num_resources, 1 + num_steps, num_priorities)``, ``int64``, in cost
+        units. The last axis holds *increments* ``ω(p) − ω(p−1)`` (for the lowest priority ``ω``
+        itself), to be multiplied by ``max(0, demand of priorities >= p − capacity)``: serving the
+        highest priority first makes the shortfall of a host exactly that sum. Step 0 is priced as
+        one step long; objectives use steps 1 and later (step 0 when there are no others).
+    """
+    omega = np.array([weights.omega(MIN_PRIORITY + i) for i in range(NUM_PRIORITIES)])
+    increments = np.diff(omega, prepend=0.0)
+    per_unit = np.array(
+        [
+            rho / reference
+            for rho, reference in zip(weights.resources, reference_amounts(cluster), strict=True)
+        ]
+    )
+    probability = np.array(scenarios.probability_ppm) / PROBABILITY_PPM
+    price = (
+        weights.contention
+        * UNITS_PER_HOST_S
+        * scenarios.step_seconds
+        * np.einsum("k,r,p->krp", probability, per_unit, increments)
+    )
+    whole = np.rint(price).astype(np.int64)
+    return np.repeat(whole[:, :, None, :], 1 + scenarios.num_steps, axis=2)
+
+
+def objective_steps(scenarios: ScenarioSet) -> slice:
+    """Return the steps a placement is judged on.
+
+    Moves take effect after the present, so these are the future steps; the present stands for
+    the future when nothing else is known.
+    """
+    return slice(1, None) if scenarios.num_steps else slice(0, 1)
