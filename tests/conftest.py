@@ -1,0 +1,44 @@
+"""What every test may ask for: the data folder, and how hard Hypothesis tries.
+
+Builders of clusters stand in ``tests/builders.py``; fixtures of one room stand beside its tests.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# No deadline: on a busy machine it tells of the neighbours, not of the code under test.
+settings.register_profile(
+    "modest",
+    max_examples=40,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "thorough",
+    max_examples=1000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("modest")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real traces and public instances, read in place."""
+    named = os.environ.get("FORESWAP_SHARED_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if folder.is_dir():
+        return folder
+    reason = f"no data folder at {folder}; name one in FORESWAP_SHARED_DATA"
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must test against the real data: {reason}")
+    pytest.skip(reason)
