@@ -21,6 +21,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make or refresh the environment in .venv
+	@echo "Ready: $(BIN)/foreswap"
 
 $(STAMP): requirements.lock pyproject.toml .ci/setup
 	@.ci/setup
