@@ -1,0 +1,1 @@
+"""How the executor talks to hypervisors: one protocol, one module per hypervisor."""

@@ -1,0 +1,74 @@
+"""What is broken while moves are under way, judged by ``solver.domain.check`` alone.
+
+The guard asks it before a move starts, the simulated cluster after: the same judge, which knows
+neither of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from solver.domain.check import Violation, check_plan, new_or_worse
+from solver.domain.cluster import Cluster
+from solver.domain.plan import Plan, Step
+from solver.domain.rules import Affinity
+
+AT_REST: Final = frozenset({Affinity.kind, "not_running"})
+"""Kinds that bind only a placement at rest: VMs that follow one another are apart for a moment."""
+
+
+def added_violations(
+    cluster: Cluster, under_way: Sequence[Step], step: Step
+) -> tuple[Violation, ...]:
+    """Return what starting ``step`` breaks or worsens while other moves are under way.
+
+    Every VM under way holds both its ends. What was broken without ``step`` is not held against
+    it; rules that bind only at rest (:data:`AT_REST`) are left out.
+
+    Parameters
+    ----------
+    cluster
+        The live cluster, each VM under way standing at its source.
+    under_way
+        Moves that have begun and not ended; those that the cluster no longer shows at their
+        source have arrived or are gone, and are left out.
+    """
+    placement = cluster.placement
+    others = [
+        other
+        for other in under_way
+        if other.vm_id != step.vm_id
+        and other.vm_id in placement
+        and placement[other.vm_id] == other.source_id
+    ]
+    with_it = check_plan(cluster, _all_at_once(cluster, [*others, step]))
+    if not with_it:
+        return ()
+    without_it = check_plan(cluster, _all_at_once(cluster, others))
+    return tuple(
+        violation
+        for violation in new_or_worse(without_it, with_it)
+        if violation.key[0] not in AT_REST
+    )
+
+
+def _all_at_once(cluster: Cluster, steps: Sequence[Step]) -> Plan:
+    """Return a plan with one instant at which all the steps are under way.
+
+    What is under way *now* is the question, so nothing of the planned times and bytes counts.
+    """
+    return Plan(
+        made_at=cluster.observed_at,
+        steps=tuple(
+            replace(
+                step,
+                start_ms=0,
+                end_ms=1,
+                transferred_mib=0,
+                bandwidth_mib_per_s=max(1, step.bandwidth_mib_per_s),
+            )
+            for step in steps
+        ),
+    )
