@@ -1,0 +1,1 @@
+"""Forecast what every virtual machine will need over the next hour, as joint distributions."""

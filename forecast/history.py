@@ -1,0 +1,291 @@
+"""Telemetry on a regular grid: what every VM used, bin by bin.
+
+A ``History`` is plain arrays with their meaning fixed; every forecaster reads it and none changes
+it. Reading files into one is ``forecast.tidy``'s job, converting foreign archives
+``forecast.importers``'; deriving predictors is ``forecast.features``'.
+
+Demand
+------
+CPU
+    Millicores used. Meters count against the nominal clock, so a VM at full turbo reads a few per
+    cent above its vCPUs; that is real work and is kept up to ``CPU_CLIP`` times the vCPUs. What is
+    beyond is a meter's fault: clipped and counted.
+Memory
+    MiB *active*: the working set that would swap if the host ran short, clipped to the VM's size.
+    What the hypervisor has granted, touched recently or not, is the footprint, which a migration
+    must carry and a host must hold; it stands apart in ``granted_mib``.
+Disk, network
+    KiB/s, both directions together.
+
+A VM that is powered off demands nothing: its readings are zero. A missing reading is NaN.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.domain.errors import InvalidInputError
+from solver.domain.units import NUM_RESOURCES, Resource, VmId
+
+STEP_SECONDS: Final = 300
+CPU_CLIP: Final = 1.1
+"""CPU readings are kept up to this multiple of the vCPUs (turbo clocks), and clipped beyond."""
+
+Floats = npt.NDArray[np.float32]
+
+
+class BinState(enum.IntEnum):
+    """What is known of one VM in one bin."""
+
+    MEASURED = 0
+    INTERPOLATED = 1
+    """Filled over a gap of at most three bins; good as input, not as truth to be judged by."""
+    OFF = 2
+    MISSING = 3
+    ABSENT = 255
+    """Before the VM's first record or after its last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryReport:
+    """What was found, mended or left out while reading; counts are of VM-bins.
+
+    ``unknown_memory_size`` names the VMs whose size was not given and was taken from the largest
+    grant seen.
+    """
+
+    rows: int = 0
+    measured: int = 0
+    interpolated: int = 0
+    off: int = 0
+    missing: int = 0
+    clipped_cpu: int = 0
+    clipped_memory: int = 0
+    zero_core_rows: int = 0
+    unknown_memory_size: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class History:
+    """Readings of many VMs on one grid; arrays are made read-only.
+
+    Parameters
+    ----------
+    vm_ids
+        The VMs, in the order of every VM axis; each once.
+    start_at
+        Start of the first bin, aware UTC.
+    readings
+        ``float32`` of shape ``(num_resources, num_vms, num_bins)``, each the bin's mean demand in
+        the unit of its :class:`~solver.domain.units.Resource`; zero when off, NaN when missing,
+        absent or never collected. Non-negative.
+    state
+        :class:`BinState` as ``uint8``, shape ``(num_vms, num_bins)``.
+    granted_mib
+        Memory the hypervisor has handed out, ``float32`` of shape ``(num_vms, num_bins)``; NaN
+        where unknown.
+    vcpus, memory_size_mib
+        Size of each VM, ``int64`` of shape ``(num_vms,)``; memory 0 when nothing told it.
+    app_types
+        Category of each VM, ``None`` when not known.
+    step_seconds
+        Length of a bin.
+    report
+        What reading it found.
+
+    Raises
+    ------
+    InvalidInputError
+        If shapes or types disagree, or a VM is named twice.
+    """
+
+    vm_ids: tuple[VmId, ...]
+    start_at: datetime
+    readings: Floats
+    state: npt.NDArray[np.uint8]
+    granted_mib: Floats
+    vcpus: npt.NDArray[np.int64]
+    memory_size_mib: npt.NDArray[np.int64]
+    app_types: tuple[str | None, ...]
+    step_seconds: int = STEP_SECONDS
+    report: HistoryReport = field(default_factory=HistoryReport)
+
+    def __post_init__(self) -> None:
+        if self.start_at.utcoffset() != timedelta(0):
+            raise InvalidInputError(f"expected aware UTC, got {self.start_at!r}", path="start_at")
+        if len(set(self.vm_ids)) != len(self.vm_ids):
+            raise InvalidInputError("a VM is named more than once", path="vm_ids")
+        if self.state.ndim != 2 or self.state.dtype != np.uint8:
+            raise InvalidInputError(
+                f"expected uint8 of two axes, got {self.state.dtype} {self.state.shape}",
+                path="state",
+            )
+        num_vms, num_bins = len(self.vm_ids), self.state.shape[1]
+        expected = {
+            "readings": ((NUM_RESOURCES, num_vms, num_bins), np.float32),
+            "state": ((num_vms, num_bins), np.uint8),
+            "granted_mib": ((num_vms, num_bins), np.float32),
+            "vcpus": ((num_vms,), np.int64),
+            "memory_size_mib": ((num_vms,), np.int64),
+        }
+        for name, (shape, dtype) in expected.items():
+            array: npt.NDArray[np.generic] = getattr(self, name)
+            if array.shape != shape or array.dtype != dtype:
+                raise InvalidInputError(
+                    f"expected {np.dtype(dtype)} of shape {shape}, "
+                    f"got {array.dtype} of shape {array.shape}",
+                    path=name,
+                )
+            array.flags.writeable = False
+        if len(self.app_types) != num_vms:
+            raise InvalidInputError(
+                f"expected {num_vms} entries, got {len(self.app_types)}", path="app_types"
+            )
+
+    @property
+    def num_vms(self) -> int:
+        """Number of VMs."""
+        return len(self.vm_ids)
+
+    @property
+    def num_bins(self) -> int:
+        """Number of bins on the grid."""
+        return int(self.state.shape[1])
+
+    @property
+    def end_at(self) -> datetime:
+        """End of the last bin."""
+        return self.time_of(self.num_bins)
+
+    def time_of(self, bin_idx: int) -> datetime:
+        """Return the start of a bin; also of bins outside the history."""
+        return self.start_at + timedelta(seconds=int(bin_idx) * self.step_seconds)
+
+    def bin_at(self, at: datetime) -> int:
+        """Return the index of the bin that contains an instant; may lie outside the history.
+
+        Raises
+        ------
+        InvalidInputError
+            If the instant carries no time zone.
+        """
+        if at.tzinfo is None:
+            raise InvalidInputError(f"expected a time with its zone, got {at!r}")
+        return int((at - self.start_at) // timedelta(seconds=self.step_seconds))
+
+    def window(self, first_bin: int, end_bin: int) -> History:
+        """Return bins ``first_bin`` to ``end_bin - 1`` as a view; nothing is copied.
+
+        Raises
+        ------
+        InvalidInputError
+            If the window leaves the history or is empty.
+        """
+        if not 0 <= first_bin < end_bin <= self.num_bins:
+            raise InvalidInputError(
+                f"expected a window inside bins 0..{self.num_bins}, got {first_bin}..{end_bin}"
+            )
+        return replace(
+            self,
+            start_at=self.time_of(first_bin),
+            readings=self.readings[:, :, first_bin:end_bin],
+            state=self.state[:, first_bin:end_bin],
+            granted_mib=self.granted_mib[:, first_bin:end_bin],
+        )
+
+    def until(self, end_bin: int) -> History:
+        """Return all bins before ``end_bin`` as a view."""
+        return self.window(0, end_bin)
+
+    def select(self, vm_positions: Sequence[int] | npt.NDArray[np.intp]) -> History:
+        """Return the VMs at the given positions, in that order (arrays are copied)."""
+        chosen = np.asarray(vm_positions, dtype=np.intp)
+        return replace(
+            self,
+            vm_ids=tuple(self.vm_ids[i] for i in chosen),
+            readings=self.readings[:, chosen],
+            state=self.state[chosen],
+            granted_mib=self.granted_mib[chosen],
+            vcpus=self.vcpus[chosen],
+            memory_size_mib=self.memory_size_mib[chosen],
+            app_types=tuple(self.app_types[i] for i in chosen),
+        )
+
+    def positions(self, vm_ids: Sequence[str]) -> npt.NDArray[np.intp]:
+        """Return the position of each named VM.
+
+        Raises
+        ------
+        InvalidInputError
+            If a VM has no history.
+        """
+        where = {str(vm_id): i for i, vm_id in enumerate(self.vm_ids)}
+        missing = [vm_id for vm_id in vm_ids if vm_id not in where]
+        if missing:
+            raise InvalidInputError(
+                f"VM {missing[0]!r} has no history ({len(missing)} of {len(vm_ids)} VMs missing)"
+            )
+        return np.array([where[vm_id] for vm_id in vm_ids], dtype=np.intp)
+
+    def has(self, resource: Resource) -> bool:
+        """Tell whether the resource was ever read."""
+        return not bool(np.isnan(self.readings[resource]).all())
+
+    def limits(self) -> Floats:
+        """Return the most a VM can demand, shape ``(num_resources, num_vms)``.
+
+        ``CPU_CLIP`` times the vCPUs, the memory size, and infinity for disk and network or where
+        the size is not known.
+        """
+        limits = np.full((NUM_RESOURCES, self.num_vms), np.inf, dtype=np.float32)
+        limits[Resource.CPU] = 1000.0 * CPU_CLIP * self.vcpus
+        limits[Resource.MEMORY] = np.where(self.memory_size_mib > 0, self.memory_size_mib, np.inf)
+        return limits
+
+    def present(self, at_bin: int) -> npt.NDArray[np.bool_]:
+        """Tell which VMs exist in a bin, whether running, off or without a reading."""
+        return np.asarray(self.state[:, at_bin] != BinState.ABSENT)
+
+    def is_off(self, at_bin: int) -> npt.NDArray[np.bool_]:
+        """Tell which VMs are powered off in a bin."""
+        return np.asarray(self.state[:, at_bin] == BinState.OFF)
+
+    def latest(self, at_bin: int, *, max_age_bins: int = 12) -> Floats:
+        """Return the newest known reading of every VM at a bin.
+
+        Parameters
+        ----------
+        at_bin
+            The last bin that may be read.
+        max_age_bins
+            How many earlier bins may stand in when the newest are missing.
+
+        Returns
+        -------
+        Floats
+            Shape ``(num_resources, num_vms)``, NaN where nothing recent is known.
+        """
+        first = max(0, at_bin - max_age_bins)
+        recent = self.readings[:, :, first : at_bin + 1][:, :, ::-1]
+        newest = np.argmax(~np.isnan(recent), axis=2)
+        return np.take_along_axis(recent, newest[:, :, None], axis=2)[:, :, 0]
+
+
+def utc(at: datetime) -> datetime:
+    """Return the instant in UTC.
+
+    Raises
+    ------
+    InvalidInputError
+        If it carries no time zone.
+    """
+    if at.tzinfo is None:
+        raise InvalidInputError(f"expected a time with its zone, got {at!r}")
+    return at.astimezone(UTC)
