@@ -1,0 +1,162 @@
+"""Correct the spread of forecasts online, from how the last ones went.
+
+Real fleets shift level, and a model trained weeks ago is too sure or too timid. Adaptive conformal
+inference [1]_ asks for a quantile at another level than its name: if 3 % of the readings lately
+exceeded the 99 % quantile, the model's 99.6 % is handed out in its place, step by step, until the
+share is right. It needs no assumption on the data. Levels are kept per resource, class of VM,
+horizon and quantile, and move on the logit scale, where a step near 0.99 is as bold as one near
+0.5.
+
+Readings that fall on an atom (idle VMs at zero) count in proportion, as in the randomised PIT.
+
+References
+----------
+.. [1] Gibbs, Candès (2021). Adaptive conformal inference under distribution shift. NeurIPS 34.
+   arXiv:2106.00170
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from forecast.classes import NUM_CLASSES
+from forecast.forecaster import NUM_HORIZONS, NUM_QUANTILES, QUANTILES, QuantileForecast
+from forecast.history import Floats
+from forecast.metrics import cdf_bounds, hit_share, interpolation_weights
+from solver.domain.errors import InvalidInputError
+from solver.domain.units import NUM_RESOURCES
+
+Doubles = npt.NDArray[np.float64]
+
+MEMORY_HOURS: Final = 24.0
+"""Time in which a level makes up for most of a lasting fault; a day, so that a bad hour does not
+swing it."""
+MAX_SHIFT: Final = 2.5
+"""Furthest a level may move on the logit scale: 0.99 to between 0.89 and 0.9992."""
+IDLE_CODE: Final = 0
+
+_SHAPE: Final = (NUM_RESOURCES, NUM_CLASSES, NUM_HORIZONS, NUM_QUANTILES)
+
+
+@dataclass(slots=True, kw_only=True)
+class Calibrator:
+    """The corrected levels, and how much is covered since they are used.
+
+    Attributes
+    ----------
+    shift
+        Correction of each level on the logit scale, shape
+        ``(num_resources, num_classes, num_horizons, num_quantiles)``.
+    hits, weight
+        Faded sum of the shares at or below each *corrected* quantile, and of how many readings
+        they stand for; their ratio is the recent coverage. Shape as ``shift``.
+    """
+
+    memory_hours: float = MEMORY_HOURS
+    shift: Doubles = field(default_factory=lambda: np.zeros(_SHAPE))
+    hits: Doubles = field(default_factory=lambda: np.zeros(_SHAPE))
+    weight: Doubles = field(default_factory=lambda: np.zeros(_SHAPE))
+
+    def levels(self) -> Doubles:
+        """Return the level handed out for each quantile, non-decreasing along the last axis."""
+        nominal = _logit(np.array(QUANTILES))
+        return np.sort(1.0 / (1.0 + np.exp(-(nominal + self.shift))), axis=-1)
+
+    def correct(
+        self, forecast: QuantileForecast, class_codes: npt.NDArray[np.int64]
+    ) -> QuantileForecast:
+        """Return the forecast with quantiles at the corrected levels and its recent coverage.
+
+        Parameters
+        ----------
+        class_codes
+            Class of each VM, shape ``(num_vms,)``.
+        """
+        values = forecast.values.copy()
+        levels = self.levels()
+        for resource in forecast.resources:
+            for code in np.unique(class_codes):
+                members = np.flatnonzero(class_codes == code)
+                for h in range(NUM_HORIZONS):
+                    weights = interpolation_weights(levels[resource, code, h], QUANTILES)
+                    values[resource, members, h] = forecast.values[resource, members, h] @ weights.T
+        values.sort(axis=-1)
+        np.clip(values, 0.0, forecast.limits[:, :, None, None], out=values)
+        return replace(forecast, values=values, recent_coverage=self.coverage())
+
+    def coverage(self) -> Floats:
+        """Return the recent coverage of each quantile over all VMs that are not idle.
+
+        Returns
+        -------
+        Floats
+            Shape ``(num_resources, num_horizons, num_quantiles)``; NaN before any observation.
+        """
+        busier = [code for code in range(NUM_CLASSES) if code != IDLE_CODE]
+        hits, weight = self.hits[:, busier].sum(axis=1), self.weight[:, busier].sum(axis=1)
+        known = weight > 0
+        return np.where(known, hits / np.where(known, weight, 1.0), np.nan).astype(np.float32)
+
+    def class_coverage(self) -> Floats:
+        """Return the recent coverage by class, shape as ``shift``; NaN before any observation."""
+        known = self.weight > 0
+        ratio = self.hits / np.where(known, self.weight, 1.0)
+        return np.where(known, ratio, np.nan).astype(np.float32)
+
+    def observe(
+        self,
+        forecast: QuantileForecast,
+        actual: Floats,
+        class_codes: npt.NDArray[np.int64],
+        *,
+        levels: Doubles,
+        hours_since_last: float,
+    ) -> None:
+        """Learn from an *uncorrected* forecast whose time has come.
+
+        Parameters
+        ----------
+        forecast
+            As it came from the model.
+        actual
+            What was measured, ``(num_resources, num_vms, num_horizons)``; NaN where unknown.
+        levels
+            The levels that were handed out then.
+        hours_since_last
+            Time since the observation before, which sets the size of the step.
+
+        Raises
+        ------
+        InvalidInputError
+            If the time is not positive.
+        """
+        if not hours_since_last > 0:
+            raise InvalidInputError(f"expected a positive time, got {hours_since_last} h")
+        step = 1.0 - np.exp(-hours_since_last / self.memory_hours)
+        nominal = np.array(QUANTILES)
+        self.hits *= 1.0 - step
+        self.weight *= 1.0 - step
+        now = self.levels()
+        for resource in forecast.resources:
+            low, high = cdf_bounds(actual[resource], forecast.values[resource], QUANTILES)
+            for code in np.unique(class_codes):
+                members = class_codes == code
+                for h in range(NUM_HORIZONS):
+                    known = members & ~np.isnan(low[:, h])
+                    if not known.any():
+                        continue
+                    bounds = low[known, h, None], high[known, h, None]
+                    place = (resource, code, h)
+                    self.hits[place] += hit_share(*bounds, levels[place]).sum(axis=0)
+                    self.weight[place] += int(known.sum())
+                    hit = hit_share(*bounds, now[place]).mean(axis=0)
+                    self.shift[place] += step * (nominal - hit) / (nominal * (1.0 - nominal))
+        np.clip(self.shift, -MAX_SHIFT, MAX_SHIFT, out=self.shift)
+
+
+def _logit(level: Doubles) -> Doubles:
+    return np.log(level / (1.0 - level))

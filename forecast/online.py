@@ -1,0 +1,173 @@
+"""A forecaster at work: forecasts now, and learns from those whose time has come.
+
+Holds what must be carried from one forecast to the next: forecasts not yet settled, the corrected
+levels, the memory of joint errors. Everything it knows comes from the history it is handed, up to
+the bin it is asked about; the same calls in the same order give the same answers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from forecast.calibrate import Calibrator, Doubles
+from forecast.classes import BURSTY
+from forecast.forecaster import NUM_HORIZONS, Forecaster, QuantileForecast
+from forecast.history import Floats, History
+from forecast.scenarios import ErrorMemory, actual_readings, make_scenarios
+from solver.domain.errors import InvalidInputError
+from solver.domain.scenario import ScenarioSet
+from solver.domain.units import NUM_RESOURCES, Resource, VmId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Pending:
+    """A forecast whose readings are still to come, and the levels handed out with it."""
+
+    raw: QuantileForecast
+    levels: Doubles
+
+
+@dataclass(slots=True, kw_only=True)
+class OnlineForecaster:
+    """Wraps a fitted forecaster with calibration and joint scenarios.
+
+    Parameters
+    ----------
+    forecaster
+        Makes the quantiles.
+    resources
+        What is forecast; the others stay as they are in every scenario.
+    class_of
+        Class code of each known VM; any other VM counts as bursty.
+    seed
+        Of the draws within atoms; scenarios have a generator of their own.
+    """
+
+    forecaster: Forecaster
+    resources: Sequence[Resource]
+    class_of: dict[VmId, int] = field(default_factory=dict)
+    seed: int = 0
+    calibrator: Calibrator = field(default_factory=Calibrator)
+    memory: ErrorMemory = field(default_factory=ErrorMemory)
+    _pending: deque[_Pending] = field(default_factory=deque)
+    _settled_at: datetime | None = None
+    _rng: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+
+    def forecast(self, history: History, *, at_bin: int) -> QuantileForecast:
+        """Settle what can be settled, then forecast the next hour, corrected.
+
+        Raises
+        ------
+        InvalidInputError
+            If time runs backwards.
+        """
+        at = history.time_of(at_bin + 1)
+        if self._pending and at <= self._pending[-1].raw.at:
+            raise InvalidInputError(
+                f"expected a later time than the last forecast's, {self._pending[-1].raw.at}, "
+                f"got {at}"
+            )
+        self.settle(history, at_bin=at_bin)
+        raw = self.forecaster.forecast(history, at_bin=at_bin, resources=self.resources)
+        self._pending.append(_Pending(raw=raw, levels=self.calibrator.levels()))
+        return self.calibrator.correct(raw, self.class_codes(history.vm_ids))
+
+    def scenarios(
+        self,
+        history: History,
+        *,
+        at_bin: int,
+        num_scenarios: int,
+        rng: np.random.Generator,
+    ) -> tuple[QuantileForecast, ScenarioSet]:
+        """Forecast, and turn the forecast into weighted joint futures of every VM."""
+        forecast = self.forecast(history, at_bin=at_bin)
+        return forecast, make_scenarios(
+            forecast,
+            self.memory,
+            num_scenarios=num_scenarios,
+            rng=rng,
+            start_at=forecast.at,
+            present=history.latest(at_bin),
+        )
+
+    def settle(self, history: History, *, at_bin: int) -> None:
+        """Learn from all forecasts whose last horizon has been read by ``at_bin``."""
+        read_until = history.time_of(at_bin + 1)
+        while self._pending and _ends_at(self._pending[0].raw) <= read_until:
+            pending = self._pending.popleft()
+            actual = _actual_for(pending.raw, history)
+            if actual is None:
+                continue  # before the history at hand: its readings are gone
+            hours = 1.0
+            if self._settled_at is not None:
+                hours = (pending.raw.at - self._settled_at).total_seconds() / 3600.0
+            self._settled_at = pending.raw.at
+            self.calibrator.observe(
+                pending.raw,
+                actual,
+                self.class_codes(pending.raw.vm_ids),
+                levels=pending.levels,
+                hours_since_last=min(hours, self.calibrator.memory_hours),
+            )
+            self.memory.observe(pending.raw, actual, rng=self._rng)
+
+    def warm_up(
+        self, history: History, *, until_bin: int, days: float = 7.0, every_bins: int = 7
+    ) -> int:
+        """Forecast the last days in hindsight, so that calibration and memory do not start empty.
+
+        Intervals that share no factor with the hour see every minute of it, and with it the jobs
+        that run by the clock.
+
+        Parameters
+        ----------
+        until_bin
+            Nothing from this bin on is read.
+        days
+            How far to go back, at most to the begin of the history.
+        every_bins
+            Bins between forecasts.
+
+        Returns
+        -------
+        int
+            Number of forecasts made.
+        """
+        bins_per_day = 86_400 // history.step_seconds
+        first = max(0, until_bin - round(days * bins_per_day))
+        origins = range(first, until_bin - 1, every_bins)
+        for at_bin in origins:
+            self.forecast(history, at_bin=at_bin)
+        return len(origins)
+
+    def class_codes(self, vm_ids: Sequence[VmId]) -> npt.NDArray[np.int64]:
+        """Return the class of each VM; an unknown one is bursty, which has the widest bands."""
+        return np.array([self.class_of.get(vm_id, BURSTY) for vm_id in vm_ids], dtype=np.int64)
+
+
+def _ends_at(forecast: QuantileForecast) -> datetime:
+    return forecast.at + timedelta(minutes=max(forecast.horizon_minutes))
+
+
+def _actual_for(forecast: QuantileForecast, history: History) -> Floats | None:
+    """Return what became of a forecast, in its own order of VMs; ``None`` if long gone."""
+    at_bin = history.bin_at(forecast.at) - 1
+    if at_bin < 0:
+        return None
+    actual = actual_readings(history, at_bin, forecast.horizon_minutes)
+    if forecast.vm_ids == history.vm_ids:
+        return actual
+    where = {vm_id: i for i, vm_id in enumerate(history.vm_ids)}
+    source = np.array([where.get(vm_id, -1) for vm_id in forecast.vm_ids], dtype=np.intp)
+    unknown = np.full((NUM_RESOURCES, 1, NUM_HORIZONS), np.nan, dtype=np.float32)
+    return np.concatenate([actual, unknown], axis=1)[:, source]

@@ -1,0 +1,282 @@
+"""The trained forecaster: boosted quantile regressors shared by all VMs.
+
+One gradient-boosted model per resource and quantile, the horizon being a feature, fitted on random
+(VM, instant) pairs of the whole fleet. A model predicts how far demand will be from the newest
+reading, on a scale common to all VMs, so that a VM it never saw gets a sensible forecast from its
+own recent readings. Differences are taken between square roots: errors grow with the level, the
+root evens them out, and quantiles pass through it unchanged. Busy VMs are drawn more often: idle
+ones are many and easy, and would otherwise be all that is learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from forecast.baseline import Persistence
+from forecast.classes import VmClasses, classify
+from forecast.features import (
+    APP_TYPE_COLUMN,
+    DAY,
+    FEATURE_NAMES,
+    HOUR,
+    SIGNATURE,
+    FeatureSettings,
+    features_at,
+)
+from forecast.forecaster import (
+    HORIZON_BINS,
+    NUM_HORIZONS,
+    NUM_QUANTILES,
+    QUANTILES,
+    QuantileForecast,
+    empty_values,
+    finished_forecast,
+    require_bin,
+)
+from forecast.history import BinState, Floats, History
+from forecast.scaling import scale, unit_of, unscale
+from solver.domain.errors import NotEnoughHistoryError
+from solver.domain.units import Resource
+
+MIN_TRAINING_ROWS: Final = 2_000
+MIN_KNOWN: Final = HOUR
+"""Clean readings of the last day below which a VM gets the cold-start forecast."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """How the models are fitted.
+
+    Parameters
+    ----------
+    rows_per_resource
+        Size of the training sample of each resource.
+    rows_per_instant
+        VMs drawn at one instant; more instants see more situations, fewer are read faster.
+    idle_weight
+        How often an idle VM is drawn compared with a busy one; other VMs lie half-way.
+    iterations, learning_rate, max_leaves, min_rows_per_leaf
+        The boosting. Small trees, few of them: a forecast of the fleet must take a blink.
+    num_jobs
+        Models fitted at a time, each in a process of its own.
+    seed
+        Same seed and history, same models.
+    """
+
+    rows_per_resource: int = 72_000
+    rows_per_instant: int = 240
+    idle_weight: float = 0.1
+    iterations: int = 80
+    learning_rate: float = 0.12
+    max_leaves: int = 24
+    min_rows_per_leaf: int = 40
+    num_jobs: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingRows:
+    """A training sample: ``features`` (num_rows, num_features), ``target`` (num_rows,)."""
+
+    features: Floats
+    target: Floats
+
+
+@dataclass(slots=True, kw_only=True)
+class QuantileModel:
+    """Boosted quantile regressors for some resources; fit before use.
+
+    Attributes
+    ----------
+    models_
+        Per resource, one regressor per quantile.
+    trained_from_, trained_until_
+        The training window.
+    feature_signature_
+        What the models were trained to read.
+    """
+
+    resources: tuple[Resource, ...] = (Resource.CPU, Resource.MEMORY)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    models_: dict[Resource, tuple[HistGradientBoostingRegressor, ...]] = field(default_factory=dict)
+    trained_from_: datetime | None = None
+    trained_until_: datetime | None = None
+    feature_signature_: str = SIGNATURE
+    feature_names_: tuple[str, ...] = FEATURE_NAMES
+
+    @property
+    def name(self) -> str:
+        """How reports call it."""
+        return "quantile-boosting"
+
+    def fit(self, history: History, *, until_bin: int) -> None:
+        """Fit all models on the bins before ``until_bin``; a second call starts anew.
+
+        Raises
+        ------
+        NotEnoughHistoryError
+            If fewer than ``MIN_TRAINING_ROWS`` clean pairs can be drawn for a resource.
+        """
+        known = sorted({app for app in history.app_types if app})[:200]
+        self.features = FeatureSettings(
+            time_zone=self.features.time_zone,
+            app_types={app: code for code, app in enumerate(known, start=1)},
+        )
+        classes = classify(history, until_bin=until_bin)
+        rng = np.random.default_rng(self.training.seed)
+        jobs = []
+        for resource in self.resources:
+            rows = self._rows(history, resource, until_bin, classes, rng)
+            jobs += [(resource, k, rows) for k in range(NUM_QUANTILES)]
+        with Parallel(n_jobs=self.training.num_jobs) as parallel:
+            fitted = parallel(
+                delayed(_fit_one)(rows, QUANTILES[k], self.training) for _, k, rows in jobs
+            )
+        self.models_ = {
+            resource: tuple(
+                model
+                for (owner, _, _), model in zip(jobs, fitted, strict=True)
+                if owner is resource
+            )
+            for resource in self.resources
+        }
+        self.trained_from_, self.trained_until_ = history.start_at, history.time_of(until_bin)
+        self.feature_signature_, self.feature_names_ = SIGNATURE, FEATURE_NAMES
+
+    def forecast(
+        self, history: History, *, at_bin: int, resources: Sequence[Resource]
+    ) -> QuantileForecast:
+        """Forecast the next hour of every VM; see :class:`~forecast.forecaster.Forecaster`.
+
+        A VM with less than an hour of clean readings in the last day gets the cold-start forecast.
+
+        Raises
+        ------
+        NotEnoughHistoryError
+            If the model was not fitted for a resource.
+        """
+        require_bin(history, at_bin)
+        unfitted = [resource for resource in resources if resource not in self.models_]
+        if unfitted:
+            raise NotEnoughHistoryError(
+                f"the model was not fitted for {unfitted[0].field}; it knows "
+                f"{', '.join(r.field for r in self.models_) or 'nothing yet'}"
+            )
+        values = empty_values(history.num_vms)
+        cold = np.zeros(history.num_vms, dtype=bool)
+        for resource in resources:
+            block = features_at(history, resource, at_bin, settings=self.features)
+            young = (block.known < MIN_KNOWN) | np.isnan(block.level)
+            level = np.nan_to_num(block.level)
+            errors = self._predict(resource, block.values)
+            roots = np.maximum(np.sqrt(level)[:, None, None] + errors, 0.0)
+            values[resource] = unscale(roots**2, unit_of(history, resource), resource)
+            cold |= young
+        if cold.any():
+            stand_in = Persistence().forecast(history, at_bin=at_bin, resources=resources)
+            for resource in resources:
+                values[resource, cold] = stand_in.values[resource, cold]
+        return finished_forecast(
+            history, at_bin=at_bin, resources=resources, values=values, cold=cold
+        )
+
+    def _predict(self, resource: Resource, features: Floats) -> Floats:
+        """Return differences of roots, shape ``(num_vms, num_horizons, num_quantiles)``."""
+        flat = features.reshape(-1, features.shape[-1])
+        # Converted once: every model would do so for itself otherwise.
+        rows = np.asarray(flat, dtype=np.float64)
+        out = np.empty((len(rows), NUM_QUANTILES), dtype=np.float32)
+        for k, model in enumerate(self.models_[resource]):
+            out[:, k] = model.predict(rows)
+        return out.reshape(-1, NUM_HORIZONS, NUM_QUANTILES)
+
+    def _rows(
+        self,
+        history: History,
+        resource: Resource,
+        until_bin: int,
+        classes: VmClasses,
+        rng: np.random.Generator,
+    ) -> TrainingRows:
+        """Draw pairs of VM and instant, each with one horizon, and what came of it."""
+        settings = self.training
+        weight = np.where(classes.busy, 1.0, settings.idle_weight)
+        weight = np.where(
+            ~classes.busy & (classes.codes != 0), (1 + settings.idle_weight) / 2, weight
+        )
+        latest = until_bin - max(HORIZON_BINS)
+        num_instants = max(1, settings.rows_per_resource // settings.rows_per_instant)
+        parts: list[tuple[Floats, Floats]] = []
+        if latest > HOUR:
+            # The first day has no yesterday; it is used only when there is little else.
+            earliest = min(DAY, max(HOUR, latest // 4))
+            instants = np.sort(rng.integers(earliest, latest, num_instants))
+            parts = [self._instant(history, resource, int(i), weight, rng) for i in instants]
+        num_rows = sum(len(target) for _, target in parts)
+        if num_rows < MIN_TRAINING_ROWS:
+            raise NotEnoughHistoryError(
+                f"{resource.field}: only {num_rows} clean training rows before "
+                f"{history.time_of(until_bin):%Y-%m-%d %H:%M}; expected at least "
+                f"{MIN_TRAINING_ROWS}"
+            )
+        return TrainingRows(
+            features=np.concatenate([x for x, _ in parts]),
+            target=np.concatenate([y for _, y in parts]),
+        )
+
+    def _instant(
+        self,
+        history: History,
+        resource: Resource,
+        at_bin: int,
+        weight: npt.NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> tuple[Floats, Floats]:
+        usable = np.flatnonzero(history.state[:, at_bin] <= BinState.INTERPOLATED)
+        size = min(self.training.rows_per_instant, len(usable))
+        if not size:
+            return np.empty((0, len(FEATURE_NAMES)), np.float32), np.empty(0, np.float32)
+        chance = weight[usable] / weight[usable].sum()
+        vms = rng.choice(usable, size=size, replace=False, p=chance)
+        horizon = rng.integers(0, NUM_HORIZONS, size)
+        block = features_at(history, resource, at_bin, settings=self.features, positions=vms)
+        target_bin = at_bin + np.array(HORIZON_BINS)[horizon]
+        reading = history.readings[resource, vms, target_bin]
+        scaled = scale(reading, unit_of(history, resource)[vms], resource)
+        target = np.sqrt(scaled) - np.sqrt(block.level)
+        # Filled gaps would teach that the future is a straight line.
+        clean = (history.state[vms, target_bin] == BinState.MEASURED) & ~np.isnan(target)
+        clean &= block.known >= MIN_KNOWN
+        return block.values[np.arange(size), horizon][clean], target[clean]
+
+
+def _fit_one(
+    rows: TrainingRows, quantile: float, settings: TrainingSettings
+) -> HistGradientBoostingRegressor:
+    categories: dict[str, Any] = {}
+    if len(np.unique(rows.features[:, APP_TYPE_COLUMN])) > 1:
+        categories["categorical_features"] = [APP_TYPE_COLUMN]
+    model = HistGradientBoostingRegressor(
+        loss="quantile",
+        quantile=quantile,
+        max_iter=settings.iterations,
+        learning_rate=settings.learning_rate,
+        max_leaf_nodes=settings.max_leaves,
+        min_samples_leaf=settings.min_rows_per_leaf,
+        early_stopping=False,
+        random_state=settings.seed,
+        **categories,
+    )
+    # scikit-learn cannot bin a column without a number, as last week's is in a young history;
+    # as a constant it is never split on, whatever is read there later.
+    unknown = np.isnan(rows.features).all(axis=0)
+    return model.fit(np.where(unknown, np.float32(0), rows.features), rows.target)
