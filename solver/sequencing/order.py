@@ -1,0 +1,126 @@
+"""The door of sequencing: a target placement becomes a plan that can be carried out safely.
+
+Three steps, each in its own module: ``admission`` drops what may not be moved at all, ``cycles``
+finds an order and what has to be parked, ``schedule`` gives each step its time. What the target
+asks for and cannot be reached is cut off and said so; the placement can then be solved again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from solver.domain.cluster import Cluster, Placement
+from solver.domain.migration import DEFAULT_MIGRATION, MigrationParameters
+from solver.domain.plan import MoveCost, Plan, Step, StepKind
+from solver.domain.units import VmId
+from solver.sequencing.admission import AffinityRules, admit
+from solver.sequencing.cycles import find_order
+from solver.sequencing.schedule import TimedLeg, schedule
+from solver.sequencing.state import Occupancy
+
+_FREE = MoveCost()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequenced:
+    """A safe plan towards a target, and what it leaves out.
+
+    Parameters
+    ----------
+    plan
+        Timed steps; following them keeps every hard rule and capacity at every instant, or at
+        most as broken as it was.
+    cut_off
+        VMs of the target that stay where they are, in the cluster's order.
+    reasons_cut
+        For each of them one clause saying why.
+    """
+
+    plan: Plan
+    cut_off: tuple[VmId, ...] = ()
+    reasons_cut: Mapping[VmId, str] = field(default_factory=dict)
+
+
+def sequence(
+    cluster: Cluster,
+    placement: Placement,
+    *,
+    urgency: Mapping[VmId, int],
+    parameters: MigrationParameters = DEFAULT_MIGRATION,
+    move_costs: Mapping[VmId, MoveCost] | None = None,
+    reasons: Mapping[VmId, str] | None = None,
+) -> Sequenced:
+    """Return a timed plan from the cluster's placement to another one.
+
+    At every instant both ends hold the reservation of a migrating VM; capacities, pins, bans and
+    anti-affinity hold or are at most as broken as at the start; caps and bandwidth hold; hosts in
+    maintenance are never entered and unreachable ones never touched. Deterministic: same input,
+    same plan. ``solver.domain.check.check_plan`` finds nothing in it.
+
+    Parameters
+    ----------
+    placement
+        The target: host of every VM. A VM that is left out stays; a running VM for which the
+        target has ``None`` is cut off from it: plans stop nothing.
+    urgency
+        Per VM; larger goes first, missing counts as 0, ties go by id. VMs of an affinity group go
+        together, at the urgency of the most urgent.
+    parameters
+        Of the migration estimator that gives durations.
+    move_costs
+        Cost terms that are put on the (first) step of each VM.
+    reasons
+        Sentence for the operator that is put on the steps of each VM.
+
+    Raises
+    ------
+    InvalidInputError
+        If the target names an unknown VM or host.
+    """
+    affinity = AffinityRules(cluster, placement)
+    admission = admit(cluster, placement, urgency, affinity)
+    start = Occupancy(cluster)
+    order = find_order(
+        cluster, start, admission.moves, affinity, parameters, staying=admission.refused.keys()
+    )
+    timed = schedule(cluster, start, order.legs, parameters)
+    cut = admission.refused | order.cut_off
+    return Sequenced(
+        plan=Plan(
+            made_at=cluster.observed_at,
+            steps=tuple(_step(cluster, item, move_costs or {}, reasons or {}) for item in timed),
+        ),
+        cut_off=tuple(vm.id for vm in cluster.vms if vm.id in cut),
+        reasons_cut=cut,
+    )
+
+
+def _step(
+    cluster: Cluster,
+    timed: TimedLeg,
+    move_costs: Mapping[VmId, MoveCost],
+    reasons: Mapping[VmId, str],
+) -> Step:
+    leg = timed.leg
+    vm_id = leg.move.vm.id
+    destination_id = cluster.hosts[leg.destination].id
+    reason = reasons.get(vm_id, "")
+    if leg.parking:
+        final_id = cluster.hosts[leg.move.destination].id
+        parked = f"parked on the way to {final_id}: moves wait for each other in a circle"
+        reason = f"{reason}; {parked}" if reason else parked
+    return Step(
+        kind=StepKind.START if leg.source is None else StepKind.MIGRATE,
+        vm_id=vm_id,
+        source_id=None if leg.source is None else cluster.hosts[leg.source].id,
+        destination_id=destination_id,
+        start_ms=timed.start_ms,
+        end_ms=timed.end_ms,
+        bandwidth_mib_per_s=timed.bandwidth_mib_per_s,
+        transferred_mib=timed.transferred_mib,
+        downtime_ms=timed.downtime_ms,
+        parking=leg.parking,
+        cost=_FREE if leg.returning else move_costs.get(vm_id, _FREE),
+        reason=reason,
+    )

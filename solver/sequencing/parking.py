@@ -1,0 +1,174 @@
+"""Where a VM can be parked on its way, and what that costs.
+
+Which VM has to be parked, and when, is decided in ``cycles``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from solver.domain.cluster import VM, Cluster, HostState
+from solver.domain.migration import MigrationParameters, estimate
+from solver.domain.units import HostId
+from solver.domain.weights import Weights
+from solver.sequencing.admission import HostRules
+from solver.sequencing.state import Move, Occupancy
+
+MAX_PRICED_HOSTS = 16
+"""Parking hosts priced per VM; on a large cluster the first that fit are as good as any."""
+
+_OMEGA = Weights().omega
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Spot:
+    """A host to park a VM on; the better spot compares lower.
+
+    Parameters
+    ----------
+    in_the_way
+        Whether the VM takes room there that others are going to need.
+    soft_rules_broken
+        Soft pins and bans it breaks there.
+    cost
+        MiB sent more than by going straight, weighted by priority as migration cost is.
+    host
+        Position in the cluster.
+    """
+
+    in_the_way: bool
+    soft_rules_broken: int
+    cost: float
+    host: int
+
+
+@dataclass(slots=True)
+class ParkingBudget:
+    """Moves the budget leaves for parking, which counts by step; ``None`` for no limit."""
+
+    total: int | None
+    per_host: int | None
+    used: Counter[int]
+
+    def allows(self, host: int) -> bool:
+        """Whether one more VM may be parked on a host: it comes and it leaves again."""
+        if self.total is not None and self.total < 1:
+            return False
+        return self.per_host is None or self.used[host] + 2 <= self.per_host
+
+    def spend(self, host: int) -> None:
+        """Count one VM parked on a host."""
+        self.used[host] += 2
+        if self.total is not None:
+            self.total -= 1
+
+
+class ParkingLot:
+    """Hosts that may take a VM for a while."""
+
+    def __init__(
+        self, cluster: Cluster, moves: Sequence[Move], parameters: MigrationParameters
+    ) -> None:
+        self._cluster = cluster
+        self._rules = HostRules(cluster)
+        self._parameters = parameters
+        self._up = [h for h, host in enumerate(cluster.hosts) if host.state is HostState.UP]
+        # One host for each way of reserving: what a VM needs depends on nothing else.
+        self._kinds = list({cluster.hosts[h].overcommit: h for h in self._up}.values())
+        fastest = max(host.migration_bandwidth_mib_per_s for host in cluster.hosts)
+        sent = estimate(
+            [move.vm.memory_footprint_mib for move in moves],
+            [move.vm.dirty_mib_per_s for move in moves],
+            fastest,
+            parameters,
+        ).transferred_mib
+        self._least = {
+            move.vm.id: _OMEGA(move.vm.priority) * int(mib)
+            for move, mib in zip(moves, sent, strict=True)
+        }
+
+    def host_id(self, host: int) -> HostId:
+        """Return the id of the host at a position."""
+        return self._cluster.hosts[host].id
+
+    def least_cost(self, vm: VM) -> float:
+        """Return a lower bound on the cost of parking a VM anywhere."""
+        return self._least[vm.id]
+
+    def budget_left(self, moves: Sequence[Move]) -> ParkingBudget:
+        """Return what the planned moves leave of the budget."""
+        budget = self._cluster.budget
+        migrations = [move for move in moves if move.source is not None]
+        used: Counter[int] = Counter()
+        for move in migrations:
+            used.update(h for h in (move.source, move.destination) if h is not None)
+        total = None if budget.max_moves is None else budget.max_moves - len(migrations)
+        return ParkingBudget(total, budget.max_moves_per_host, used)
+
+    def may_fit_somewhere(self, state: Occupancy, vm: VM, room: Sequence[int]) -> bool:
+        """Whether looking for a spot is worth it, given the ``largest_room`` there is.
+
+        On a full cluster this saves asking every host for every VM.
+        """
+        return bool(room) and any(
+            all(amount <= room[r] for r, amount in state.needs(vm, h)) for h in self._kinds
+        )
+
+    def largest_room(self, state: Occupancy) -> tuple[int, ...]:
+        """Return per resource the most that is free on any host."""
+        return state.largest_room(self._up)
+
+    def best_spot(
+        self,
+        state: Occupancy,
+        move: Move,
+        budget: ParkingBudget,
+        in_the_way: Callable[[VM, int], bool],
+    ) -> Spot | None:
+        """Return the best host to park a VM on right now, or ``None``.
+
+        Every hard rule holds there, broken starts being no excuse: nobody asked for this host.
+        """
+        best: Spot | None = None
+        priced = 0
+        for h in self._up:
+            if h in (move.source, move.destination) or not state.admits(move.vm, h):
+                continue
+            host_id = self._cluster.hosts[h].id
+            if not budget.allows(h) or self._rules.num_broken(move.vm, host_id, hard=True):
+                continue
+            spot = Spot(
+                in_the_way=in_the_way(move.vm, h),
+                soft_rules_broken=self._rules.num_broken(move.vm, host_id, hard=False),
+                cost=self._cost(move, h),
+                host=h,
+            )
+            best = spot if best is None else min(best, spot)
+            priced += not spot.in_the_way
+            if priced >= MAX_PRICED_HOSTS:
+                break
+        return best
+
+    def _cost(self, move: Move, host: int) -> float:
+        assert move.source is not None
+        pairs = ((move.source, host), (host, move.destination), (move.source, move.destination))
+        there, on, straight = (
+            int(mib)
+            for mib in estimate(
+                move.vm.memory_footprint_mib,
+                move.vm.dirty_mib_per_s,
+                [self._bandwidth(a, b) for a, b in pairs],
+                self._parameters,
+            ).transferred_mib
+        )
+        return _OMEGA(move.vm.priority) * (there + max(0, on - straight))
+
+    def _bandwidth(self, a: int, b: int) -> int:
+        one, other = self._cluster.hosts[a], self._cluster.hosts[b]
+        return min(
+            self._cluster.network.link(one, other).bandwidth_mib_per_s,
+            one.migration_bandwidth_mib_per_s,
+            other.migration_bandwidth_mib_per_s,
+        )
