@@ -17,7 +17,7 @@ from tests.histories import DAY, make_history
 
 RESOURCES = (Resource.CPU, Resource.MEMORY)
 AT = 3 * DAY
-SMALL = TrainingSettings(rows_per_resource=3000, rows_per_instant=10, iterations=15)
+SMALL = TrainingSettings(rows_per_resource=3000, rows_per_instant=10, iterations=15, num_jobs=1)
 
 
 @pytest.fixture(scope="module")
