@@ -1,0 +1,61 @@
+"""The gate before any solving: is the cluster contended enough to be worth it?
+
+Two thresholds on the contention score of a host, in host-seconds, give hysteresis: balancing
+begins above the higher and goes on until every host is below the lower, so that a load that
+hovers around one number does not move VMs every cycle. Repair of rules and capacities and the
+emptying of hosts in maintenance are exempt: they do not pass through this gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from solver.domain.errors import InvalidInputError
+from solver.domain.score import HostContention
+from solver.domain.units import HostId
+from solver.domain.weights import to_units
+
+DEFAULT_ACT_HOST_S: Final = 5.0
+"""Act above this: 10 % of a host short for 50 s. About ten times what a typical move costs."""
+
+DEFAULT_STOP_HOST_S: Final = 1.0
+"""Stop below this: what is left is worth about two moves."""
+
+
+def needs_balancing(
+    contention: Sequence[HostContention],
+    *,
+    act_host_s: float = DEFAULT_ACT_HOST_S,
+    stop_host_s: float = DEFAULT_STOP_HOST_S,
+    was_acting: bool = False,
+) -> bool:
+    """Return whether some host's contention score is above the threshold in force.
+
+    Parameters
+    ----------
+    contention
+        Of every host, from ``solver.domain.score.host_contention``.
+    act_host_s, stop_host_s
+        Thresholds in host-seconds; ``stop_host_s`` at most ``act_host_s``.
+    was_acting
+        Whether the cycle before this one was balancing: then the lower threshold is in force.
+
+    Raises
+    ------
+    InvalidInputError
+        If a threshold is negative or they are in the wrong order.
+    """
+    if not 0 <= stop_host_s <= act_host_s:
+        raise InvalidInputError(
+            f"expected 0 <= stop <= act, got stop {stop_host_s} and act {act_host_s} host-seconds",
+            path="stop_threshold_host_s",
+        )
+    return bool(hot_hosts(contention, stop_host_s if was_acting else act_host_s))
+
+
+def hot_hosts(contention: Sequence[HostContention], threshold_host_s: float) -> list[HostId]:
+    """Return the hosts whose score is above a threshold in host-seconds, worst first."""
+    threshold = to_units(threshold_host_s)
+    above = [host for host in contention if host.total > threshold]
+    return [host.host_id for host in sorted(above, key=lambda host: -host.total)]

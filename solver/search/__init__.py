@@ -1,0 +1,1 @@
+"""Search over placements with exact incremental costs; knows no modelling library."""

@@ -1,0 +1,344 @@
+"""A placement under change: load matrices, and the exact cost of every single relocation.
+
+All figures are whole cost units; ``State.total`` always equals the total that
+``solver.domain.score`` computes for the same placement. What to try, and when to stop, is for the
+engines.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.problem import NOWHERE, GroupRule, Problem
+
+IntArray = npt.NDArray[np.int64]
+
+FORBIDDEN: Final = 2**62
+"""Delta of a relocation that a hard rule, a capacity or a budget does not allow."""
+
+
+class State:
+    """A placement with its loads, its cost, and O(touched hosts) updates.
+
+    Parameters
+    ----------
+    problem
+        What is minimised.
+    hosts
+        Host position of every VM, shape ``(V,)``; copied.
+    """
+
+    def __init__(self, problem: Problem, hosts: IntArray) -> None:
+        self.problem = problem
+        self.hosts = hosts.copy()
+        future, present = problem.future, problem.present
+        num_hosts = problem.num_hosts
+        self._load = np.zeros((num_hosts, *future.prices.shape), dtype=np.int64)
+        self._present = np.zeros((num_hosts, *present.prices.shape), dtype=np.int64)
+        self.reserved = np.zeros(problem.capacity.shape, dtype=np.int64)
+        placed = np.flatnonzero(hosts != NOWHERE)
+        np.add.at(
+            self.reserved,
+            hosts[placed],
+            problem.reserved[problem.host_class[hosts[placed]], placed],
+        )
+        for b in range(problem.num_bands):
+            above = placed[problem.band[placed] >= b]
+            np.add.at(self._load[:, b], hosts[above], future.demand[above])
+            np.add.at(self._present[:, b], hosts[above], present.demand[above])
+        self.burden = np.array([self._priced(h) for h in range(num_hosts)], dtype=np.int64)
+        """Contention and imbalance of each host, shape ``(H,)``."""
+        self.overfull = np.asarray(
+            problem.capacity_repair(self.reserved, np.arange(num_hosts)), dtype=np.int64
+        )
+        """Repair cost of each host's exceeded capacities, shape ``(H,)``."""
+        self._counts = [self._count(rule) for rule in problem.group_rules]
+        self.amounts = [
+            _amount(r, c) for r, c in zip(problem.group_rules, self._counts, strict=True)
+        ]
+        """How broken each group rule is."""
+        self._count_moves()
+        # Cost of inserting a VM into a host is kept until that host changes.
+        self._insertion = np.zeros((problem.num_vms, num_hosts), dtype=np.int64)
+        self._known_at = np.zeros((problem.num_vms, num_hosts), dtype=np.int32)
+        self._version = np.ones(num_hosts, dtype=np.int32)
+
+    @property
+    def total(self) -> int:
+        """The objective of this placement."""
+        problem = self.problem
+        rules = sum(
+            rule.price * amount
+            for rule, amount in zip(problem.group_rules, self.amounts, strict=True)
+        )
+        return (
+            int(self.burden.sum())
+            + int(self.overfull.sum())
+            + self._placing
+            + self._moving
+            + rules
+            + problem.disruption_price * self._most_moved()
+        )
+
+    @property
+    def scores(self) -> IntArray:
+        """Contention score of each host: present and predicted, shape ``(H,)``."""
+        threshold = self.problem.present.threshold[:, None, :]
+        shortfall = np.maximum(0, self._present - threshold)
+        current = (shortfall * self.problem.present.prices).sum(axis=(1, 2))
+        scores: IntArray = self.burden + current
+        return scores
+
+    def place_cost(self, v: int, h: int) -> int:
+        """Return the price of VM ``v`` being on host ``h`` or nowhere."""
+        problem = self.problem
+        return int(problem.nowhere_prices[v] if h == NOWHERE else problem.place_prices[v, h])
+
+    def move_cost(self, v: int, h: int) -> int:
+        """Return the migration cost of VM ``v`` being on host ``h`` rather than at its start."""
+        if h in (NOWHERE, self.problem.start[v]):
+            return 0
+        return int(self.problem.move_costs.rows(np.array([v]))[0, h])
+
+    def apply(self, v: int, h: int) -> None:
+        """Put VM ``v`` on host ``h``, which may be ``NOWHERE``; no check of what is allowed."""
+        old = int(self.hosts[v])
+        if h == old:
+            return
+        self._placing += self.place_cost(v, h) - self.place_cost(v, old)
+        self._moving += self.move_cost(v, h) - self.move_cost(v, old)
+        self._shift(v, old, -1)
+        self.hosts[v] = h
+        self._shift(v, h, 1)
+        self._count_move_of(v, old, h)
+        for i in self.problem.rules_of_vm.get(v, ()):
+            if old != NOWHERE:
+                self._counts[i][old] -= 1
+            if h != NOWHERE:
+                self._counts[i][h] += 1
+            self.amounts[i] = _amount(self.problem.group_rules[i], self._counts[i])
+
+    def relocations(self, vms: IntArray) -> IntArray:
+        """Return the exact change of the total for moving each VM to each host.
+
+        Parameters
+        ----------
+        vms
+            Positions of VMs that are all on one host, or all nowhere; shape ``(n,)``, not empty.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(n, H)``: negative is a gain, ``FORBIDDEN`` is not allowed; zero on the VM's
+            own host.
+        """
+        problem = self.problem
+        source = int(self.hosts[vms[0]])
+        delta = self._insertions(vms) + self._moving_change(vms, source)
+        delta += problem.place_prices[vms]
+        if source == NOWHERE:
+            delta -= problem.nowhere_prices[vms][:, None]
+        else:
+            leaving = self._soft_change(source, vms, -1) + self._overfull_change(source, vms, -1)
+            delta += (leaving - problem.place_prices[vms, source])[:, None]
+        for h in np.flatnonzero((problem.reserved_limit > problem.capacity).any(axis=1)).tolist():
+            delta[:, h] += self._overfull_change(h, vms, 1)
+        delta += self._disruption_change(vms, source)[:, None] * (
+            np.arange(problem.num_hosts)[None, :] != problem.start[vms][:, None]
+        )
+        delta += self._homecoming_change(vms, source)
+        forbidden = ~problem.allowed[vms] | ~self._fits(vms) | self._over_budget(vms, source)
+        for i, v in enumerate(vms.tolist()):
+            for rule_idx in problem.rules_of_vm.get(v, ()):
+                change, broken = self._rule_change(rule_idx, source)
+                delta[i] += change
+                forbidden[i] = forbidden[i] | broken
+        delta[forbidden] = FORBIDDEN
+        if source != NOWHERE:
+            delta[:, source] = 0
+        return delta
+
+    def breaks(self, hosts: set[int]) -> bool:
+        """Whether some of ``hosts``, a hard group rule or a budget is now beyond its limit."""
+        problem = self.problem
+        touched = [h for h in hosts if h != NOWHERE]
+        if (self.reserved[touched] > problem.reserved_limit[touched]).any():
+            return True
+        for rule, amount in zip(problem.group_rules, self.amounts, strict=True):
+            if rule.limit is not None and amount > rule.limit:
+                return True
+        if problem.max_moves is not None and self.num_migrated > problem.max_moves:
+            return True
+        per_host = problem.max_moves_per_host
+        return per_host is not None and bool((self._moves_at > per_host).any())
+
+    def _shift(self, v: int, h: int, sign: int) -> None:
+        """Add VM ``v`` to host ``h`` or take it away."""
+        if h == NOWHERE:
+            return
+        problem = self.problem
+        bands = slice(0, int(problem.band[v]) + 1)
+        self._load[h, bands] += sign * problem.future.demand[v]
+        self._present[h, bands] += sign * problem.present.demand[v]
+        self.reserved[h] += sign * problem.reserved[problem.host_class[h], v]
+        self.burden[h] = self._priced(h)
+        self.overfull[h] = problem.capacity_repair(self.reserved[h], h)
+        self._version[h] += 1
+
+    def _priced(self, h: int) -> int:
+        future = self.problem.future
+        shortfall = np.maximum(0, self._load[h] - future.threshold[h])
+        return int((shortfall * future.prices).sum())
+
+    def _soft_change(self, h: int, vms: IntArray, sign: int) -> IntArray:
+        """Return the change of host ``h``'s burden for adding or removing each VM alone."""
+        future = self.problem.future
+        slack = self._load[h] - future.threshold[h]
+        # Only what is, or comes, above its threshold can change the cost.
+        reach = slack + future.demand[vms].max(axis=0) if sign > 0 else slack
+        bands, columns = np.nonzero((reach > 0) & (future.prices > 0))
+        if not bands.size:
+            return np.zeros(len(vms), dtype=np.int64)
+        before = slack[bands, columns]
+        counted = self.problem.band[vms][:, None] >= bands
+        demand = future.demand[vms[:, None], columns] * counted
+        change = np.maximum(0, before + sign * demand) - np.maximum(0, before)
+        priced: IntArray = change @ future.prices[bands, columns]
+        return priced
+
+    def _insertions(self, vms: IntArray) -> IntArray:
+        stale = (self._known_at[vms] != self._version).any(axis=0)
+        for h in np.flatnonzero(stale).tolist():
+            self._insertion[vms, h] = self._soft_change(h, vms, 1)
+            self._known_at[vms, h] = self._version[h]
+        return self._insertion[vms]
+
+    def _overfull_change(self, h: int, vms: IntArray, sign: int) -> IntArray:
+        problem = self.problem
+        used = self.reserved[h] + sign * problem.reserved[problem.host_class[h], vms]
+        change: IntArray = problem.capacity_repair(used, h) - self.overfull[h]
+        return change
+
+    def _fits(self, vms: IntArray) -> npt.NDArray[np.bool_]:
+        problem = self.problem
+        added = problem.reserved[problem.host_class[:, None], vms[None, :]]
+        within = self.reserved[:, None, :] + added <= problem.reserved_limit[:, None, :]
+        fits: npt.NDArray[np.bool_] = within.all(axis=2).T
+        return fits
+
+    def _moving_change(self, vms: IntArray, source: int) -> IntArray:
+        costs = self.problem.move_costs.rows(vms)
+        if source == NOWHERE:
+            return costs
+        return costs - costs[:, source][:, None]
+
+    def _rule_change(self, rule_idx: int, source: int) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+        """Return, per host, the change of cost and whether the limit is passed."""
+        rule = self.problem.group_rules[rule_idx]
+        counts = self._counts[rule_idx].copy()
+        if source != NOWHERE:
+            counts[source] -= 1
+        if rule.together:
+            largest = np.maximum(counts.max(), counts + 1)
+            amount = counts.sum() + 1 - largest
+        else:
+            amount = np.maximum(0, counts - 1).sum() + (counts >= 1)
+        change: IntArray = (amount - self.amounts[rule_idx]) * rule.price
+        over: npt.NDArray[np.bool_] = amount > (FORBIDDEN if rule.limit is None else rule.limit)
+        return change, over
+
+    def _over_budget(self, vms: IntArray, source: int) -> npt.NDArray[np.bool_]:
+        """Return which relocations pass a budget, shape ``(n, H)``."""
+        problem = self.problem
+        num_hosts = problem.num_hosts
+        over = np.zeros((len(vms), num_hosts), dtype=np.bool_)
+        start = problem.start[vms]
+        at_home = (start == source) & (start != NOWHERE)
+        if problem.max_moves is not None and self.num_migrated >= problem.max_moves:
+            over[at_home] = True
+        per_host = problem.max_moves_per_host
+        if per_host is not None:
+            running = start != NOWHERE
+            full = self._moves_at >= per_host
+            over |= running[:, None] & full[None, :]
+            if source != NOWHERE and full[source]:
+                over[at_home] = True
+            # Coming home takes back the move, whatever the budget of the home.
+            over[running, start[running]] = False
+        return over
+
+    def _disruption_change(self, vms: IntArray, source: int) -> IntArray:
+        """Return the change of the disruption term for leaving the start, shape ``(n,)``."""
+        problem = self.problem
+        groups = problem.app_group[vms]
+        leaving = (problem.start[vms] == source) & (source != NOWHERE) & (groups >= 0)
+        most = self._most_moved()
+        grows = leaving & (self._moved_of_group[np.maximum(groups, 0)] == most)
+        change: IntArray = grows * np.int64(problem.disruption_price)
+        return change
+
+    def _homecoming_change(self, vms: IntArray, source: int) -> IntArray:
+        """Return the change of the disruption term for going home, shape ``(n, H)``."""
+        problem = self.problem
+        change = np.zeros((len(vms), problem.num_hosts), dtype=np.int64)
+        most = self._most_moved()
+        if most == 0 or int((self._moved_of_group == most).sum()) > 1:
+            return change
+        start, groups = problem.start[vms], problem.app_group[vms]
+        away = (start != NOWHERE) & (start != source) & (groups >= 0)
+        falls = np.flatnonzero(away & (self._moved_of_group[np.maximum(groups, 0)] == most))
+        change[falls, start[falls]] = -problem.disruption_price
+        return change
+
+    def _most_moved(self) -> int:
+        return int(self._moved_of_group.max(initial=0))
+
+    def _count(self, rule: GroupRule) -> IntArray:
+        where = self.hosts[rule.vms]
+        return np.bincount(where[where != NOWHERE], minlength=self.problem.num_hosts)
+
+    def _count_moves(self) -> None:
+        """Count what the budgets, the disruption term and the prices of moves count."""
+        problem = self.problem
+        placed = np.flatnonzero(self.hosts != NOWHERE)
+        nowhere = np.flatnonzero(self.hosts == NOWHERE)
+        self._placing = int(problem.place_prices[placed, self.hosts[placed]].sum()) + int(
+            problem.nowhere_prices[nowhere].sum()
+        )
+        moved = placed[
+            (problem.start[placed] != NOWHERE) & (problem.start[placed] != self.hosts[placed])
+        ]
+        self._moving = (
+            int(problem.move_costs.rows(moved)[np.arange(len(moved)), self.hosts[moved]].sum())
+            if moved.size
+            else 0
+        )
+        self.num_migrated = len(moved)
+        """VMs that migrate; starts do not count."""
+        self._moves_at = np.bincount(
+            np.concatenate([problem.start[moved], self.hosts[moved]]), minlength=problem.num_hosts
+        )
+        groups = problem.app_group[moved]
+        num_groups = int(problem.app_group.max(initial=-1)) + 1
+        self._moved_of_group = np.bincount(groups[groups >= 0], minlength=max(1, num_groups))
+
+    def _count_move_of(self, v: int, old: int, new: int) -> None:
+        start = int(self.problem.start[v])
+        if start == NOWHERE:
+            return
+        for h, change in ((old, -1), (new, 1)):
+            if h in (NOWHERE, start):
+                continue
+            self.num_migrated += change
+            self._moves_at[[start, h]] += change
+            if self.problem.app_group[v] >= 0:
+                self._moved_of_group[self.problem.app_group[v]] += change
+
+
+def _amount(rule: GroupRule, counts: IntArray) -> int:
+    if rule.together:
+        return int(counts.sum() - counts.max())
+    return int(np.maximum(0, counts - 1).sum())

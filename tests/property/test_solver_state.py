@@ -1,0 +1,77 @@
+"""The search state against the judge, to the last unit, on generated clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from solver.domain.check import check_moves, check_placement, new_or_worse
+from solver.domain.cluster import Cluster, HostState
+from solver.domain.scenario import ScenarioSet
+from solver.domain.score import host_contention, score_placement
+from solver.domain.weights import Weights
+from solver.problem import NOWHERE, compile_problem
+from solver.search.greedy import greedy
+from solver.search.state import FORBIDDEN, State
+from tests.strategies import problems
+
+WEIGHTS = Weights()
+
+
+def allowed_by_the_judge(cluster: Cluster, placement: dict) -> bool:
+    """Whether the checker, and the rule that maintenance hosts are not entered, allow it."""
+    closed = {host.id for host in cluster.hosts if host.state is HostState.MAINTENANCE}
+    if any(placement[vm.id] in closed and placement[vm.id] != vm.host_id for vm in cluster.vms):
+        return False
+    before = check_placement(cluster, cluster.placement)
+    after = check_placement(cluster, placement)
+    return not new_or_worse(before, after) and not check_moves(cluster, placement)
+
+
+@given(problems(), st.integers(0, 2**16))
+def test_total_and_every_relocation_equal_the_score(
+    problem_data: tuple[Cluster, ScenarioSet], seed: int
+) -> None:
+    """After any allowed walk, the total and each delta are the judge's, and so is each refusal."""
+    cluster, scenarios = problem_data
+    problem = compile_problem(cluster, scenarios, WEIGHTS)
+    state = State(problem, problem.start)
+    rng = np.random.default_rng(seed)
+    for _ in range(4):
+        placement = problem.placement(state.hosts)
+        score = score_placement(cluster, scenarios, WEIGHTS, placement)
+        assert state.total == score.total
+        contention = host_contention(cluster, scenarios, WEIGHTS, placement)
+        assert state.scores.tolist() == [host.total for host in contention]
+        if not cluster.vms:
+            return
+        v = int(rng.integers(len(cluster.vms)))
+        (row,) = state.relocations(np.array([v]))
+        for h, host in enumerate(cluster.hosts):
+            if h == state.hosts[v]:
+                assert row[h] == 0
+                continue
+            there = placement | {cluster.vms[v].id: host.id}
+            assert (row[h] < FORBIDDEN) == allowed_by_the_judge(cluster, there)
+            if row[h] < FORBIDDEN:
+                moved = score_placement(cluster, scenarios, WEIGHTS, there)
+                assert row[h] == moved.total - score.total
+        choices = np.flatnonzero(row < FORBIDDEN)
+        if choices.size:
+            state.apply(v, int(rng.choice(choices)))
+
+
+@given(problems())
+def test_greedy_is_allowed_and_never_worse(problem_data: tuple[Cluster, ScenarioSet]) -> None:
+    """Greedy keeps what the checker wants kept, and saves or leaves everything alone."""
+    cluster, scenarios = problem_data
+    problem = compile_problem(cluster, scenarios, WEIGHTS)
+    hosts = greedy(problem, problem.start)
+    placement = problem.placement(hosts)
+    assert allowed_by_the_judge(cluster, placement)
+    before = score_placement(cluster, scenarios, WEIGHTS, cluster.placement).total
+    after = score_placement(cluster, scenarios, WEIGHTS, placement).total
+    assert after < before or (hosts == problem.start).all()
+    assert State(problem, hosts).total == after
+    assert ((hosts != NOWHERE) | (problem.start == NOWHERE)).all()

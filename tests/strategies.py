@@ -1,0 +1,151 @@
+"""Hypothesis strategies of whole clusters and their demand, as broken as real ones.
+
+Sizes are small, so that examples are found fast and read easily; numbers are round, so that ties
+and exactly full hosts are common.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from solver.domain.cluster import VM, Cluster, Host, HostState, Link, Network, Overcommit
+from solver.domain.errors import InvalidInputError
+from solver.domain.rules import Affinity, AntiAffinity, Ban, MoveBudget, Pin, PlacementRule
+from solver.domain.scenario import ScenarioSet, equal_probabilities
+from solver.domain.units import NUM_RESOURCES, Amounts, HostId, Limits, Resource, VmId
+from tests.builders import NOW
+
+
+@st.composite
+def hosts(draw: st.DrawFn, max_hosts: int = 5) -> tuple[Host, ...]:
+    """Draw hosts of a few sizes in up to two zones, now and then out of service."""
+    states = st.sampled_from(
+        [HostState.UP] * 6 + [HostState.MAINTENANCE] * 2 + [HostState.UNREACHABLE]
+    )
+    return tuple(
+        Host(
+            id=HostId(f"h{i}"),
+            capacity=Limits(
+                cpu_millicores=draw(st.sampled_from([4000, 8000, 8000, 16000])),
+                memory_mib=draw(st.sampled_from([8192, 16384, 16384, None])),
+                net_io_kib_per_s=draw(st.sampled_from([None, None, 1000])),
+            ),
+            reserve=Amounts(memory_mib=draw(st.sampled_from([0, 1024]))),
+            overcommit=Overcommit(
+                cpu=draw(st.sampled_from([None, None, 2.0])),
+                memory=draw(st.sampled_from([1.0, 1.5])),
+            ),
+            zone=draw(st.sampled_from(["a", "a", "b"])),
+            state=draw(states),
+            migration_bandwidth_mib_per_s=draw(st.sampled_from([100, 1000])),
+        )
+        for i in range(draw(st.integers(1, max_hosts)))
+    )
+
+
+@st.composite
+def vms(draw: st.DrawFn, host_ids: list[HostId], max_vms: int = 12) -> tuple[VM, ...]:
+    """Draw VMs anywhere, whether they fit or not; a few run nowhere or cannot be moved."""
+    places = st.sampled_from([*host_ids * 4, None])
+    return tuple(
+        VM(
+            id=VmId(f"v{i}"),
+            host_id=draw(places),
+            allocation=Amounts(
+                cpu_millicores=draw(st.sampled_from([1000, 2000, 4000])),
+                memory_mib=draw(st.sampled_from([1024, 2048, 4096])),
+            ),
+            memory_footprint_mib=draw(st.sampled_from([-1, 512])),
+            dirty_mib_per_s=draw(st.sampled_from([0, 20])),
+            priority=draw(st.sampled_from([1, 5, 5, 7, 10])),
+            group=draw(st.sampled_from(["", "", "web", "db"])),
+            not_migratable_reason=draw(st.sampled_from(["", "", "", "", "passthrough"])),
+            not_before_at=draw(st.sampled_from([None, None, None, NOW + timedelta(hours=1)])),
+        )
+        for i in range(draw(st.integers(0, max_vms)))
+    )
+
+
+@st.composite
+def placement_rules(
+    draw: st.DrawFn, host_ids: list[HostId], vm_ids: list[VmId]
+) -> tuple[PlacementRule, ...]:
+    """Draw up to three rules, hard or soft; they may contradict each other."""
+    found: list[PlacementRule] = []
+    for i in range(draw(st.integers(0, 3))):
+        kind = draw(st.sampled_from([Pin, Ban, Affinity, AntiAffinity]))
+        if len(vm_ids) < kind.min_vms:
+            continue
+        members = draw(
+            st.lists(st.sampled_from(vm_ids), min_size=kind.min_vms, max_size=3, unique=True)
+        )
+        more: dict[str, tuple[HostId, ...]] = {}
+        if kind in (Pin, Ban):
+            named = st.lists(st.sampled_from(host_ids), min_size=1, max_size=2, unique=True)
+            more = {"host_ids": tuple(draw(named))}
+        penalty = draw(st.sampled_from([None, None, 0.5, 50.0]))
+        found.append(kind(id=f"r{i}", vm_ids=tuple(members), penalty_host_s=penalty, **more))
+    return tuple(found)
+
+
+@st.composite
+def clusters(draw: st.DrawFn, *, max_hosts: int = 5, max_vms: int = 12) -> Cluster:
+    """Draw a cluster with rules, budgets and whatever may be broken at the start."""
+    some_hosts = draw(hosts(max_hosts))
+    host_ids = [host.id for host in some_hosts]
+    some_vms = draw(vms(host_ids, max_vms))
+    budget = MoveBudget(
+        max_moves=draw(st.sampled_from([None, None, None, 0, 1, 3])),
+        max_moves_per_host=draw(st.sampled_from([None, None, None, 1, 2])),
+        max_parallel=draw(st.sampled_from([1, 8])),
+    )
+    network = Network(other_zone=Link(latency_us=2000, bandwidth_mib_per_s=100, distance=1))
+    try:
+        return Cluster(
+            observed_at=NOW,
+            hosts=some_hosts,
+            vms=some_vms,
+            network=network,
+            rules=draw(placement_rules(host_ids, [vm.id for vm in some_vms])),
+            budget=budget,
+        )
+    except InvalidInputError:
+        # Contradictory rules are refused; that is tested elsewhere.
+        assume(False)
+        raise
+
+
+@st.composite
+def scenarios_of(draw: st.DrawFn, cluster: Cluster) -> ScenarioSet:
+    """Draw up to three futures of one to three steps for a cluster's VMs."""
+    num_scenarios = draw(st.integers(1, 3))
+    num_steps = draw(st.integers(0, 3))
+    seed = draw(st.integers(0, 2**16))
+    rng = np.random.default_rng(seed)
+    num_vms = len(cluster.vms)
+    shape = (num_scenarios, num_vms, 1 + num_steps)
+    demand = np.zeros((num_scenarios, num_vms, NUM_RESOURCES, 1 + num_steps), dtype=np.int64)
+    heat = draw(st.sampled_from([500, 2000, 5000]))
+    demand[:, :, Resource.CPU] = rng.integers(0, heat // 500 + 1, shape) * 500
+    demand[:, :, Resource.MEMORY] = rng.integers(1, 5, (num_vms, 1)) * 1024
+    demand[:, :, Resource.NET_IO] = rng.integers(0, 3, shape) * 100
+    return ScenarioSet(
+        vm_ids=tuple(vm.id for vm in cluster.vms),
+        start_at=NOW,
+        step_seconds=draw(st.sampled_from([300, 900])),
+        probability_ppm=equal_probabilities(num_scenarios),
+        demand=demand,
+    )
+
+
+@st.composite
+def problems(
+    draw: st.DrawFn, *, max_hosts: int = 5, max_vms: int = 12
+) -> tuple[Cluster, ScenarioSet]:
+    """Draw a cluster and the demand of its VMs."""
+    cluster = draw(clusters(max_hosts=max_hosts, max_vms=max_vms))
+    return cluster, draw(scenarios_of(cluster))
