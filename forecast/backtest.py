@@ -1,0 +1,312 @@
+"""Judge the forecaster as it would have been used: rolling origin, nothing of the future known.
+
+Trained once on the time before, then asked at regular instants of the test time, with calibration
+and memory of joint errors carried along. VMs that were set aside are never trained on and judged
+apart. Everything is compared with the baselines on exactly the same readings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from forecast.baseline import standard_baselines
+from forecast.classes import classify
+from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, Forecaster
+from forecast.history import History
+from forecast.online import OnlineForecaster
+from forecast.quantile import QuantileModel, TrainingSettings
+from forecast.scenarios import NUM_PATHS, actual_readings, reduce_paths, sample_paths
+from forecast.scoring import (
+    GROUPS,
+    RESOURCE_NAMES,
+    HostSumTally,
+    LossTally,
+    loss_units,
+    memberships,
+)
+from solver.domain.errors import InvalidInputError
+from solver.domain.units import Resource
+
+EVERY_BINS: Final = 7
+"""35 minutes between origins: no factor in common with the hour, so that every minute of it is
+judged; jobs that run by the clock make the full hour unlike any other time."""
+WARM_UP_DAYS: Final = 3.0
+NUM_REDUCED: Final = 16
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestReport:
+    """Everything a backtest found.
+
+    Parameters
+    ----------
+    results, unseen
+        Figures by resource, horizon and group of VMs: all VMs that took part in training, and
+        those set aside. Losses are on the scale of :mod:`forecast.scoring`.
+    host_sums
+        Coverage of the 90 % band of sums over random groups of 15 to 25 VMs, by horizon.
+    settings
+        What was asked for, and the number of origins and VMs.
+    """
+
+    results: Mapping[str, Any]
+    unseen: Mapping[str, Any]
+    host_sums: Mapping[str, Any]
+    train_seconds: float
+    forecast_seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {
+            "settings": dict(self.settings),
+            "results": dict(self.results),
+            "unseen": dict(self.unseen),
+            "host_sums": dict(self.host_sums),
+            "train_seconds": round(self.train_seconds, 3),
+            "forecast_seconds": round(self.forecast_seconds, 4),
+        }
+
+    def to_text(self) -> str:
+        """Return the report as JSON text."""
+        return json.dumps(self.to_json(), indent=2) + "\n"
+
+
+def run_backtest(
+    history: History,
+    *,
+    train_until: datetime,
+    test_from: datetime,
+    test_until: datetime,
+    unseen_fraction: float = 0.3,
+    seed: int = 0,
+    progress: Progress | None = None,
+    resources: Sequence[Resource] | None = None,
+    training: TrainingSettings | None = None,
+    every_bins: int = EVERY_BINS,
+) -> BacktestReport:
+    """Train on the past, forecast the test time from rolling origins, and compare.
+
+    Parameters
+    ----------
+    train_until
+        End of the training window, which begins with the history.
+    test_from, test_until
+        Origins lie in this window; its last hour is only forecast.
+    unseen_fraction
+        Share of the VMs, chosen by a hash of their id, that are kept out of training.
+    seed
+        Of training, of draws within atoms, paths and groups.
+    progress
+        Called with the origins done and the origins in all.
+    resources
+        What to judge; all that the history has if ``None``.
+    training
+        Settings of the model; its ``seed`` is replaced by ``seed``.
+    every_bins
+        Bins between origins.
+
+    Raises
+    ------
+    InvalidInputError
+        If times are out of order or outside the history, or the fraction is not in 0..1.
+    NotEnoughHistoryError
+        If the training window is too short.
+    """
+    window = _window(history, train_until, test_from, test_until, every_bins)
+    if not 0.0 <= unseen_fraction < 1.0:
+        raise InvalidInputError(f"expected a fraction of 0..1, got {unseen_fraction}")
+    wanted = tuple(resources or [r for r in Resource if history.has(r)])
+    unseen = unseen_vms(history, unseen_fraction, seed)
+    began = time.perf_counter()
+    model = _train(history, window.train_bin, unseen, wanted, training, seed)
+    train_seconds = time.perf_counter() - began
+    run = _Run.prepare(history, window, unseen, wanted, model, seed)
+    for done, at_bin in enumerate(window.origins):
+        run.judge(history, at_bin)
+        if progress is not None:
+            progress(done + 1, len(window.origins))
+    return run.report(history, window, unseen, train_seconds, seed)
+
+
+def unseen_vms(history: History, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Choose VMs to keep out of training, by a hash of seed and id; the same in every run."""
+    shares = [
+        int.from_bytes(hashlib.sha256(f"{seed}:{vm_id}".encode()).digest()[:8], "big") / 2.0**64
+        for vm_id in history.vm_ids
+    ]
+    return np.array([share < fraction for share in shares], dtype=bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    train_bin: int
+    origins: range
+    times: tuple[datetime, datetime, datetime]
+
+
+def _window(
+    history: History,
+    train_until: datetime,
+    test_from: datetime,
+    test_until: datetime,
+    every_bins: int,
+) -> _Window:
+    train_bin, first, end = (history.bin_at(t) for t in (train_until, test_from, test_until))
+    if not 0 < train_bin <= first < end <= history.num_bins:
+        raise InvalidInputError(
+            f"expected {history.start_at} < train_until <= test_from < test_until <= "
+            f"{history.end_at}, got {train_until}, {test_from}, {test_until}"
+        )
+    # The first origin is the bin that ends at test_from; the last has an hour to be judged by.
+    origins = range(first - 1, end - max(HORIZON_BINS), every_bins)
+    if not len(origins):
+        raise InvalidInputError(
+            f"expected more than an hour of test time, got {test_from} to {test_until}"
+        )
+    return _Window(train_bin=train_bin, origins=origins, times=(train_until, test_from, test_until))
+
+
+def _train(
+    history: History,
+    train_bin: int,
+    unseen: npt.NDArray[np.bool_],
+    resources: tuple[Resource, ...],
+    training: TrainingSettings | None,
+    seed: int,
+) -> QuantileModel:
+    base = training or TrainingSettings()
+    settings = TrainingSettings(
+        **{name: getattr(base, name) for name in base.__slots__ if name != "seed"}, seed=seed
+    )
+    model = QuantileModel(resources=resources, training=settings)
+    seen = history.until(train_bin)
+    if unseen.any():
+        seen = seen.select(np.flatnonzero(~unseen))
+    model.fit(seen, until_bin=train_bin)
+    return model
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """What is carried from origin to origin."""
+
+    online: OnlineForecaster
+    baselines: tuple[Forecaster, ...]
+    resources: tuple[Resource, ...]
+    members: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+    units: npt.NDArray[np.float32]
+    rng: np.random.Generator
+    ours: tuple[LossTally, LossTally] = field(default_factory=lambda: (LossTally(), LossTally()))
+    theirs: dict[str, tuple[LossTally, LossTally]] = field(default_factory=dict)
+    host_sums: HostSumTally = field(default_factory=HostSumTally)
+    forecast_seconds: list[float] = field(default_factory=list)
+
+    @classmethod
+    def prepare(
+        cls,
+        history: History,
+        window: _Window,
+        unseen: npt.NDArray[np.bool_],
+        resources: tuple[Resource, ...],
+        model: QuantileModel,
+        seed: int,
+    ) -> _Run:
+        classes = classify(history, until_bin=window.train_bin)
+        online = OnlineForecaster(
+            forecaster=model,
+            resources=resources,
+            class_of=dict(zip(history.vm_ids, classes.codes.tolist(), strict=True)),
+            seed=seed,
+        )
+        online.warm_up(
+            history, until_bin=window.origins.start, days=WARM_UP_DAYS, every_bins=EVERY_BINS
+        )
+        return cls(
+            online=online,
+            baselines=standard_baselines(),
+            resources=resources,
+            members=(memberships(classes, ~unseen), memberships(classes, unseen)),
+            units=loss_units(history, until_bin=window.train_bin),
+            rng=np.random.default_rng([seed, 1]),
+        )
+
+    def judge(self, history: History, at_bin: int) -> None:
+        """Forecast at one origin and add up how it went."""
+        actual = actual_readings(history, at_bin, HORIZON_MINUTES)
+        began = time.perf_counter()
+        forecast = self.online.forecast(history, at_bin=at_bin)
+        paths = sample_paths(forecast, self.online.memory, num_paths=NUM_PATHS, rng=self.rng)
+        reduced = reduce_paths(paths, num_scenarios=NUM_REDUCED, rng=self.rng)
+        self.forecast_seconds.append(time.perf_counter() - began)
+        for tally, members in zip(self.ours, self.members, strict=True):
+            tally.add(forecast, actual, members, self.units)
+        day = f"{forecast.at:%Y-%m-%d}"
+        self.host_sums.add(paths, actual, day=day, reduced=reduced, rng=self.rng)
+        for baseline in self.baselines:
+            other = baseline.forecast(history, at_bin=at_bin, resources=self.resources)
+            tallies = self.theirs.setdefault(baseline.name, (LossTally(), LossTally()))
+            for tally, members in zip(tallies, self.members, strict=True):
+                tally.add(other, actual, members, self.units)
+
+    def report(
+        self,
+        history: History,
+        window: _Window,
+        unseen: npt.NDArray[np.bool_],
+        train_seconds: float,
+        seed: int,
+    ) -> BacktestReport:
+        train_until, test_from, test_until = window.times
+        return BacktestReport(
+            results=self._results(0),
+            unseen=self._results(1),
+            host_sums=self.host_sums.figures(seed=seed),
+            train_seconds=train_seconds,
+            forecast_seconds=float(np.median(self.forecast_seconds)),
+            settings={
+                "train_until": train_until.isoformat(),
+                "test_from": test_from.isoformat(),
+                "test_until": test_until.isoformat(),
+                "seed": seed,
+                "num_vms": history.num_vms,
+                "num_unseen": int(unseen.sum()),
+                "num_origins": len(window.origins),
+                "baselines": list(self.theirs),
+            },
+        )
+
+    def _results(self, part: int) -> dict[str, Any]:
+        """Return figures by resource, horizon and group; cells without readings are left out."""
+        losses = {name: tallies[part].mean_pinball() for name, tallies in self.theirs.items()}
+        document: dict[str, Any] = {}
+        for resource in self.resources:
+            for h, minutes in enumerate(HORIZON_MINUTES):
+                for g, group in enumerate(GROUPS):
+                    if not self.ours[part].count[resource, g, h]:
+                        continue
+                    cell = self.ours[part].figures(resource, g, h)
+                    others = {name: float(loss[resource, g, h]) for name, loss in losses.items()}
+                    best = min(others, key=others.__getitem__)
+                    cell |= {"best_baseline": best, "best_baseline_pinball": others[best]}
+                    cell["skill"] = _skill(cell["pinball"], others[best])
+                    cell["baselines"] = others
+                    by_horizon = document.setdefault(RESOURCE_NAMES[resource], {})
+                    by_horizon.setdefault(str(minutes), {})[group] = cell
+        return document
+
+
+def _skill(ours: float, best: float) -> float:
+    """Return how far below the best baseline we are, as a fraction of it."""
+    return 1.0 - ours / best if best > 0 else 0.0
