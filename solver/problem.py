@@ -168,6 +168,8 @@ class Problem:
         reading, which only rank hosts.
     band
         Band of each VM, shape ``(V,)``.
+    resources
+        Which resource each of the ``R`` is, as a position in ``solver.domain.units.FIELDS``.
     capacity
         Usable capacity, shape ``(H, R)``; ``UNLIMITED`` where there is none.
     host_class, reserved
@@ -199,6 +201,7 @@ class Problem:
     future: Columns
     present: Columns
     band: IntArray
+    resources: tuple[int, ...]
     capacity: IntArray
     host_class: IntArray
     reserved: IntArray
@@ -320,6 +323,7 @@ def compile_problem(
         future=_side_by_side(future, knees),
         present=_shortfall_columns(scenarios, by_band, capacity, limited, slice(0, 1)),
         band=_frozen(band),
+        resources=tuple(limited.tolist()),
         capacity=_frozen(capacity),
         host_class=_frozen(host_class),
         reserved=_frozen(reserved),

@@ -226,8 +226,8 @@ class State:
         problem = self.problem
         added = problem.reserved[problem.host_class[:, None], vms[None, :]]
         within = self.reserved[:, None, :] + added <= problem.reserved_limit[:, None, :]
-        fits: npt.NDArray[np.bool_] = within.all(axis=2).T
-        return fits
+        fits: npt.NDArray[np.bool_] = np.asarray(within.all(axis=2), dtype=np.bool_)
+        return fits.T
 
     def _moving_change(self, vms: IntArray, source: int) -> IntArray:
         costs = self.problem.move_costs.rows(vms)

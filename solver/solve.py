@@ -1,0 +1,270 @@
+"""The only entry: cluster, scenarios and parameters in, a result with a safe plan out.
+
+Composes what other rooms do: compile, gate, search, sequence, judge, explain. It always answers;
+an over-full cluster, broken rules or a limit that ends the search early show in the result.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.contention import DEFAULT_ACT_HOST_S, DEFAULT_STOP_HOST_S, needs_balancing
+from solver.domain.check import Violation, check_placement
+from solver.domain.cluster import Cluster, Placement
+from solver.domain.errors import InvalidInputError
+from solver.domain.migration import MigrationParameters
+from solver.domain.plan import Plan
+from solver.domain.result import MoveExplanation, Result, SolveStatus
+from solver.domain.scenario import ScenarioSet
+from solver.domain.score import Score, host_contention, score_placement
+from solver.domain.units import VmId
+from solver.domain.weights import Weights, to_units
+from solver.explain import explain_moves, explain_refusals
+from solver.limit import Allowance
+from solver.portfolio import Answer, Engine, run
+from solver.problem import Problem, compile_problem
+from solver.search.prune import prune
+from solver.search.state import State
+from solver.sequencing.order import sequence
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveParams:
+    """How to solve.
+
+    Raises
+    ------
+    InvalidInputError
+        If the engine is unknown, a limit is not positive, or thresholds are out of order.
+    """
+
+    weights: Weights = field(default_factory=Weights)
+    """Weights of the objective."""
+
+    migration: MigrationParameters = field(default_factory=MigrationParameters)
+    """Parameters of the migration estimator, as fitted from measured moves."""
+
+    engine: str = "portfolio"
+    """``portfolio``, or one engine alone: ``greedy`` or ``cpsat``."""
+
+    limit_s: float = 10.0
+    """Wall seconds; the answer is there at most half a second later."""
+
+    work_limit: float | None = None
+    """Work in deterministic seconds: same seed and same work limit, same answer, as long as
+    ``limit_s`` is not what ends the search. ``None`` for no limit."""
+
+    seed: int = 0
+    """Decides every draw of the search."""
+
+    act_threshold_host_s: float = DEFAULT_ACT_HOST_S
+    """Contention score of a host, in host-seconds, above which balancing begins."""
+
+    stop_threshold_host_s: float = DEFAULT_STOP_HOST_S
+    """Contention score below which a host is well again: balancing that was going on ends."""
+
+    was_acting: bool = False
+    """Whether the cycle before this one was balancing."""
+
+    def __post_init__(self) -> None:
+        engines = [engine.value for engine in Engine]
+        if self.engine not in engines:
+            raise InvalidInputError(
+                f"expected one of {engines}, got {self.engine!r}", path="params.engine"
+            )
+        for name in ("limit_s", "work_limit"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InvalidInputError(
+                    f"expected more than 0 seconds, got {value}", path=f"params.{name}"
+                )
+        if not 0 <= self.stop_threshold_host_s <= self.act_threshold_host_s:
+            raise InvalidInputError(
+                f"expected 0 <= stop <= act, got stop {self.stop_threshold_host_s} and act "
+                f"{self.act_threshold_host_s} host-seconds",
+                path="params.stop_threshold_host_s",
+            )
+
+
+def solve(cluster: Cluster, scenarios: ScenarioSet, params: SolveParams | None = None) -> Result:
+    """Return what to move, in which order and why; an empty plan when nothing is worth it.
+
+    The answer never breaks a hard rule or capacity that held, nor makes a broken one worse; it is
+    never worse than doing nothing, nor (with the portfolio) than greedy. While no host is above
+    the threshold only what is broken is repaired.
+
+    Parameters
+    ----------
+    scenarios
+        Demand of at least the cluster's VMs.
+    params
+        Limits, weights and thresholds; defaults when left out.
+
+    Raises
+    ------
+    InvalidInputError
+        If a VM has no demand, or costs exceed what can be told apart.
+    """
+    return _Solve(cluster, scenarios, params or SolveParams()).result()
+
+
+class _Solve:
+    """One solve: what its stages share."""
+
+    def __init__(self, cluster: Cluster, scenarios: ScenarioSet, params: SolveParams) -> None:
+        self.allowance = Allowance(params.limit_s, params.work_limit)
+        self.cluster = cluster
+        self.params = params
+        self.scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
+        self.problem = compile_problem(cluster, self.scenarios, params.weights, params.migration)
+        self.contention_before = host_contention(
+            cluster, self.scenarios, params.weights, cluster.placement
+        )
+        self.before = self._score(cluster.placement)
+
+    def result(self) -> Result:
+        balancing = needs_balancing(
+            self.contention_before,
+            act_host_s=self.params.act_threshold_host_s,
+            stop_host_s=self.params.stop_threshold_host_s,
+            was_acting=self.params.was_acting,
+        )
+        broken = self._hard_violations(self.cluster.placement)
+        if not balancing and not broken:
+            return self._package(
+                Plan(made_at=self.cluster.observed_at), None, below_threshold=True, cut_off={}
+            )
+        answer = self._search() if balancing else self._repair(broken)
+        plan, cut_off = self._sequence(answer.hosts)
+        return self._package(plan, answer, below_threshold=False, cut_off=cut_off)
+
+    def _search(self, problem: Problem | None = None) -> Answer:
+        params = self.params
+        return run(
+            problem or self.problem,
+            Engine(params.engine),
+            self.allowance,
+            threshold=to_units(params.stop_threshold_host_s),
+            seed=params.seed,
+        )
+
+    def _repair(self, broken: tuple[Violation, ...]) -> Answer:
+        """Return an answer that mends what is broken and leaves alone what is not contended.
+
+        Only VMs that take part in a violation move, unless that leaves more broken than moving
+        all of them would, or makes a host contended.
+        """
+        concerned = {vm_id for violation in broken for vm_id in violation.vm_ids}
+        movable = np.array([vm.id in concerned for vm in self.cluster.vms], dtype=np.bool_)
+        answer = self._search(self.problem.restricted_to(movable))
+        # A bound on what some VMs can reach says nothing of what all can.
+        narrow = Answer(hosts=answer.hosts, total=answer.total, bound=None, engine=answer.engine)
+        placement = self.problem.placement(answer.hosts)
+        repair = self._score(placement).repair
+        contention = host_contention(self.cluster, self.scenarios, self.params.weights, placement)
+        heated = needs_balancing(
+            contention,
+            act_host_s=self.params.act_threshold_host_s,
+            stop_host_s=self.params.stop_threshold_host_s,
+        )
+        if not repair and not heated:
+            return narrow
+        wide = self._search()
+        mended = self._score(self.problem.placement(wide.hosts)).repair
+        if wide.total < narrow.total and (mended < repair or heated):
+            return wide
+        return narrow
+
+    def _sequence(self, hosts: IntArray) -> tuple[Plan, dict[VmId, str]]:
+        """Return a safe plan, and the VMs for which there was no safe way, with the reason.
+
+        What the cut leaves behind is pruned and sequenced again, until a plan reaches all of it.
+        """
+        cut_off: dict[VmId, str] = {}
+        problem = self.problem
+        while True:
+            placement = problem.placement(hosts)
+            explained = self._explain(hosts)
+            sequenced = sequence(
+                self.cluster,
+                placement,
+                urgency={item.vm_id: item.saved for item in explained},
+                parameters=self.params.migration,
+                move_costs=self._score(placement).move_costs,
+                reasons={item.vm_id: item.sentence for item in explained},
+            )
+            if not sequenced.cut_off:
+                return sequenced.plan, cut_off
+            cut_off.update(sequenced.reasons_cut)
+            movable = np.array([vm.id not in cut_off for vm in self.cluster.vms], dtype=np.bool_)
+            reached = problem.positions(sequenced.plan.placement_after(self.cluster.placement))
+            problem = self.problem.restricted_to(movable)
+            hosts = prune(problem, reached)
+            if State(problem, hosts).total >= self.before.total:
+                hosts = problem.start
+
+    def _explain(self, hosts: IntArray) -> tuple[MoveExplanation, ...]:
+        costs = self._score(self.problem.placement(hosts)).move_costs
+        return explain_moves(self.cluster, self.problem, hosts, costs)
+
+    def _package(
+        self,
+        plan: Plan,
+        answer: Answer | None,
+        *,
+        below_threshold: bool,
+        cut_off: dict[VmId, str],
+    ) -> Result:
+        placement = plan.placement_after(self.cluster.placement)
+        hosts = self.problem.positions(placement)
+        after = self._score(placement)
+        contention = host_contention(self.cluster, self.scenarios, self.params.weights, placement)
+        remaining = self._hard_violations(placement)
+        bound = None if answer is None else answer.bound
+        return Result(
+            status=_status(plan, after, bound, below_threshold=below_threshold),
+            plan=plan,
+            placement=placement,
+            before=self.before,
+            after=after,
+            bound=bound,
+            engine="none" if answer is None else answer.engine,
+            runtime_s=self.allowance.elapsed_s,
+            contention_before=self.contention_before,
+            contention_after=contention,
+            explanations=self._explain(hosts),
+            refusals=explain_refusals(
+                self.cluster,
+                self.problem,
+                hosts,
+                contention=contention,
+                remaining=remaining,
+                hot_host_s=self.params.act_threshold_host_s,
+                cut_off=cut_off,
+            ),
+            remaining=remaining,
+        )
+
+    def _score(self, placement: Placement) -> Score:
+        return score_placement(
+            self.cluster, self.scenarios, self.params.weights, placement, self.params.migration
+        )
+
+    def _hard_violations(self, placement: Placement) -> tuple[Violation, ...]:
+        return tuple(v for v in check_placement(self.cluster, placement) if v.hard)
+
+
+def _status(plan: Plan, after: Score, bound: int | None, *, below_threshold: bool) -> SolveStatus:
+    if below_threshold:
+        return SolveStatus.BELOW_THRESHOLD
+    if not plan.steps:
+        return SolveStatus.NO_BENEFICIAL_MOVE
+    if bound is not None and after.total <= bound:
+        return SolveStatus.OPTIMAL
+    return SolveStatus.FEASIBLE
