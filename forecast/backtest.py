@@ -253,7 +253,14 @@ class _Run:
         for tally, members in zip(self.ours, self.members, strict=True):
             tally.add(forecast, actual, members, self.units)
         day = f"{forecast.at:%Y-%m-%d}"
-        self.host_sums.add(paths, actual, day=day, reduced=reduced, rng=self.rng)
+        self.host_sums.add(
+            paths,
+            actual,
+            resources=self.resources,
+            day=day,
+            reduced=reduced,
+            rng=self.rng,
+        )
         for baseline in self.baselines:
             other = baseline.forecast(history, at_bin=at_bin, resources=self.resources)
             tallies = self.theirs.setdefault(baseline.name, (LossTally(), LossTally()))

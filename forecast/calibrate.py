@@ -35,8 +35,8 @@ Doubles = npt.NDArray[np.float64]
 MEMORY_HOURS: Final = 24.0
 """Time in which a level makes up for most of a lasting fault; a day, so that a bad hour does not
 swing it."""
-MAX_SHIFT: Final = 2.5
-"""Furthest a level may move on the logit scale: 0.99 to between 0.89 and 0.9992."""
+MAX_SHIFT: Final = 6.0
+"""Furthest a level may move on the logit scale: enough for bands half as wide as they should be."""
 IDLE_CODE: Final = 0
 
 _SHAPE: Final = (NUM_RESOURCES, NUM_CLASSES, NUM_HORIZONS, NUM_QUANTILES)

@@ -166,6 +166,7 @@ class HostSumTally:
         paths: Floats,
         actual: Floats,
         *,
+        resources: Sequence[Resource],
         day: str,
         reduced: tuple[npt.NDArray[np.intp], Sequence[int]],
         rng: np.random.Generator,
@@ -178,6 +179,8 @@ class HostSumTally:
             Joint paths, ``(num_paths, num_resources, num_vms, num_horizons)``.
         actual
             ``(num_resources, num_vms, num_horizons)``; VMs with NaN anywhere are left out.
+        resources
+            What was forecast; only CPU and memory are judged.
         day
             Origins of a day are not independent; figures are kept by day.
         reduced
@@ -185,15 +188,13 @@ class HostSumTally:
         rng
             Draws the groups.
         """
-        resources = [r for r in HOST_RESOURCES if not np.isnan(actual[r]).all()]
-        if not resources:
-            return
-        usable = np.flatnonzero(~np.isnan(actual[resources]).any(axis=(0, 2)))
+        judged = [r for r in HOST_RESOURCES if r in resources]
+        usable = np.flatnonzero(~np.isnan(actual[judged]).any(axis=(0, 2)))
         groups = random_groups(len(usable), rng)
         if not groups:
             return
         shuffled = np.argsort(rng.random((len(paths), len(usable)), dtype=np.float32), axis=0)
-        for resource in resources:
+        for resource in judged:
             for h in range(NUM_HORIZONS):
                 joint = paths[:, resource, usable, h]
                 truth = np.array([actual[resource, usable[g], h].sum() for g in groups])

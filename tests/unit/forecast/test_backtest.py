@@ -1,0 +1,106 @@
+"""The backtest: what it reports, that it repeats, and that it can tell good from bad."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from forecast.backtest import BacktestReport, run_backtest, unseen_vms
+from forecast.history import History
+from forecast.quantile import TrainingSettings
+from solver.domain.errors import InvalidInputError
+from solver.domain.units import Resource
+from tests.histories import DAY, START, make_history
+
+SMALL = TrainingSettings(rows_per_resource=4000, rows_per_instant=30, iterations=30, num_jobs=1)
+
+
+@pytest.fixture(scope="module")
+def history() -> History:
+    """Six days of forty VMs."""
+    return make_history(num_vms=40, num_bins=6 * DAY)
+
+
+def run(history: History) -> BacktestReport:
+    """Train on four days, test on half a day."""
+    return run_backtest(
+        history,
+        train_until=START + timedelta(days=4),
+        test_from=START + timedelta(days=5),
+        test_until=START + timedelta(days=5, hours=12),
+        resources=[Resource.CPU],
+        training=SMALL,
+        seed=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(history: History) -> BacktestReport:
+    """One run."""
+    return run(history)
+
+
+def test_layout(report: BacktestReport) -> None:
+    """The JSON has every figure at its place, and survives a round trip."""
+    document = json.loads(report.to_text())
+    cell = document["results"]["cpu"]["30"]["busy"]
+    assert {"pinball", "best_baseline", "best_baseline_pinball", "coverage", "n"} <= set(cell)
+    assert set(cell["coverage"]) == {"0.05", "0.1", "0.25", "0.5", "0.75", "0.9", "0.95", "0.99"}
+    assert set(document["results"]["cpu"]) == {"15", "30", "45", "60"}
+    assert document["unseen"]["cpu"]["30"]["all"]["n"] > 0
+    assert 0 <= document["host_sums"]["60"]["coverage_90"] <= 1
+    assert document["train_seconds"] > 0
+    assert document["forecast_seconds"] > 0
+
+
+def test_best_baseline_is_the_best(report: BacktestReport) -> None:
+    """The baseline compared with is the one with the least loss."""
+    cell = report.results["cpu"]["15"]["all"]
+    assert cell["best_baseline_pinball"] == min(cell["baselines"].values())
+    assert cell["baselines"][cell["best_baseline"]] == cell["best_baseline_pinball"]
+
+
+def test_figures_are_plausible(report: BacktestReport) -> None:
+    """On well-behaved series coverage is near its name and the loss near the best baseline's."""
+    cell = report.results["cpu"]["30"]["busy"]
+    assert abs(cell["coverage"]["0.5"] - 0.5) < 0.12
+    assert cell["pinball"] < 1.1 * cell["best_baseline_pinball"]
+
+
+def test_sums_need_the_dependence(report: BacktestReport) -> None:
+    """VMs with a common shock: added up as if independent, their band is far too narrow."""
+    sums = report.host_sums["30"]["cpu"]
+    assert abs(sums["coverage_90"] - 0.9) < 0.1
+    assert sums["independent"]["coverage_90"] < 0.7
+    assert sums["interval_score"] < sums["independent"]["interval_score"]
+
+
+def test_same_seed_same_figures(report: BacktestReport, history: History) -> None:
+    """Everything but the clock repeats."""
+    again = run(history)
+    assert again.results == report.results
+    assert again.unseen == report.unseen
+    assert again.host_sums == report.host_sums
+
+
+def test_unseen_vms_are_a_share(history: History) -> None:
+    """The hash sets about the wanted share aside, by id alone."""
+    many = make_history(np.zeros((4, 400, 2), np.float32))
+    chosen = unseen_vms(many, 0.3, 0)
+    assert 0.2 < chosen.mean() < 0.4
+    shuffled = many.select(np.arange(400)[::-1].copy())
+    assert (unseen_vms(shuffled, 0.3, 0)[::-1] == chosen).all()
+
+
+def test_times_out_of_order(history: History) -> None:
+    """A test that begins before training ends is refused."""
+    with pytest.raises(InvalidInputError, match="train_until <= test_from"):
+        run_backtest(
+            history,
+            train_until=START + timedelta(days=4),
+            test_from=START + timedelta(days=3),
+            test_until=START + timedelta(days=5),
+        )

@@ -1,0 +1,112 @@
+"""Features: known values in known columns, nothing of the future, no harm from gaps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from forecast.features import DAY, FEATURE_NAMES, WEEK, FeatureSettings, features_at
+from forecast.history import Floats, History
+from forecast.scaling import scale, unit_of, unscale
+from solver.domain.units import Resource
+from tests.histories import make_history
+
+SETTINGS = FeatureSettings()
+
+
+@pytest.fixture(scope="module")
+def ramp() -> History:
+    """Nine days in which VM 0's CPU counts the bins: 0.001 of its size more in each."""
+    history = make_history(num_vms=3, num_bins=9 * DAY)
+    readings = history.readings.copy()
+    readings[Resource.CPU, 0] = 4.0 * (np.arange(9 * DAY) % 1000)
+    return replace(history, readings=readings)
+
+
+def column(history: History, name: str, *, at_bin: int, horizon: int = 0) -> Floats:
+    """Return one feature of all VMs, by name."""
+    block = features_at(history, Resource.CPU, at_bin, settings=SETTINGS)
+    return block.values[:, horizon, FEATURE_NAMES.index(name)]
+
+
+@pytest.mark.parametrize(
+    ("name", "horizon", "expected"),
+    [
+        ("lag_0", 0, 0.900),
+        ("lag_5", 0, 0.895),
+        ("delta_12", 0, 0.012),
+        ("mean_30m", 0, 0.8975),
+        ("max_24h", 0, 0.900),
+        ("min_1h", 0, 0.889),
+        ("horizon_minutes", 3, 60.0),
+        ("yesterday", 0, 0.900 - 0.288 + 0.003),
+        ("yesterday", 3, 0.900 - 0.288 + 0.012),
+        ("yesterday_change", 1, 0.005),
+        ("hour_ago", 1, 0.900 - 0.012 + 0.006),
+        ("error_q25_24h", 2, 0.009),
+        ("error_abs_24h", 3, 0.012),
+    ],
+)
+def test_values_on_a_ramp(ramp: History, name: str, horizon: int, expected: float) -> None:
+    """On a series that counts its bins every feature can be told by hand."""
+    assert column(ramp, name, at_bin=1900, horizon=horizon)[0] == pytest.approx(expected, abs=2e-3)
+
+
+def test_last_week(ramp: History) -> None:
+    """Last week's feature is the reading a week before the target."""
+    at_bin = WEEK + 200
+    expected = ramp.readings[Resource.CPU, :, at_bin + 6 - WEEK] / 4000
+    assert_allclose(column(ramp, "last_week", at_bin=at_bin, horizon=1), expected, rtol=1e-5)
+
+
+def test_some_vms_are_as_all(ramp: History) -> None:
+    """Asking for some VMs gives the same rows as asking for all."""
+    everyone = features_at(ramp, Resource.MEMORY, 900, settings=SETTINGS)
+    some = features_at(ramp, Resource.MEMORY, 900, settings=SETTINGS, positions=[2, 0])
+    assert_array_equal(some.values, everyone.values[[2, 0]])
+
+
+def test_gaps_are_nan_not_zero() -> None:
+    """Unknown readings make features unknown; the newest known one stands in for an hour."""
+    history = make_history(num_vms=2, num_bins=400)
+    readings = history.readings.copy()
+    readings[Resource.CPU, 0, 396:] = np.nan
+    readings[Resource.CPU, 1, :] = np.nan
+    block = features_at(replace(history, readings=readings), Resource.CPU, 399, settings=SETTINGS)
+    assert block.level[0] == pytest.approx(readings[Resource.CPU, 0, 395] / 4000)
+    assert np.isnan(block.level[1])
+    assert block.known.tolist() == [284, 0]
+    named = dict(zip(FEATURE_NAMES, block.values[1, 0], strict=True))
+    assert all(np.isnan(named[name]) for name in ("mean_24h", "max_1h", "q50_6h", "yesterday"))
+
+
+def test_calendar_follows_the_zone() -> None:
+    """Time of day is the cluster's, summer time included."""
+    history = make_history(num_vms=1, num_bins=400)
+    utc = features_at(history, Resource.CPU, 143, settings=SETTINGS)
+    shifted = features_at(
+        history, Resource.CPU, 143 - 12, settings=FeatureSettings(time_zone="Europe/Berlin")
+    )
+    k = FEATURE_NAMES.index("hour_cos")
+    assert_allclose(utc.values[0, :, k], shifted.values[0, :, k], atol=1e-6)
+
+
+def test_app_types_are_categories() -> None:
+    """Known types get their code, unknown ones and none get 0."""
+    history = make_history(num_vms=3, num_bins=50, app_types=("web", None, "new"))
+    settings = FeatureSettings(app_types={"db": 1, "web": 2})
+    block = features_at(history, Resource.CPU, 40, settings=settings)
+    assert block.values[:, 0, FEATURE_NAMES.index("app_type")].tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize("resource", list(Resource))
+def test_scales_invert(resource: Resource) -> None:
+    """Scaling and back is the identity, and rises with the reading."""
+    history = make_history(num_vms=4, num_bins=50)
+    unit, readings = unit_of(history, resource), history.readings[resource]
+    scaled = scale(readings, unit, resource)
+    assert_allclose(unscale(scaled, unit, resource), readings, rtol=1e-4, atol=1e-3)
+    assert scaled.max() < 4
