@@ -7,11 +7,13 @@ doing nothing. The size of the problem decides what runs; an operator never need
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from solver.cpsat.model import optimise
+from solver.cpsat.variables import Scope
 from solver.limit import Allowance
 from solver.problem import Problem
 from solver.search.greedy import greedy
@@ -63,10 +65,35 @@ def run(
     seed
         Same seed and same work limit, same answer.
     """
-    best = Answer(
+    start = Answer(
         hosts=problem.start, total=State(problem, problem.start).total, bound=None, engine="none"
     )
-    return _better(problem, best, greedy(problem, problem.start, threshold=threshold), "greedy")
+    if engine is Engine.CPSAT:
+        return _improve(problem, start, allowance, seed=seed)
+    quick = greedy(problem, problem.start, threshold=threshold, out_of_time=allowance.late)
+    best = _better(problem, start, quick, "greedy")
+    if engine is Engine.GREEDY:
+        return best
+    return _improve(problem, best, allowance, seed=seed)
+
+
+def _improve(problem: Problem, best: Answer, allowance: Allowance, *, seed: int) -> Answer:
+    """Return a better answer by CP-SAT, proven where everything was decided at once."""
+    scope = Scope.everything(problem, best.hosts)
+    if not scope.vms.size:
+        return replace(best, bound=best.total)
+    outcome = optimise(
+        problem,
+        scope,
+        limit_s=allowance.left_s,
+        work_limit=allowance.left_work,
+        seed=seed,
+    )
+    allowance.spend(outcome.work)
+    if outcome.hosts is None:
+        return best
+    best = _better(problem, best, outcome.hosts, "cpsat")
+    return replace(best, bound=best.total) if outcome.proven else best
 
 
 def _better(problem: Problem, best: Answer, hosts: IntArray, engine: str) -> Answer:

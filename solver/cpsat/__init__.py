@@ -1,0 +1,1 @@
+"""The joint model in CP-SAT: the only room that knows the modelling library."""

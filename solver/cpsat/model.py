@@ -1,0 +1,100 @@
+"""Composes the joint model, solves it, and says what the answer proves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from ortools.sat.python import cp_model
+
+from solver.cpsat.objective import Objective, add_disruption, add_move_costs, add_shortfall
+from solver.cpsat.rules.affinity import add_affinity
+from solver.cpsat.rules.anti_affinity import add_anti_affinity
+from solver.cpsat.rules.budget import add_budget
+from solver.cpsat.rules.capacity import add_capacity
+from solver.cpsat.rules.place import add_places
+from solver.cpsat.variables import Scope, Variables
+from solver.problem import Columns, Problem
+
+IntArray = npt.NDArray[np.int64]
+
+HEAD_ROOM: Final = 2**60
+"""Largest objective handed to CP-SAT unscaled; it adds terms in 64 bits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What CP-SAT found in a scope.
+
+    Parameters
+    ----------
+    hosts
+        Host position of every VM; ``None`` when nothing was found in time.
+    proven
+        Whether no placement of the scope has a lower total.
+    work
+        Deterministic seconds used.
+    """
+
+    hosts: IntArray | None
+    proven: bool
+    work: float
+
+
+def optimise(
+    problem: Problem,
+    scope: Scope,
+    *,
+    limit_s: float,
+    work_limit: float,
+    seed: int,
+    columns: Columns | None = None,
+    resolution: int = 1,
+) -> Outcome:
+    """Return the best placement found in a scope, everything outside it left where it is.
+
+    Deterministic for a seed and a work limit that ends before the wall limit does.
+
+    Parameters
+    ----------
+    limit_s, work_limit
+        Wall and deterministic seconds; the work limit may be infinite.
+    columns
+        Stand in for ``problem.future``, for speed; the answer is then of another objective, and
+        proves nothing.
+    resolution
+        Cost units that are told apart; above 1 prices are rounded down.
+    """
+    model = cp_model.CpModel()
+    variables = Variables(model, problem, scope)
+    objective = Objective()
+    add_places(variables, objective)
+    add_capacity(variables, objective)
+    for rule in problem.group_rules:
+        if rule.together:
+            add_affinity(variables, objective, rule)
+        else:
+            add_anti_affinity(variables, objective, rule)
+    add_budget(variables)
+    add_shortfall(variables, objective, problem.future if columns is None else columns)
+    add_move_costs(variables, objective)
+    add_disruption(variables, objective)
+    scale = max(resolution, math.ceil(objective.worst / HEAD_ROOM))
+    objective.minimise(model, scale)
+    variables.hint()
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = seed
+    solver.parameters.max_time_in_seconds = max(0.0, limit_s)
+    if math.isfinite(work_limit):
+        solver.parameters.max_deterministic_time = work_limit
+    status = solver.solve(model)
+    found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+    return Outcome(
+        hosts=variables.placement(solver) if found else None,
+        proven=status == cp_model.OPTIMAL and scale == 1 and columns is None,
+        work=solver.response_proto.deterministic_time,
+    )
