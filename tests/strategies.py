@@ -23,14 +23,12 @@ from tests.builders import NOW
 @st.composite
 def hosts(draw: st.DrawFn, max_hosts: int = 5) -> tuple[Host, ...]:
     """Draw hosts of a few sizes in up to two zones, now and then out of service."""
-    states = st.sampled_from(
-        [HostState.UP] * 6 + [HostState.MAINTENANCE] * 2 + [HostState.UNREACHABLE]
-    )
+    states = st.sampled_from([HostState.UP] * 8 + [HostState.MAINTENANCE, HostState.UNREACHABLE])
     return tuple(
         Host(
             id=HostId(f"h{i}"),
             capacity=Limits(
-                cpu_millicores=draw(st.sampled_from([4000, 8000, 8000, 16000])),
+                cpu_millicores=draw(st.sampled_from([4000, 4000, 8000])),
                 memory_mib=draw(st.sampled_from([8192, 16384, 16384, None])),
                 net_io_kib_per_s=draw(st.sampled_from([None, None, 1000])),
             ),
@@ -43,7 +41,7 @@ def hosts(draw: st.DrawFn, max_hosts: int = 5) -> tuple[Host, ...]:
             state=draw(states),
             migration_bandwidth_mib_per_s=draw(st.sampled_from([100, 1000])),
         )
-        for i in range(draw(st.integers(1, max_hosts)))
+        for i in range(draw(st.sampled_from([1, *[max(2, max_hosts - 1), max_hosts] * 3])))
     )
 
 
@@ -63,10 +61,10 @@ def vms(draw: st.DrawFn, host_ids: list[HostId], max_vms: int = 12) -> tuple[VM,
             dirty_mib_per_s=draw(st.sampled_from([0, 20])),
             priority=draw(st.sampled_from([1, 5, 5, 7, 10])),
             group=draw(st.sampled_from(["", "", "web", "db"])),
-            not_migratable_reason=draw(st.sampled_from(["", "", "", "", "passthrough"])),
-            not_before_at=draw(st.sampled_from([None, None, None, NOW + timedelta(hours=1)])),
+            not_migratable_reason=draw(st.sampled_from([""] * 9 + ["passthrough"])),
+            not_before_at=draw(st.sampled_from([None] * 9 + [NOW + timedelta(hours=1)])),
         )
-        for i in range(draw(st.integers(0, max_vms)))
+        for i in range(draw(st.sampled_from([0, 1, *[max_vms // 2, max_vms] * 4])))
     )
 
 
@@ -99,8 +97,8 @@ def clusters(draw: st.DrawFn, *, max_hosts: int = 5, max_vms: int = 12) -> Clust
     host_ids = [host.id for host in some_hosts]
     some_vms = draw(vms(host_ids, max_vms))
     budget = MoveBudget(
-        max_moves=draw(st.sampled_from([None, None, None, 0, 1, 3])),
-        max_moves_per_host=draw(st.sampled_from([None, None, None, 1, 2])),
+        max_moves=draw(st.sampled_from([None] * 6 + [0, 1, 3])),
+        max_moves_per_host=draw(st.sampled_from([None] * 6 + [1, 2])),
         max_parallel=draw(st.sampled_from([1, 8])),
     )
     network = Network(other_zone=Link(latency_us=2000, bandwidth_mib_per_s=100, distance=1))
@@ -129,7 +127,7 @@ def scenarios_of(draw: st.DrawFn, cluster: Cluster) -> ScenarioSet:
     num_vms = len(cluster.vms)
     shape = (num_scenarios, num_vms, 1 + num_steps)
     demand = np.zeros((num_scenarios, num_vms, NUM_RESOURCES, 1 + num_steps), dtype=np.int64)
-    heat = draw(st.sampled_from([500, 2000, 5000]))
+    heat = draw(st.sampled_from([1000, 2000, 4000]))
     demand[:, :, Resource.CPU] = rng.integers(0, heat // 500 + 1, shape) * 500
     demand[:, :, Resource.MEMORY] = rng.integers(1, 5, (num_vms, 1)) * 1024
     demand[:, :, Resource.NET_IO] = rng.integers(0, 3, shape) * 100

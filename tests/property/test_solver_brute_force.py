@@ -42,7 +42,7 @@ def best_total(cluster: Cluster, scenarios: ScenarioSet) -> int:
     return min(totals)
 
 
-@given(problems(max_hosts=3, max_vms=4))
+@given(problems(max_hosts=3, max_vms=5))
 def test_the_joint_model_finds_the_optimum_and_proves_it(
     problem_data: tuple[Cluster, ScenarioSet],
 ) -> None:
