@@ -1,0 +1,214 @@
+"""Run a whole replay: set the stage, let every policy run, two at a time, and report."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import joblib
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from forecast.classes import classify
+from forecast.online import OnlineForecaster
+from forecast.quantile import QuantileModel, TrainingSettings
+from service.cooldown import CooldownParams
+from service.pipeline import PredictivePlanner
+from service.replay.config import ReplayConfig
+from service.replay.loop import LoopParams, run_policy
+from service.replay.policies import (
+    NonePolicy,
+    OraclePolicy,
+    Policy,
+    PredictivePolicy,
+    ReactivePolicy,
+)
+from service.replay.reactive import ReactiveParams
+from service.replay.report import ReplayReport, write_report
+from service.replay.stage import Stage, set_stage
+from service.replay.state import ReplayState
+from solver.domain.errors import InvalidInputError
+from solver.domain.weights import Weights
+from solver.solve import SolveParams
+
+NUM_SCENARIOS: Final = 16
+WORK_LIMIT: Final = 0.5
+"""Deterministic work per solve, so that a slow machine gives the same answer, only later."""
+
+_NUM_WORKERS: Final = 2
+_ORDER: Final[tuple[str, ...]] = ("predictive", "oracle", "reactive", "none")
+"""Longest first, which keeps both workers busy to the end."""
+
+
+def run_replay(
+    config: ReplayConfig,
+    *,
+    json_path: Path | None,
+    state_path: Path | None,
+    console: Console,
+) -> ReplayReport:
+    """Run every policy of a configuration and return the report; written to ``json_path`` too.
+
+    Parameters
+    ----------
+    state_path
+        Folder of finished parts; by default ``<json_path>.state``, none without a report file.
+    console
+        Where the progress goes.
+
+    Raises
+    ------
+    InvalidInputError
+        If the trace is wrong, does not cover the window, or does not fit the hosts.
+    NotEnoughHistoryError
+        If there is too little of it before the window to train on.
+    """
+    begin = time.perf_counter()
+    if json_path is not None and not json_path.parent.is_dir():
+        raise InvalidInputError(f"folder {str(json_path.parent)!r} does not exist", path="--json")
+    if state_path is None and json_path is not None:
+        state_path = json_path.with_name(json_path.name + ".state")
+    with console.status("reading the trace"):
+        stage = set_stage(config)
+    state = ReplayState(state_path, config)
+    figures = {name: state.figures(name) for name in config.policies}
+    missing = [name for name in _ORDER if name in figures and figures[name] is None]
+    for name, values in _run_missing(stage, missing, console):
+        state.keep(name, values)
+        figures[name] = values
+    report = ReplayReport(
+        config=config,
+        policies={name: values for name, values in figures.items() if values is not None},
+        seconds=time.perf_counter() - begin,
+        num_vms=len(stage.start.vms),
+    )
+    if json_path is not None:
+        write_report(report, json_path)
+    state.remove()
+    return report
+
+
+def _run_missing(
+    stage: Stage, names: list[str], console: Console
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Run policies in worker processes and yield their figures as they finish."""
+    if not names:
+        return
+    with tempfile.TemporaryDirectory(prefix="foreswap-replay-") as folder:
+        board = Path(folder) / "progress"
+        np.zeros((len(names), 2), dtype=np.int64).tofile(board)
+        jobs = (joblib.delayed(_run_one)(stage, name, board, i) for i, name in enumerate(names))
+        with (
+            _shown_progress(names, board, console),
+            joblib.Parallel(n_jobs=_NUM_WORKERS, return_as="generator_unordered") as parallel,
+        ):
+            yield from parallel(jobs)
+
+
+def _run_one(stage: Stage, name: str, board: Path, row: int) -> tuple[str, dict[str, Any]]:
+    """Run one policy; in a process of its own, which shares the arrays of the stage."""
+    shown = np.memmap(board, dtype=np.int64, mode="r+").reshape(-1, 2)
+
+    def progress(done: int, total: int) -> None:
+        shown[row] = done, total
+
+    begin = time.perf_counter()
+    policy = _make_policy(stage, name)
+    training_s = time.perf_counter() - begin
+    figures = run_policy(
+        policy,
+        config=stage.config,
+        start=stage.start,
+        workload=stage.workload(stage.first_bin),
+        params=LoopParams(weights=Weights(), cooldown=CooldownParams()),
+        progress=progress,
+    )
+    values = figures.document()
+    values["preparing_s"] = training_s
+    values["running_s"] = time.perf_counter() - begin - training_s
+    return name, values
+
+
+def _make_policy(stage: Stage, name: str) -> Policy:
+    seed = stage.config.seed
+    solving = SolveParams(work_limit=WORK_LIMIT, seed=seed)
+    before = max(0, stage.first_bin - 1)
+    match name:
+        case "none":
+            return NonePolicy()
+        case "reactive":
+            return ReactivePolicy(stage.workload(before), ReactiveParams())
+        case "oracle":
+            return OraclePolicy(stage.workload(before), solving)
+        case "predictive":
+            planner = PredictivePlanner(
+                _trained(stage), solving, num_scenarios=NUM_SCENARIOS, seed=seed
+            )
+            return PredictivePolicy(planner, stage.history)
+        case _:
+            raise InvalidInputError(f"unknown policy {name!r}", path="--policy")
+
+
+def _trained(stage: Stage) -> OnlineForecaster:
+    """Return a forecaster fitted and warmed up on what precedes the window, and on nothing else."""
+    model = QuantileModel(
+        resources=stage.resources, training=TrainingSettings(seed=stage.config.seed)
+    )
+    model.fit(stage.history, until_bin=stage.first_bin)
+    classes = classify(stage.history, until_bin=stage.first_bin)
+    online = OnlineForecaster(
+        forecaster=model,
+        resources=stage.resources,
+        class_of=dict(zip(stage.history.vm_ids, classes.codes.tolist(), strict=True)),
+        seed=stage.config.seed,
+    )
+    online.warm_up(stage.history, until_bin=stage.first_bin)
+    return online
+
+
+@contextmanager
+def _shown_progress(names: list[str], board: Path, console: Console) -> Iterator[None]:
+    """Show a bar per policy, read from the board that the workers write to."""
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("plans"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    stop = threading.Event()
+    with Progress(*columns, console=console) as bars:
+        tasks = [bars.add_task(name, total=None) for name in names]
+
+        def refresh() -> None:
+            while not stop.wait(0.5):
+                for task, (done, total) in zip(tasks, _read_board(board), strict=True):
+                    bars.update(task, completed=done, total=total or None)
+
+        reader = threading.Thread(target=refresh, daemon=True)
+        reader.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            reader.join()
+            for task, (done, total) in zip(tasks, _read_board(board), strict=True):
+                bars.update(task, completed=done, total=total or None)
+
+
+def _read_board(board: Path) -> list[tuple[int, int]]:
+    return [(int(done), int(total)) for done, total in np.fromfile(board, np.int64).reshape(-1, 2)]
