@@ -1,8 +1,9 @@
 """A forecaster at work: forecasts now, and learns from those whose time has come.
 
 Holds what must be carried from one forecast to the next: forecasts not yet settled, the corrected
-levels, the memory of joint errors. Everything it knows comes from the history it is handed, up to
-the bin it is asked about; the same calls in the same order give the same answers.
+levels, the memory of joint errors, the share of what all VMs have in common. Everything it knows
+comes from the history it is handed, up to the bin it is asked about; the same calls in the same
+order give the same answers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from forecast.calibrate import Calibrator, Doubles
 from forecast.classes import BURSTY
 from forecast.forecaster import NUM_HORIZONS, Forecaster, QuantileForecast
 from forecast.history import Floats, History
+from forecast.host_sums import SumCalibrator
 from forecast.scenarios import ErrorMemory, actual_readings, make_scenarios
 from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import ScenarioSet
@@ -30,6 +32,7 @@ class _Pending:
     """A forecast whose readings are still to come, and the levels handed out with it."""
 
     raw: QuantileForecast
+    corrected: QuantileForecast
     levels: Doubles
 
 
@@ -55,6 +58,7 @@ class OnlineForecaster:
     seed: int = 0
     calibrator: Calibrator = field(default_factory=Calibrator)
     memory: ErrorMemory = field(default_factory=ErrorMemory)
+    sums: SumCalibrator = field(default_factory=SumCalibrator)
     _pending: deque[_Pending] = field(default_factory=deque)
     _settled_at: datetime | None = None
     _rng: np.random.Generator = field(init=False)
@@ -78,8 +82,10 @@ class OnlineForecaster:
             )
         self.settle(history, at_bin=at_bin)
         raw = self.forecaster.forecast(history, at_bin=at_bin, resources=self.resources)
-        self._pending.append(_Pending(raw=raw, levels=self.calibrator.levels()))
-        return self.calibrator.correct(raw, self.class_codes(history.vm_ids))
+        levels = self.calibrator.levels()
+        corrected = self.calibrator.correct(raw, self.class_codes(history.vm_ids))
+        self._pending.append(_Pending(raw=raw, corrected=corrected, levels=levels))
+        return corrected
 
     def scenarios(
         self,
@@ -98,6 +104,7 @@ class OnlineForecaster:
             rng=rng,
             start_at=forecast.at,
             present=history.latest(at_bin),
+            common_share=self.sums.share,
         )
 
     def settle(self, history: History, *, at_bin: int) -> None:
@@ -112,12 +119,16 @@ class OnlineForecaster:
             if self._settled_at is not None:
                 hours = (pending.raw.at - self._settled_at).total_seconds() / 3600.0
             self._settled_at = pending.raw.at
+            hours = min(hours, self.calibrator.memory_hours)
             self.calibrator.observe(
                 pending.raw,
                 actual,
                 self.class_codes(pending.raw.vm_ids),
                 levels=pending.levels,
-                hours_since_last=min(hours, self.calibrator.memory_hours),
+                hours_since_last=hours,
+            )
+            self.sums.observe(
+                pending.corrected, actual, self.memory, rng=self._rng, hours_since_last=hours
             )
             self.memory.observe(pending.raw, actual, rng=self._rng)
 

@@ -19,6 +19,7 @@ References
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -31,7 +32,7 @@ from forecast.history import BinState, Floats, History
 from forecast.metrics import cdf_bounds, interpolation_weights
 from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
-from solver.domain.units import MAX_AMOUNT, NUM_RESOURCES, VmId
+from solver.domain.units import MAX_AMOUNT, NUM_RESOURCES, Resource, VmId
 
 STEP_SECONDS: Final = 900
 NUM_PATHS: Final = 256
@@ -127,6 +128,7 @@ class ErrorMemory:
         vm_ids: tuple[VmId, ...],
         at: datetime,
         *,
+        resources: Sequence[Resource],
         num_paths: int,
         rng: np.random.Generator,
     ) -> Floats:
@@ -139,15 +141,17 @@ class ErrorMemory:
         Returns
         -------
         Floats
-            In 0..1, shape ``(num_paths, num_resources, num_vms, num_horizons)``.
+            In 0..1, shape ``(num_paths, len(resources), num_vms, num_horizons)``.
         """
         if vm_ids != self.vm_ids:
             self._follow(vm_ids)
-        shape = (num_paths, NUM_RESOURCES, len(vm_ids), NUM_HORIZONS)
+        shape = (num_paths, len(resources), len(vm_ids), NUM_HORIZONS)
         if not self._entries:
             return independent_positions(shape, rng)
         chosen = self._dates(at, num_paths, rng)
-        drawn = np.stack([self._entries[i].values for i in chosen])
+        wanted = list(resources)
+        dates = np.stack([entry.values[wanted] for entry in self._entries])
+        drawn = dates[chosen]
         unknown = np.isnan(drawn)
         if unknown.any():
             drawn[unknown] = rng.random(int(unknown.sum()), dtype=np.float32)
@@ -208,8 +212,15 @@ def sample_paths(
     *,
     num_paths: int,
     rng: np.random.Generator,
+    common_share: Floats | None = None,
 ) -> Floats:
     """Draw equally likely joint paths of demand.
+
+    Parameters
+    ----------
+    common_share
+        Share of the deviations, beyond what the memory shows, that all VMs of a path have in
+        common, in 0..1, shape ``(num_resources, num_horizons)``; see ``forecast.host_sums``.
 
     Returns
     -------
@@ -217,16 +228,51 @@ def sample_paths(
         Shape ``(num_paths, num_resources, num_vms, num_horizons)``; zero for resources that were
         not forecast.
     """
-    positions = memory.draw(forecast.vm_ids, forecast.at, num_paths=num_paths, rng=rng)
-    paths = np.zeros(positions.shape, dtype=np.float32)
+    resources = forecast.resources
+    positions = memory.draw(
+        forecast.vm_ids, forecast.at, resources=resources, num_paths=num_paths, rng=rng
+    )
+    if common_share is not None:
+        positions = with_common_factor(positions, common_share[list(resources)], rng)
+    shape = (num_paths, NUM_RESOURCES, len(forecast.vm_ids), NUM_HORIZONS)
+    paths = np.zeros(shape, dtype=np.float32)
     # Values at the middle of each of num_paths equal shares of probability, dealt by rank.
     weights = interpolation_weights((np.arange(num_paths) + 0.5) / num_paths, QUANTILES)
-    for resource in forecast.resources:
+    for k, resource in enumerate(resources):
         table = forecast.values[resource] @ weights.T
         np.clip(table, 0.0, forecast.limits[resource][:, None, None], out=table)
-        ranks = _ranks(np.moveaxis(positions[:, resource], 0, -1), rng)
+        ranks = _ranks(np.moveaxis(positions[:, k], 0, -1), rng)
         paths[:, resource] = np.moveaxis(np.take_along_axis(table, ranks, axis=-1), -1, 0)
     return paths
+
+
+def with_common_factor(positions: Floats, share: Floats, rng: np.random.Generator) -> Floats:
+    """Mix a factor shared by all VMs of a path into their positions.
+
+    One draw per path and resource, held over its steps. Positions become logits, to which the
+    factor is added in proportion; only their ranks matter afterwards, so no VM's own distribution
+    changes.
+
+    Parameters
+    ----------
+    positions
+        Shape ``(num_paths, num_resources, num_vms, num_horizons)``, in 0..1.
+    share
+        Shape ``(num_resources, num_horizons)``, in 0..1.
+
+    Returns
+    -------
+    Floats
+        Shape of ``positions``; any real number.
+    """
+    factor = _logit(rng.random((*positions.shape[:2], 1, 1), dtype=np.float32))
+    part = share[None, :, None, :].astype(np.float32)
+    return np.asarray(np.sqrt(1.0 - part) * _logit(positions) + np.sqrt(part) * factor)
+
+
+def _logit(positions: Floats) -> Floats:
+    inside = np.clip(positions, 1e-4, 1.0 - 1e-4)
+    return np.asarray(np.log(inside / (1.0 - inside)))
 
 
 def _ranks(positions: Floats, rng: np.random.Generator) -> npt.NDArray[np.intp]:
@@ -249,6 +295,7 @@ def make_scenarios(
     start_at: datetime,
     present: Floats,
     num_paths: int = NUM_PATHS,
+    common_share: Floats | None = None,
 ) -> ScenarioSet:
     """Turn a forecast into a few weighted joint futures.
 
@@ -272,6 +319,8 @@ def make_scenarios(
         A resource that was not forecast stays as it is now.
     num_paths
         How many joint paths to draw before reducing them.
+    common_share
+        See :func:`sample_paths`.
 
     Returns
     -------
@@ -291,7 +340,9 @@ def make_scenarios(
     median = np.nan_to_num(forecast.values[:, :, 0, QUANTILES.index(0.5)])
     now = np.where(np.isnan(present), median, present)
     now[:, ~forecast.present] = 0.0
-    paths = sample_paths(forecast, error_memory, num_paths=num_paths, rng=rng)
+    paths = sample_paths(
+        forecast, error_memory, num_paths=num_paths, rng=rng, common_share=common_share
+    )
     for resource in range(NUM_RESOURCES):
         if resource not in forecast.resources:
             paths[:, resource] = now[resource][:, None]
