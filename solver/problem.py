@@ -11,8 +11,8 @@ One restriction goes beyond the judge: nothing enters a host in maintenance, eve
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import numpy as np
@@ -44,7 +44,6 @@ from solver.domain.score import (
     host_loads,
     imbalance_prices,
     knee_threshold,
-    pair_costs,
     repair_price,
 )
 from solver.domain.units import NUM_RESOURCES, HostId, Resource, VmId
@@ -192,6 +191,10 @@ class Problem:
         Budgets; ``None`` for no limit.
     move_costs
         Migration costs from the start.
+    rules_of_vm
+        Positions in ``group_rules`` of the rules that name a VM.
+    clumps
+        Sets of VMs that hard affinities tie together.
     """
 
     vm_ids: tuple[VmId, ...]
@@ -216,7 +219,8 @@ class Problem:
     max_moves: int | None
     max_moves_per_host: int | None
     move_costs: MoveCosts
-    rules_of_vm: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    rules_of_vm: Mapping[int, tuple[int, ...]]
+    clumps: tuple[tuple[int, ...], ...]
 
     @property
     def num_vms(self) -> int:
@@ -315,6 +319,7 @@ def compile_problem(
         num_bands=by_band.shape[0],
     )
     host_class, reserved = _reservations(cluster, limited)
+    group_rules = _group_rules(cluster, weights, start)
     problem = Problem(
         vm_ids=tuple(vm.id for vm in cluster.vms),
         host_ids=tuple(host.id for host in cluster.hosts),
@@ -334,15 +339,17 @@ def compile_problem(
         nowhere_prices=_frozen(
             np.full(len(cluster.vms), repair_price(weights) * SEVERITY_ONE, dtype=np.int64)
         ),
-        group_rules=_group_rules(cluster, weights, start),
+        group_rules=group_rules,
+        rules_of_vm=_rules_of_vm(group_rules),
+        clumps=_clumps(group_rules),
         app_group=_frozen(_app_groups(cluster)),
         disruption_price=disruption_price(weights),
         max_moves=cluster.budget.max_moves,
         max_moves_per_host=cluster.budget.max_moves_per_host,
-        move_costs=_move_costs(cluster, scenarios, weights, parameters, start),
+        move_costs=_move_costs(cluster, expected, weights, parameters, start),
     )
     _refuse_overflow(problem, cluster, expected, weights, parameters)
-    return replace(problem, rules_of_vm=_rules_of_vm(problem.group_rules))
+    return problem
 
 
 def _banded_prices(
@@ -528,6 +535,17 @@ def _rules_of_vm(rules: tuple[GroupRule, ...]) -> dict[int, tuple[int, ...]]:
     return {v: tuple(indices) for v, indices in found.items()}
 
 
+def _clumps(rules: tuple[GroupRule, ...]) -> tuple[tuple[int, ...], ...]:
+    clump_of: dict[int, set[int]] = {}
+    for rule in rules:
+        if rule.together and rule.limit is not None:
+            merged = set(rule.vms.tolist())
+            merged.update(*(clump_of.get(v, ()) for v in rule.vms.tolist()))
+            for v in merged:
+                clump_of[v] = merged
+    return tuple(sorted({tuple(sorted(clump)) for clump in clump_of.values()}))
+
+
 def _app_groups(cluster: Cluster) -> IntArray:
     names: dict[str, int] = {}
     return np.array(
@@ -538,23 +556,69 @@ def _app_groups(cluster: Cluster) -> IntArray:
 
 def _move_costs(
     cluster: Cluster,
-    scenarios: ScenarioSet,
+    expected: IntArray,
     weights: Weights,
     parameters: MigrationParameters,
     start: IntArray,
 ) -> MoveCosts:
-    every_host = np.arange(len(cluster.hosts), dtype=np.int64)[None, :]
+    """Return prices equal to ``score.pair_costs``, with all that pairs share computed once."""
+    hosts, vms = cluster.hosts, cluster.vms
+    capacity = capacity_array(cluster)
+    loads = host_loads(expected, start, len(hosts))
+    limited = capacity != UNLIMITED
+    divisor = np.maximum(capacity, 1)
+    own_rate = np.array([host.migration_bandwidth_mib_per_s for host in hosts])
+    footprint = np.array([vm.memory_footprint_mib for vm in vms])
+    dirty = np.array([vm.dirty_mib_per_s for vm in vms])
+    priority = np.array([vm.priority for vm in vms])
+    reference_cpu = reference_amounts(cluster)[Resource.CPU]
+    links: dict[int, IntArray] = {}
 
-    def price(vms: IntArray) -> IntArray:
-        costs = np.zeros((len(vms), len(cluster.hosts)), dtype=np.int64)
-        running = np.flatnonzero(start[vms] != NOWHERE)
-        if running.size:
-            costs[running] = pair_costs(
-                cluster, scenarios, weights, vms[running], every_host, parameters
-            ).total
+    def links_from(source: int) -> IntArray:
+        if source not in links:
+            row = [cluster.network.link(hosts[source], host) for host in hosts]
+            links[source] = np.array(
+                [[k.bandwidth_mib_per_s, k.latency_us, k.distance] for k in row]
+            )
+        return links[source]
+
+    def utilisation(load: IntArray, host: IntArray) -> npt.NDArray[np.float64]:
+        fraction = np.where(limited[host], load / divisor[host], 0.0)
+        largest: npt.NDArray[np.float64] = fraction.max(axis=-1)
+        return largest
+
+    def price(asked: IntArray) -> IntArray:
+        costs = np.zeros((len(asked), len(hosts)), dtype=np.int64)
+        running = np.flatnonzero(start[asked] != NOWHERE)
+        if not running.size:
+            return costs
+        chosen = asked[running]
+        source = start[chosen]
+        link = np.stack([links_from(h) for h in source.tolist()])
+        every = np.arange(len(hosts))
+        demand = expected[chosen][:, None, :]
+        after = utilisation(loads[None] + demand, every[None, :])
+        left = utilisation(loads[source] - expected[chosen], source)
+        found = migration_cost(
+            footprint_mib=footprint[chosen][:, None],
+            dirty_mib_per_s=dirty[chosen][:, None],
+            cpu_demand_millicores=demand[:, :, Resource.CPU],
+            priority=priority[chosen][:, None],
+            bandwidth_mib_per_s=np.minimum(
+                link[..., 0], np.minimum(own_rate[source][:, None], own_rate)
+            ),
+            latency_us=link[..., 1],
+            distance=link[..., 2],
+            utilisation_difference=after - left[:, None],
+            reference_cpu_millicores=reference_cpu,
+            weights=weights,
+            parameters=parameters,
+        ).total
+        found[np.arange(len(chosen)), source] = 0
+        costs[running] = found
         return costs
 
-    return MoveCosts(len(cluster.vms), len(cluster.hosts), price)
+    return MoveCosts(len(vms), len(hosts), price)
 
 
 def _refuse_overflow(

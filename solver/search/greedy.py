@@ -52,7 +52,7 @@ def greedy(
         Asked before each move; once true, the placement reached is returned.
     """
     state = State(problem, hosts)
-    clumps = _clumps(problem)
+    clumps = problem.clumps
     hopeless: set[int] = set()
     moved_since_reset = False
     while not out_of_time():
@@ -129,31 +129,12 @@ def _best_single(state: State, vms: IntArray) -> Relocation | None:
 
 
 def _best_together(state: State, clump: tuple[int, ...]) -> Relocation | None:
-    """Return the best host for VMs that must stay together, tried one by one and taken back."""
-    problem = state.problem
+    """Return the best host for VMs that must stay together."""
     source = int(state.hosts[clump[0]])
-    before = state.total
-    best: Relocation | None = None
-    for h in np.flatnonzero(problem.allowed[list(clump)].all(axis=0)).tolist():
-        if h == source:
-            continue
-        for v in clump:
-            state.apply(v, h)
-        delta = state.total - before
-        if delta < (best.delta if best else 0) and not state.breaks({h}):
-            best = Relocation(clump, h, delta)
-        for v in clump:
-            state.apply(v, source)
-    return best
-
-
-def _clumps(problem: Problem) -> tuple[tuple[int, ...], ...]:
-    """Return the sets of VMs that hard affinity ties together."""
-    clump_of: dict[int, set[int]] = {}
-    for rule in problem.group_rules:
-        if rule.together and rule.limit is not None:
-            merged = set(rule.vms.tolist())
-            merged.update(*(clump_of.get(v, ()) for v in rule.vms.tolist()))
-            for v in merged:
-                clump_of[v] = merged
-    return tuple(sorted({tuple(sorted(clump)) for clump in clump_of.values()}))
+    found = [
+        Relocation(clump, h, state.what_if([(v, h) for v in clump]))
+        for h in np.flatnonzero(state.problem.allowed[list(clump)].all(axis=0)).tolist()
+        if h != source
+    ]
+    best = min(found, key=lambda relocation: relocation.delta, default=None)
+    return best if best is not None and best.delta < 0 else None

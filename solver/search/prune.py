@@ -17,17 +17,19 @@ IntArray = npt.NDArray[np.int64]
 def prune(problem: Problem, hosts: IntArray) -> IntArray:
     """Return ``hosts`` without the moves whose removal costs nothing.
 
-    One move is taken back at a time, the most useless first, as long as what is allowed stays
-    kept and the total does not rise: on a tie the VM stays at home.
+    One move, or the moves of VMs tied together by hard affinity, is taken back at a time, the most
+    useless first, as long as what is allowed stays kept and the total does not rise: on a tie the
+    VM stays at home.
     """
     state = State(problem, hosts)
     while True:
-        moved = np.flatnonzero((state.hosts != problem.start) & (problem.start != NOWHERE))
-        changes = [
-            (int(state.relocations(moved[i : i + 1])[0, problem.start[v]]), v)
-            for i, v in enumerate(moved.tolist())
-        ]
-        change, v = min(changes, default=(1, -1))
+        away = (state.hosts != problem.start) & (problem.start != NOWHERE)
+        tied = [tuple(v for v in clump if away[v]) for clump in problem.clumps]
+        parts = [*((v,) for v in np.flatnonzero(away).tolist()), *(c for c in tied if len(c) > 1)]
+        ways_home = [[(v, int(problem.start[v])) for v in part] for part in parts]
+        changes = [(state.what_if(way), i) for i, way in enumerate(ways_home)]
+        change, i = min(changes, default=(1, -1))
         if change > 0:
             return state.hosts
-        state.apply(v, int(problem.start[v]))
+        for v, home in ways_home[i]:
+            state.apply(v, home)

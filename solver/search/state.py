@@ -7,6 +7,7 @@ engines.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -160,6 +161,33 @@ class State:
         if source != NOWHERE:
             delta[:, source] = 0
         return delta
+
+    def what_if(self, moves: Sequence[tuple[int, int]]) -> int:
+        """Return the exact change of the total for several relocations made together.
+
+        Parameters
+        ----------
+        moves
+            VMs, each once, with the host each goes to.
+
+        Returns
+        -------
+        int
+            The change; ``FORBIDDEN`` when the outcome is not allowed.
+        """
+        problem = self.problem
+        if any(h != NOWHERE and not problem.allowed[v, h] for v, h in moves):
+            return FORBIDDEN
+        before, versions = self.total, self._version.copy()
+        back = [(v, int(self.hosts[v])) for v, _ in moves]
+        for v, h in moves:
+            self.apply(v, h)
+        change = FORBIDDEN if self.breaks({h for _, h in moves}) else self.total - before
+        for v, h in back:
+            self.apply(v, h)
+        # The loads are what they were, and so is every cost that was kept.
+        self._version[:] = versions
+        return change
 
     def breaks(self, hosts: set[int]) -> bool:
         """Whether some of ``hosts``, a hard group rule or a budget is now beyond its limit."""
