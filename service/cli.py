@@ -1,0 +1,84 @@
+"""The ``foreswap`` command: gathers the commands, turns errors into one line and an exit code.
+
+Exit codes: 0 done, 2 the input was wrong (one line says what, where, and what was expected), 1 it
+could not be done, 130 interrupted. Nothing half-written is left behind in any case.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.text import Text
+from typer.exceptions import TyperException
+
+from service.commands import backtest, check, console, import_, replay, solve, train
+from solver.domain.errors import ForeswapError, InvalidInputError, ModelMismatchError
+
+app = typer.Typer(
+    name="foreswap",
+    help="Predictive rebalancing of virtual machines for plain libvirt/KVM clusters.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(check.check)
+app.command()(solve.solve)
+app.command("import")(import_.import_telemetry)
+app.command()(train.train)
+app.command()(backtest.backtest)
+app.command()(replay.replay)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"foreswap {version('foreswap')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Predictive rebalancing of virtual machines for plain libvirt/KVM clusters."""
+
+
+def main() -> None:
+    """Run the command line; the entry point of the installed script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line with arguments and return the exit code."""
+    try:
+        code = app(arguments, prog_name="foreswap", standalone_mode=False)
+        if code == 130:
+            return _fail("interrupted", 130)
+        return code if isinstance(code, int) else 0
+    except (InvalidInputError, ModelMismatchError) as error:
+        return _fail(str(error), 2)
+    except ForeswapError as error:
+        return _fail(str(error), 1)
+    except TyperException as error:
+        # Without any words Typer has already shown the help.
+        message = error.format_message()
+        return _fail(message, error.exit_code) if message else error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail("interrupted", 130)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        return _fail(f"{error.filename or 'input'}: {error.strerror or error}", 2)
+    except OSError as error:
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    line = Text.assemble(("error:", "bold red"), " ", " ".join(message.split("\n")))
+    console.err().print(line, soft_wrap=True)
+    return code

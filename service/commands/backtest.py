@@ -1,0 +1,107 @@
+"""``foreswap backtest``: how good the forecasts would have been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.commands import console
+from service.options import instant, require_writable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def backtest(
+    trace: Annotated[Path, typer.Option(help="Telemetry: tidy Parquet or CSV.")],
+    train_until: Annotated[str, typer.Option(help="End of the training time (UTC).")],
+    test_from: Annotated[str, typer.Option(help="First instant to forecast at (UTC).")],
+    test_until: Annotated[str, typer.Option(help="End of the test time (UTC).")],
+    unseen_fraction: Annotated[
+        float, typer.Option(help="Share of the VMs kept out of training.", min=0.0, max=0.99)
+    ] = 0.3,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write all figures here as JSON.")] = None,
+) -> None:
+    """Forecast a trace from a rolling origin, as it would have been, and compare with baselines."""
+    from forecast.backtest import run_backtest
+    from forecast.tidy import read_history
+    from solver.instances import write_document
+
+    require_writable(json, "--json")
+    until_at = instant(test_until, "--test-until")
+    with console.err().status("reading the trace"):
+        history = read_history(trace, until_at=until_at)
+    with console.counted("training, then forecasting", "origins") as progress:
+        report = run_backtest(
+            history,
+            train_until=instant(train_until, "--train-until"),
+            test_from=instant(test_from, "--test-from"),
+            test_until=until_at,
+            unseen_fraction=unseen_fraction,
+            seed=seed,
+            progress=progress,
+        )
+    if json is not None:
+        write_document(json, report.to_json())
+    out = console.out()
+    out.print(_loss_table("VMs that took part in training", report.results))
+    if report.unseen:
+        out.print(_loss_table("VMs never seen before", report.unseen))
+    if report.host_sums:
+        out.print(_sums_table(report.host_sums))
+    out.print(
+        f"{report.settings['num_vms']} VMs ({report.settings['num_unseen']} unseen), "
+        f"{report.settings['num_origins']} origins; trained in {report.train_seconds:.0f} s, "
+        f"{report.forecast_seconds:.2f} s a forecast",
+        soft_wrap=True,
+    )
+
+
+def _loss_table(title: str, results: Any) -> Table:
+    """Return the loss of the busy VMs and of all, by resource and horizon."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in ("resource", "minutes", "VMs"):
+        table.add_column(name, justify="right" if name == "minutes" else "left")
+    for name in ("pinball", "best baseline", "skill", "≤ p50", "≤ p95", "≤ p99", "readings"):
+        table.add_column(name, justify="right")
+    for resource, by_horizon in results.items():
+        for minutes, groups in by_horizon.items():
+            for group in ("busy", "all"):
+                cell = groups.get(group)
+                if cell is not None:
+                    table.add_row(
+                        resource,
+                        minutes,
+                        group,
+                        f"{cell['pinball']:.4f}",
+                        f"{cell['best_baseline_pinball']:.4f} ({cell['best_baseline']})",
+                        f"{100 * cell['skill']:+.1f} %",
+                        *(f"{100 * cell['coverage'][q]:.1f} %" for q in ("0.5", "0.95", "0.99")),
+                        f"{cell['n']:,}",
+                    )
+    return table
+
+
+def _sums_table(host_sums: Any) -> Table:
+    """Return how often sums over host-sized groups fell inside their 90 % band."""
+    from rich.table import Table
+
+    table = Table(title="90 % bands of host sums (15 to 25 VMs)", title_justify="left")
+    for name in ("minutes", "inside", "95 % interval", "if independent", "if identical", "n"):
+        table.add_column(name, justify="right")
+    for minutes, cell in host_sums.items():
+        low, high = cell["coverage_90_interval"]
+        table.add_row(
+            minutes,
+            f"{100 * cell['coverage_90']:.1f} %",
+            f"{100 * low:.1f} to {100 * high:.1f} %",
+            f"{100 * cell['independent']['coverage_90']:.1f} %",
+            f"{100 * cell['comonotone']['coverage_90']:.1f} %",
+            f"{cell['n']:,}",
+        )
+    return table

@@ -1,0 +1,219 @@
+"""``foreswap solve``: a cluster document and its demand in, a plan with reasons out."""
+
+from __future__ import annotations
+
+import enum
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from service.commands import console
+from service.options import positive_seconds, require_writable
+from solver.domain.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from forecast.forecaster import Forecaster
+    from forecast.history import History
+    from solver.domain.cluster import Cluster
+    from solver.domain.result import Result
+    from solver.domain.scenario import ScenarioSet
+    from solver.domain.units import Resource
+
+NUM_SCENARIOS: Final = 16
+STALE_AFTER: Final = timedelta(minutes=30)
+"""A history that ends longer than this before the snapshot says little about the next hour."""
+
+
+class EngineName(enum.Enum):
+    """Engines that may be asked for."""
+
+    PORTFOLIO = "portfolio"
+    GREEDY = "greedy"
+    CPSAT = "cpsat"
+
+
+def solve(
+    cluster: Annotated[Path, typer.Argument(help="Cluster document.", metavar="CLUSTER.json")],
+    scenarios: Annotated[
+        Path | None, typer.Option(help="Demand: a scenario document.", metavar="FILE")
+    ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(help="Demand: telemetry to forecast from, in Parquet or CSV.", metavar="FILE"),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Forecast with this model of `foreswap train`; needs --history.", metavar="FILE"
+        ),
+    ] = None,
+    limit: Annotated[str, typer.Option(help="Time to search for, e.g. 10s.")] = "10s",
+    engine: Annotated[EngineName, typer.Option(help="Engine.")] = EngineName.PORTFOLIO,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the result here as JSON.", metavar="OUT")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Write the plan alone here as JSON.", metavar="OUT")
+    ] = None,
+) -> None:
+    """Say what to move, in which order and why; touches nothing."""
+    from service.pipeline import Planner
+    from solver.instances import (
+        plan_to_document,
+        read_cluster,
+        read_scenarios,
+        result_to_document,
+        write_document,
+    )
+    from solver.solve import SolveParams
+
+    require_writable(json, "--json")
+    require_writable(plan, "--plan")
+    _require_one_demand(scenarios, history, model)
+    params = SolveParams(engine=engine.value, limit_s=positive_seconds(limit, "--limit"), seed=seed)
+    snapshot = read_cluster(cluster)
+    with console.err().status("solving"):
+        if scenarios is not None:
+            demand = read_scenarios(scenarios)
+        else:
+            assert history is not None
+            demand = _forecast(snapshot, history, model, seed)
+        result, _ = Planner(params).plan(snapshot, demand)
+    if json is not None:
+        write_document(json, result_to_document(result))
+    if plan is not None:
+        write_document(plan, plan_to_document(result.plan))
+    _show(snapshot, demand, result)
+
+
+def _require_one_demand(scenarios: Path | None, history: Path | None, model: Path | None) -> None:
+    if scenarios is None and history is None:
+        raise InvalidInputError(
+            "expected the demand of the VMs, got none: give a scenario document with --scenarios "
+            "FILE, or telemetry to forecast from with --history FILE"
+        )
+    if scenarios is not None and history is not None:
+        raise InvalidInputError("expected one source of demand, got --scenarios and --history")
+    if model is not None and history is None:
+        raise InvalidInputError("expected --history with it, got none", path="--model")
+
+
+def _forecast(
+    cluster: Cluster, history_path: Path, model_path: Path | None, seed: int
+) -> ScenarioSet:
+    """Return joint scenarios from the readings before the snapshot."""
+    import numpy as np
+
+    from forecast.baseline import Persistence
+    from forecast.classes import classify
+    from forecast.online import OnlineForecaster
+    from forecast.persist import load_model
+    from forecast.tidy import read_history
+
+    history = read_history(history_path)
+    _require_known(cluster, history)
+    end_bin = min(history.num_bins, history.bin_at(cluster.observed_at))
+    _require_recent(cluster, history, end_bin)
+    history = history.until(end_bin)
+    resources = _forecastable(cluster, history)
+    forecaster: Forecaster = Persistence()
+    if model_path is not None:
+        trained = load_model(model_path).model
+        missing = [r.field for r in resources if r not in trained.models_]
+        if missing:
+            raise InvalidInputError(
+                f"expected a model trained on {missing[0]}, got one without it", path="--model"
+            )
+        forecaster = trained
+    online = OnlineForecaster(
+        forecaster=forecaster,
+        resources=resources,
+        class_of=dict(
+            zip(history.vm_ids, classify(history, until_bin=end_bin).codes.tolist(), strict=True)
+        ),
+        seed=seed,
+    )
+    online.warm_up(history, until_bin=end_bin)
+    _, scenarios = online.scenarios(
+        history,
+        at_bin=end_bin - 1,
+        num_scenarios=NUM_SCENARIOS,
+        rng=np.random.default_rng(seed),
+    )
+    return scenarios
+
+
+def _require_known(cluster: Cluster, history: History) -> None:
+    known = set(history.vm_ids)
+    missing = [vm.id for vm in cluster.vms if vm.id not in known]
+    if missing:
+        raise InvalidInputError(
+            f"expected readings of every VM of the cluster, got none of {missing[0]!r} "
+            f"({len(missing)} of {len(cluster.vms)} VMs missing)",
+            path="--history",
+        )
+
+
+def _require_recent(cluster: Cluster, history: History, end_bin: int) -> None:
+    ends_at = history.time_of(end_bin)
+    if end_bin < 1 or cluster.observed_at - ends_at > STALE_AFTER:
+        raise InvalidInputError(
+            f"expected readings up to the snapshot at {cluster.observed_at.isoformat()} (at most "
+            f"{STALE_AFTER.seconds // 60} minutes short of it), got {history.start_at.isoformat()} "
+            f"to {history.end_at.isoformat()}",
+            path="--history",
+        )
+
+
+def _forecastable(cluster: Cluster, history: History) -> tuple[Resource, ...]:
+    """Return the resources that some host limits and that were read."""
+    from solver.domain.units import Resource
+
+    limited = [
+        resource
+        for resource in Resource
+        if any(host.capacity.as_tuple()[resource] is not None for host in cluster.hosts)
+    ]
+    return tuple(resource for resource in limited if history.has(resource))
+
+
+def _show(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
+    from service.tables import contention_table, counted, plan_table, terms_table, violation_lines
+    from solver.domain.check import check_placement
+
+    out = console.out()
+    out.print(contention_table(cluster, scenarios, result))
+    if result.plan.steps:
+        reasons = {str(item.vm_id): item.sentence for item in result.explanations}
+        out.print(plan_table(result.plan, reasons))
+        out.print(terms_table(result.before, result.after))
+    repaired = len([v for v in check_placement(cluster, cluster.placement) if v.hard]) - len(
+        result.remaining
+    )
+    if repaired > 0:
+        out.print(f"{counted(repaired, 'violation')} repaired")
+    for line in violation_lines(result.remaining):
+        out.print("remains: ", line, soft_wrap=True)
+    for refusal in result.refusals:
+        out.print(refusal.sentence, soft_wrap=True, markup=False)
+    gap = (
+        "no bound known"
+        if result.gap is None
+        else f"at most {100 * result.gap:.1f} % above the best"
+    )
+    out.print(
+        f"{_STATUS[result.status.value]}; {counted(len(result.plan.steps), 'step')}; engine "
+        f"{result.engine}, {result.runtime_s:.2f} s, {gap}",
+        soft_wrap=True,
+    )
+
+
+_STATUS: Final = {
+    "optimal": "proven optimal",
+    "feasible": "best found within the limit",
+    "no_beneficial_move": "no move is worth its cost",
+    "below_threshold": "no host is contended and nothing is broken: nothing to do",
+}
