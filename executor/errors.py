@@ -10,6 +10,10 @@ from __future__ import annotations
 from solver.domain.errors import ExecutionError
 
 
+class BusyError(ExecutionError):
+    """Another plan is still being carried out; nothing was begun."""
+
+
 class IllegalTransitionError(ExecutionError):
     """An event came that the present state does not know; nothing was changed."""
 

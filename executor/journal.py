@@ -1,0 +1,201 @@
+"""Where the executor writes what it is about to do, so that a crash can be recovered from.
+
+A record is durable once ``append`` returns. Only the *last* line can be torn, by a crash while it
+was written: nothing had been done yet, so it is dropped and reported. Anything else that does not
+read back is damage, and an error that names the line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from executor.errors import JournalError
+from executor.records import MoveChanged, PlanBegun, PlanChanged, Record, decode, encode
+from executor.states import MoveEvent, PlanState
+
+
+class Journal(Protocol):
+    """An append-only list of records."""
+
+    def append(self, record: Record) -> None:
+        """Write a record; on return it survives the end of the process and of the machine.
+
+        :raises JournalError: if it could not be written; the journal is as it was before
+        """
+
+    def read(self) -> tuple[Record, ...]:
+        """Return every record in the order written.
+
+        :raises JournalError: if a record is damaged
+        """
+
+
+class MemoryJournal:
+    """A journal that lives as long as the object: for replays and tests.
+
+    Records pass through their written form, so that what cannot be written fails here too.
+    """
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._lines = [encode(record) for record in records]
+
+    def append(self, record: Record) -> None:
+        """Keep a record."""
+        self._lines.append(encode(record))
+
+    def read(self) -> tuple[Record, ...]:
+        """Return every record in the order written."""
+        return tuple(decode(line) for line in self._lines)
+
+
+class FileJournal:
+    """A journal in a file of one record per line, forced to disk record by record.
+
+    Parameters
+    ----------
+    path
+        Made if absent; its folder must exist. It is locked while open: two executors that wrote
+        one journal would drive one cluster.
+
+    Attributes
+    ----------
+    torn_tail
+        What was dropped of a last line that a crash had torn; empty if none was.
+
+    Raises
+    ------
+    JournalError
+        If the file cannot be opened, is open elsewhere, or a whole line is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.torn_tail = b""
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise JournalError(f"journal {str(path)!r} cannot be opened: {error}") from error
+        try:
+            self._lock()
+            content = self._content()
+            self._size = content.rfind(b"\n") + 1
+            self.torn_tail = content[self._size :]
+            self._records(content[: self._size])
+            if self.torn_tail:
+                os.ftruncate(self._file, self._size)
+                os.fsync(self._file)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the journal cannot be used after."""
+        os.close(self._file)
+
+    def append(self, record: Record) -> None:
+        """Write a record and force it to disk."""
+        line = encode(record).encode("ascii") + b"\n"
+        try:
+            written = os.write(self._file, line)
+            if written != len(line):
+                raise OSError(f"{written} of {len(line)} bytes were written")
+            os.fsync(self._file)
+        except OSError as error:
+            self._take_back()
+            raise JournalError(f"journal {str(self._path)!r} cannot be written: {error}") from error
+        self._size += len(line)
+
+    def read(self) -> tuple[Record, ...]:
+        """Return every record in the order written."""
+        return self._records(self._content()[: self._size])
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise JournalError(f"journal {str(self._path)!r} is in use: {error}") from error
+
+    def _content(self) -> bytes:
+        return self._path.read_bytes()
+
+    def _records(self, content: bytes) -> tuple[Record, ...]:
+        records = []
+        for number, line in enumerate(content.splitlines(), start=1):
+            try:
+                records.append(decode(line.decode("ascii")))
+            except (JournalError, UnicodeDecodeError) as error:
+                raise JournalError(f"{self._path}:{number}: {error}") from error
+        return tuple(records)
+
+    def _take_back(self) -> None:
+        """Remove what a failed write may have left; if even that fails, it is a torn tail."""
+        try:
+            os.ftruncate(self._file, self._size)
+        except OSError as error:
+            raise JournalError(
+                f"journal {str(self._path)!r} may end in a torn line: {error}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedPlan:
+    """A plan that was begun and has not ended.
+
+    Parameters
+    ----------
+    moves
+        Last record of each step that has one, by the step's position.
+    started_at
+        When each step was first begun.
+    """
+
+    begun: PlanBegun
+    state: PlanState
+    moves: dict[int, MoveChanged]
+    started_at: dict[int, datetime]
+
+
+def unfinished_plan(records: Iterable[Record]) -> UnfinishedPlan | None:
+    """Return the plan that was begun last, unless it has ended."""
+    found: UnfinishedPlan | None = None
+    for record in records:
+        if isinstance(record, PlanBegun):
+            found = UnfinishedPlan(begun=record, state=PlanState.RUNNING, moves={}, started_at={})
+        elif found is not None and record.plan_id == found.begun.plan_id:
+            if isinstance(record, PlanChanged):
+                found = replace(found, state=record.state)
+            else:
+                found.moves[record.step_idx] = record
+                if record.event is MoveEvent.START:
+                    found.started_at.setdefault(record.step_idx, record.at)
+    if found is None or found.state in (PlanState.FINISHED, PlanState.ABORTED):
+        return None
+    return found
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the folder to disk, so that a new file is still there after a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,67 @@
+"""What the executor tells about the plan it carries out: outcomes, progress, measurements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from executor.states import MoveState, PlanState
+from solver.domain.plan import Step
+from solver.domain.units import VmId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredMove:
+    """What one completed migration took, and what it was given; for ``executor.calibration``."""
+
+    footprint_mib: int
+    dirty_mib_per_s: int
+    bandwidth_mib_per_s: int
+    duration_ms: int
+    transferred_mib: int
+    downtime_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveOutcome:
+    """Where one step of a plan stands, or how it ended.
+
+    Parameters
+    ----------
+    reason
+        Why it is where it is; empty while nothing is worth telling.
+    started_at, ended_at
+        Of the first try's start and of the end; ``None`` before.
+    fraction
+        How far its present migration is, 0 to 1.
+    transferred_mib, downtime_ms
+        Measured, of the latest try.
+    measured
+        Of a completed migration, if the driver told everything.
+    """
+
+    vm_id: VmId
+    step: Step
+    state: MoveState
+    reason: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempts: int
+    fraction: float
+    transferred_mib: int
+    downtime_ms: int | None
+    measured: MeasuredMove | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionReport:
+    """A plan and its steps, in the plan's order."""
+
+    plan_id: str
+    state: PlanState
+    reason: str
+    outcomes: tuple[MoveOutcome, ...]
+
+    def in_state(self, *states: MoveState) -> tuple[MoveOutcome, ...]:
+        """Return the outcomes in any of the states."""
+        return tuple(outcome for outcome in self.outcomes if outcome.state in states)
