@@ -247,7 +247,13 @@ class _Run:
         actual = actual_readings(history, at_bin, HORIZON_MINUTES)
         began = time.perf_counter()
         forecast = self.online.forecast(history, at_bin=at_bin)
-        paths = sample_paths(forecast, self.online.memory, num_paths=NUM_PATHS, rng=self.rng)
+        paths = sample_paths(
+            forecast,
+            self.online.memory,
+            num_paths=NUM_PATHS,
+            rng=self.rng,
+            common_share=self.online.sums.share,
+        )
         reduced = reduce_paths(paths, num_scenarios=NUM_REDUCED, rng=self.rng)
         self.forecast_seconds.append(time.perf_counter() - began)
         for tally, members in zip(self.ours, self.members, strict=True):
