@@ -1,0 +1,297 @@
+"""Every driver keeps every promise of ``executor.drivers.base.Driver``.
+
+A driver joins by a ``Lab``: it makes the small cluster the tests speak of, lets time pass, and
+breaks things on demand. The lab has two hosts, ``h1`` and ``h2``; on ``h1`` the VMs ``v1`` and
+``v2`` and the immovable ``stuck`` of 4 GiB each, and ``big``, which fits on ``h2`` only while
+nothing else is there; ``cold`` has no host, fits on ``h1`` once ``v1`` has left, never on ``h2``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Protocol
+
+import pytest
+
+from executor.clock import ManualClock
+from executor.drivers.base import Driver, MigrationHandle, MigrationProgress, MigrationState
+from executor.drivers.simulated import SimulatedDriver
+from executor.simulation.faults import Fate, Incident, IncidentKind, ScriptedFaults
+from solver.domain.cluster import HostState
+from solver.domain.errors import (
+    ExecutionError,
+    InvalidInputError,
+    PermanentError,
+    StaleClusterError,
+    TemporaryError,
+)
+from solver.domain.units import HostId, VmId
+from tests.builders import NOW, make_cluster, make_host, make_vm
+from tests.executor_builders import make_workload
+
+H1, H2 = HostId("h1"), HostId("h2")
+V1, V2, BIG, STUCK, COLD = (VmId(name) for name in ("v1", "v2", "big", "stuck", "cold"))
+FIRST_FAILS, UNREACHABLE_AFTER_S = VmId("v2"), 1800.0
+
+
+class Lab(Protocol):
+    """A small real or simulated cluster."""
+
+    driver: Driver
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+
+    def lose_source(self) -> None:
+        """Bring the cluster to a time when ``h1`` does not answer."""
+
+
+class SimulatedLab:
+    """The lab in memory; the first migration of ``v2`` fails half-way."""
+
+    def __init__(self) -> None:
+        cluster = make_cluster(
+            [make_host("h1", memory_gib=50), make_host("h2", memory_gib=20)],
+            [
+                make_vm("v1", dirty_mib_per_s=50),
+                make_vm("v2"),
+                make_vm("big", memory_gib=18),
+                make_vm("stuck", not_migratable_reason="passthrough device"),
+                make_vm("cold", None, memory_gib=21),
+            ],
+        )
+        outage = Incident(
+            at=NOW + timedelta(seconds=UNREACHABLE_AFTER_S),
+            kind=IncidentKind.HOST_UNREACHABLE,
+            host_id=H1,
+            duration_s=100,
+        )
+        faults = ScriptedFaults(fates={V2: [Fate(fails_at_fraction=0.5)]}, happening=[outage])
+        self.clock = ManualClock(NOW)
+        self.driver: Driver = SimulatedDriver(
+            cluster, make_workload(cluster.vms), self.clock, faults=faults
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Turn the clock."""
+        self.clock.advance(seconds)
+
+    def lose_source(self) -> None:
+        """Turn the clock to the outage."""
+        self.clock.advance_to(NOW + timedelta(seconds=UNREACHABLE_AFTER_S))
+
+
+@pytest.fixture(params=[SimulatedLab], ids=["simulated"])
+def lab(request: pytest.FixtureRequest) -> Lab:
+    """The lab of each driver."""
+    lab: Lab = request.param()
+    return lab
+
+
+def finish(lab: Lab, handle: MigrationHandle) -> MigrationProgress:
+    """Wait for a migration's end."""
+    for _ in range(600):
+        progress = lab.driver.poll(handle)
+        if progress.state is not MigrationState.RUNNING:
+            return progress
+        lab.wait(1)
+    raise AssertionError(f"migration {handle} did not end")
+
+
+def test_a_snapshot_shows_who_is_where(lab: Lab) -> None:
+    """Hosts, VMs and their hosts, at the present instant."""
+    cluster = lab.driver.snapshot()
+    assert [host.id for host in cluster.hosts] == [H1, H2]
+    assert cluster.placement == {V1: H1, V2: H1, BIG: H1, STUCK: H1, COLD: None}
+
+
+def test_capabilities_do_not_change(lab: Lab) -> None:
+    """The executor may ask once and rely on the answer."""
+    before = lab.driver.capabilities()
+    finish(lab, lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000))
+    assert lab.driver.capabilities() == before
+
+
+def test_a_migration_ends_at_the_destination_and_nowhere_else(lab: Lab) -> None:
+    """Completed means: one running copy, at the destination, and measured."""
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    progress = finish(lab, handle)
+    assert progress.state is MigrationState.COMPLETED
+    assert progress.fraction == 1.0
+    assert progress.transferred_mib >= 4096
+    assert progress.remaining_mib == 0
+    assert progress.duration_ms is not None
+    assert progress.duration_ms > 1000
+    assert lab.driver.locate(V1) == (H2,)
+    assert lab.driver.snapshot().placement[V1] == H2
+
+
+def test_starting_returns_at_once_and_the_vm_stands_at_its_source(lab: Lab) -> None:
+    """A VM under way is where it came from until it has arrived."""
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    lab.wait(10)
+    progress = lab.driver.poll(handle)
+    assert progress.state is MigrationState.RUNNING
+    assert 0 < progress.fraction < 1
+    assert progress.transferred_mib > 0
+    assert progress.remaining_mib > 0
+    assert lab.driver.snapshot().placement[V1] == H1
+    assert lab.driver.locate(V1) == (H1,)
+
+
+def test_the_granted_bandwidth_is_not_exceeded(lab: Lab) -> None:
+    """4 GiB at 100 MiB/s cannot be there within half a minute."""
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    lab.wait(30)
+    assert lab.driver.poll(handle).transferred_mib <= 3000
+
+
+def test_both_ends_hold_the_memory_of_a_vm_under_way(lab: Lab) -> None:
+    """What would fit on an empty host has no room while another VM is on its way there."""
+    lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    with pytest.raises(TemporaryError) as caught:
+        lab.driver.start_migration(BIG, H2, bandwidth_mib_per_s=100)
+    assert caught.value.vm_id == BIG
+    assert caught.value.delay_s > 0
+    assert lab.driver.find_migration(BIG) is None
+
+
+def test_a_failed_migration_leaves_the_vm_running_at_its_source(lab: Lab) -> None:
+    """A failure half-way costs time and bytes, never the VM."""
+    handle = lab.driver.start_migration(FIRST_FAILS, H2, bandwidth_mib_per_s=1000)
+    progress = finish(lab, handle)
+    assert progress.state is MigrationState.FAILED
+    assert progress.temporary
+    assert progress.reason
+    assert lab.driver.locate(FIRST_FAILS) == (H1,)
+
+
+def test_what_is_over_stays_as_it_was(lab: Lab) -> None:
+    """Polling later gives the same answer."""
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    progress = finish(lab, handle)
+    lab.wait(100)
+    assert lab.driver.poll(handle) == progress
+
+
+def test_cancelling_leaves_the_vm_at_its_source(lab: Lab) -> None:
+    """A cancelled migration has failed, and its VM runs where it was."""
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=10)
+    lab.wait(5)
+    lab.driver.cancel(handle)
+    assert finish(lab, handle).state is MigrationState.FAILED
+    assert lab.driver.locate(V1) == (H1,)
+    assert lab.driver.find_migration(V1) is None
+
+
+def test_cancelling_what_is_over_changes_nothing(lab: Lab) -> None:
+    """A cancellation that comes too late is no error."""
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    progress = finish(lab, handle)
+    lab.driver.cancel(handle)
+    assert lab.driver.poll(handle) == progress
+    assert lab.driver.locate(V1) == (H2,)
+
+
+def test_a_migration_under_way_can_be_found_again(lab: Lab) -> None:
+    """A restarted executor finds what was begun, and nothing once it is over."""
+    assert lab.driver.find_migration(V1) is None
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    assert lab.driver.find_migration(V1) == handle
+    finish(lab, handle)
+    assert lab.driver.find_migration(V1) is None
+
+
+def test_a_vm_is_not_migrated_twice_at_once(lab: Lab) -> None:
+    """A second start is refused for now; the first goes on."""
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    with pytest.raises(TemporaryError):
+        lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    assert finish(lab, handle).state is MigrationState.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("vm_id", "destination_id", "error"),
+    [
+        (VmId("ghost"), H2, StaleClusterError),
+        (V1, HostId("ghost"), StaleClusterError),
+        (V1, H1, StaleClusterError),
+        (COLD, H2, StaleClusterError),
+        (STUCK, H2, PermanentError),
+    ],
+)
+def test_refusals_change_nothing(
+    lab: Lab, vm_id: VmId, destination_id: HostId, error: type[ExecutionError]
+) -> None:
+    """What cannot be begun raises its branch of the tree and leaves the cluster as it was."""
+    before = lab.driver.snapshot().placement
+    with pytest.raises(error) as caught:
+        lab.driver.start_migration(vm_id, destination_id, bandwidth_mib_per_s=1000)
+    assert caught.value.vm_id == vm_id
+    assert lab.driver.find_migration(vm_id) is None
+    assert lab.driver.snapshot().placement == before
+
+
+def test_bandwidth_must_be_positive(lab: Lab) -> None:
+    """Nothing can be sent at nothing."""
+    with pytest.raises(InvalidInputError, match="bandwidth_mib_per_s"):
+        lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=0)
+
+
+def test_a_vm_is_started_where_it_was_asked_for(lab: Lab) -> None:
+    """On return it runs there, and a second start is out of date."""
+    finish(lab, lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000))
+    lab.driver.start_vm(COLD, H1)
+    assert lab.driver.locate(COLD) == (H1,)
+    with pytest.raises(StaleClusterError, match="is on 'h1'"):
+        lab.driver.start_vm(COLD, H1)
+
+
+def test_a_start_without_room_is_refused_for_now(lab: Lab) -> None:
+    """The VM stays without a host."""
+    with pytest.raises(TemporaryError, match="MiB left"):
+        lab.driver.start_vm(COLD, H2)
+    assert lab.driver.locate(COLD) == ()
+
+
+def test_a_vm_that_has_a_host_is_not_started_again(lab: Lab) -> None:
+    """Two copies of a VM destroy its disk."""
+    with pytest.raises(StaleClusterError, match="is on 'h1'"):
+        lab.driver.start_vm(V1, H2)
+    assert lab.driver.locate(V1) == (H1,)
+
+
+def test_unknown_handles_are_unknown(lab: Lab) -> None:
+    """Polling never raises; cancelling what was never heard of is out of date."""
+    ghost = MigrationHandle("ghost")
+    assert lab.driver.poll(ghost).state is MigrationState.UNKNOWN
+    with pytest.raises(StaleClusterError):
+        lab.driver.cancel(ghost)
+
+
+def test_locating_among_some_hosts_asks_only_them(lab: Lab) -> None:
+    """The answer is about the hosts named; a host that does not exist is an error."""
+    assert lab.driver.locate(V1, (H2,)) == ()
+    assert lab.driver.locate(V1, (H1, H2)) == (H1,)
+    assert lab.driver.locate(VmId("ghost")) == ()
+    with pytest.raises(StaleClusterError):
+        lab.driver.locate(V1, (HostId("ghost"),))
+
+
+def test_a_silent_host_proves_nothing(lab: Lab) -> None:
+    """Out of reach, a host is frozen in the snapshot, and nobody guesses what it holds."""
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1)
+    lab.lose_source()
+    cluster = lab.driver.snapshot()
+    assert cluster.hosts[0].state is HostState.UNREACHABLE
+    assert cluster.placement[V2] == H1
+    assert lab.driver.poll(handle).state is MigrationState.UNKNOWN
+    with pytest.raises(TemporaryError):
+        lab.driver.locate(V2)
+    assert lab.driver.locate(V2, (H2,)) == ()
+    with pytest.raises(TemporaryError):
+        lab.driver.find_migration(V2)
+    with pytest.raises(TemporaryError):
+        lab.driver.cancel(handle)
+    with pytest.raises(TemporaryError):
+        lab.driver.start_migration(V2, H2, bandwidth_mib_per_s=1000)
