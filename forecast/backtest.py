@@ -20,11 +20,13 @@ import numpy.typing as npt
 
 from forecast.baseline import standard_baselines
 from forecast.classes import classify
+from forecast.error_memory import actual_readings
 from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, Forecaster
 from forecast.history import History
 from forecast.online import OnlineForecaster
 from forecast.quantile import QuantileModel, TrainingSettings
-from forecast.scenarios import NUM_PATHS, actual_readings, reduce_paths, sample_paths
+from forecast.reduction import reduce_paths
+from forecast.scenarios import NUM_PATHS, sample_paths
 from forecast.scoring import (
     GROUPS,
     RESOURCE_NAMES,

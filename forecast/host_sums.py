@@ -15,10 +15,11 @@ from typing import Final
 
 import numpy as np
 
+from forecast.error_memory import ErrorMemory
 from forecast.forecaster import NUM_HORIZONS, QuantileForecast
 from forecast.history import Floats
 from forecast.metrics import group_bands, random_groups
-from forecast.scenarios import ErrorMemory, sample_paths
+from forecast.scenarios import sample_paths
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import NUM_RESOURCES
 

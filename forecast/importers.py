@@ -15,12 +15,8 @@ file is there or nothing. An error names file and line.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -28,19 +24,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from forecast.history import STEP_SECONDS, BinState
+from forecast.import_grid import Doubles, ImportReport, Series, Tally, tidy_writer
 from forecast.table_files import open_table
-from forecast.tidy import LIMITS
+from forecast.tidy_columns import LIMITS
 from solver.domain.errors import InvalidInputError
 
-MAX_FILLED_BINS: Final = 3
 MILLISECONDS_FROM: Final = 10_000_000_000
 """Larger stamps are milliseconds: as seconds they would lie beyond the year 2286."""
-MAX_GRID_BINS: Final = 5_000_000
-"""47 years of bins; more means a wrong time stamp."""
-ROW_GROUP_ROWS: Final = 400_000
 
 _BITBRAINS: Final = (
     "timestamp [ms]",
@@ -56,32 +47,7 @@ _BITBRAINS: Final = (
     "network transmitted throughput [kb/s]",
 )
 _METRICS: Final = tuple(LIMITS)
-Doubles = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportReport:
-    """What was converted; counts are of VM-bins, except ``readings``, rows of the source."""
-
-    vms: int
-    readings: int
-    merged: int
-    interpolated: int
-    off: int
-    missing: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Series:
-    """Raw readings of one VM: ``seconds`` rising, ``values`` by metric, NaN where unknown.
-
-    All series of a source have the same metrics.
-    """
-
-    vm: str
-    seconds: npt.NDArray[np.int64]
-    values: dict[str, Doubles]
 
 
 def import_bitbrains(
@@ -104,8 +70,8 @@ def import_bitbrains(
     """
     source = Path(source)
     files = _bitbrains_files(source)
-    with _writer(Path(target), _METRICS) as write:
-        tally = _Tally()
+    with tidy_writer(Path(target), _METRICS) as write:
+        tally = Tally()
         for done, (name, read) in enumerate(files):
             tally.add(write, _bitbrains_series(name, read()))
             if progress is not None:
@@ -127,8 +93,8 @@ def import_long_csv(
     """
     source = Path(source)
     series = _long_series(source)
-    with _writer(Path(target), tuple(series[0].values)) as write:
-        tally = _Tally()
+    with tidy_writer(Path(target), tuple(series[0].values)) as write:
+        tally = Tally()
         for done, one in enumerate(series):
             tally.add(write, one)
             if progress is not None:
@@ -203,7 +169,7 @@ def _zip_members(source: Path) -> list[tuple[str, Callable[[], bytes]]]:
     return [(f"{source}:{name}", reader(name)) for name in names]
 
 
-def _bitbrains_series(name: str, data: bytes) -> _Series:
+def _bitbrains_series(name: str, data: bytes) -> Series:
     lines = _lines(name, data)
     header = [part.strip().lower() for part in lines[0].split(";")] if lines else []
     if tuple(header) != _BITBRAINS:
@@ -237,7 +203,7 @@ def _bitbrains_series(name: str, data: bytes) -> _Series:
         "net_tx_kbs": table[:, 10],
     }
     _check_values(name, values, first_line=2)
-    return _Series(vm=Path(name).stem, seconds=seconds, values=values)
+    return Series(vm=Path(name).stem, seconds=seconds, values=values)
 
 
 def _lines(name: str, data: bytes) -> list[str]:
@@ -289,7 +255,7 @@ def _check_values(name: str, values: dict[str, Doubles], *, first_line: int) -> 
 # Long CSV
 
 
-def _long_series(source: Path) -> list[_Series]:
+def _long_series(source: Path) -> list[Series]:
     table_file = open_table(source)
     expected = ("vm", "ts", "metric", "value")
     absent = [column for column in expected if column not in table_file.columns]
@@ -379,7 +345,7 @@ def _one_long(
     metric: npt.NDArray[np.int64],
     metric_names: list[str],
     value: Doubles,
-) -> _Series:
+) -> Series:
     stamps, row = np.unique(seconds, return_inverse=True)
     names = [name for name in _METRICS if name in metric_names]
     values = {name: np.full(len(stamps), np.nan) for name in names}
@@ -390,7 +356,7 @@ def _one_long(
     for name in ("cpu_cores", "mem_mib"):
         if name in values:
             values[name] = _held(values[name])
-    return _Series(vm=vm, seconds=stamps, values=values)
+    return Series(vm=vm, seconds=stamps, values=values)
 
 
 def _held(values: Doubles) -> Doubles:
@@ -400,137 +366,3 @@ def _held(values: Doubles) -> Doubles:
         return values
     last = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
     return values[np.where(last < 0, int(np.argmax(known)), last)]
-
-
-# The grid
-
-
-@dataclass(slots=True)
-class _Tally:
-    vms: int = 0
-    readings: int = 0
-    merged: int = 0
-    states: npt.NDArray[np.int64] | None = None
-
-    def add(self, write: Callable[[pa.Table], None], series: _Series) -> None:
-        if not len(series.seconds):
-            return  # a VM that was listed but never read: the archive has such files
-        table, state, merged = _on_grid(series)
-        write(table)
-        self.vms += 1
-        self.readings += len(series.seconds)
-        self.merged += merged
-        counts = np.bincount(state, minlength=4).astype(np.int64)
-        self.states = counts if self.states is None else self.states + counts
-
-    def report(self) -> ImportReport:
-        if self.states is None:
-            raise InvalidInputError("no readings found; expected at least one")
-        return ImportReport(
-            vms=self.vms,
-            readings=self.readings,
-            merged=self.merged,
-            interpolated=int(self.states[BinState.INTERPOLATED]),
-            off=int(self.states[BinState.OFF]),
-            missing=int(self.states[BinState.MISSING]),
-        )
-
-
-def _on_grid(series: _Series) -> tuple[pa.Table, npt.NDArray[np.uint8], int]:
-    """Return the tidy rows of one VM from its first to its last bin."""
-    bins = (series.seconds + STEP_SECONDS // 2) // STEP_SECONDS
-    first, num_bins = int(bins[0]), int(bins[-1] - bins[0]) + 1
-    if num_bins > MAX_GRID_BINS:
-        raise InvalidInputError(
-            f"VM {series.vm!r}: readings run from {series.seconds[0]} to {series.seconds[-1]} "
-            f"(seconds since 1970), which is {num_bins} bins; expected at most {MAX_GRID_BINS}"
-        )
-    place = (bins - first).astype(np.intp)
-    # Readings of one bin may come at different seconds of it: known ones are not overwritten.
-    values = {name: np.full(num_bins, np.nan) for name in series.values}
-    for name, numbers in series.values.items():
-        known = ~np.isnan(numbers)
-        values[name][place[known]] = numbers[known]
-    measured = ~np.any([np.isnan(values[name]) for name in values if name != "mem_mib"], axis=0)
-    state = np.where(measured, BinState.MEASURED, BinState.MISSING).astype(np.uint8)
-    state[measured & (values["cpu_cores"] == 0)] = BinState.OFF
-    short = _short_gaps(state)
-    if short.any():
-        clean = np.flatnonzero(state == BinState.MEASURED)
-        for numbers in values.values():
-            numbers[short] = np.interp(np.flatnonzero(short), clean, numbers[clean])
-    state[short] = BinState.INTERPOLATED
-    for numbers in values.values():
-        numbers[state == BinState.MISSING] = np.nan
-    stamps = (first + np.arange(num_bins, dtype=np.int64)) * STEP_SECONDS * 1000
-    return _table(series.vm, stamps, values, state), state, len(place) - len(np.unique(place))
-
-
-def _short_gaps(state: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Tell which missing bins lie in gaps of at most three between two measured ones."""
-    missing = state == BinState.MISSING
-    edges = np.diff(np.concatenate([[0], missing.astype(np.int8), [0]]))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    short = np.zeros(len(state), dtype=bool)
-    for start, end in zip(starts, ends, strict=True):
-        inside = start > 0 and end < len(state)
-        if inside and end - start <= MAX_FILLED_BINS:
-            short[start:end] = state[start - 1] == state[end] == BinState.MEASURED
-    return short
-
-
-def _table(
-    vm: str, stamps: npt.NDArray[np.int64], values: dict[str, Doubles], state: npt.NDArray[np.uint8]
-) -> pa.Table:
-    codes = pa.array(np.zeros(len(stamps), dtype=np.int32))
-    columns = [
-        pa.DictionaryArray.from_arrays(codes, pa.array([vm])),
-        pa.array(stamps).cast(pa.timestamp("ms", tz="UTC")),
-        *(pa.array(numbers, pa.float32(), from_pandas=True) for numbers in values.values()),
-        pa.array(state),
-    ]
-    return pa.Table.from_arrays(columns, schema=_schema(tuple(values)))
-
-
-def _schema(metrics: tuple[str, ...]) -> pa.Schema:
-    return pa.schema(
-        [
-            ("vm", pa.dictionary(pa.int32(), pa.string())),
-            ("ts", pa.timestamp("ms", tz="UTC")),
-            *((name, pa.float32()) for name in metrics),
-            ("state", pa.uint8()),
-        ]
-    )
-
-
-@contextmanager
-def _writer(target: Path, metrics: tuple[str, ...]) -> Iterator[Callable[[pa.Table], None]]:
-    """Yield a function that appends rows; rename the file when all went well, else remove it."""
-    if not target.parent.is_dir():
-        raise InvalidInputError(f"{target}: the folder {target.parent} does not exist")
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial")
-    os.close(handle)
-    partial = Path(name)
-    waiting: list[pa.Table] = []
-    try:
-        with pq.ParquetWriter(partial, _schema(metrics), compression="zstd") as file:
-
-            def flush() -> None:
-                if waiting:
-                    file.write_table(pa.concat_tables(waiting).unify_dictionaries())
-                    waiting.clear()
-
-            def write(table: pa.Table) -> None:
-                waiting.append(table)
-                if sum(part.num_rows for part in waiting) >= ROW_GROUP_ROWS:
-                    flush()
-
-            yield write
-            flush()
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.chmod(0o644)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -18,10 +18,11 @@ import numpy.typing as npt
 
 from forecast.calibrate import Calibrator, Doubles
 from forecast.classes import BURSTY
+from forecast.error_memory import ErrorMemory, actual_readings
 from forecast.forecaster import NUM_HORIZONS, Forecaster, QuantileForecast
 from forecast.history import Floats, History
 from forecast.host_sums import SumCalibrator
-from forecast.scenarios import ErrorMemory, actual_readings, make_scenarios
+from forecast.scenarios import make_scenarios
 from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import NUM_RESOURCES, Resource, VmId

@@ -18,7 +18,7 @@ from forecast.forecaster import QUANTILES, Forecaster
 from forecast.history import BinState, History
 from forecast.metrics import cdf_bounds, hit_share, interpolation_weights
 from forecast.online import OnlineForecaster
-from forecast.scenarios import reduce_paths
+from forecast.reduction import reduce_paths
 from forecast.tidy import read_history
 from solver.domain.units import Resource
 from tests.histories import START, make_history, tidy_table

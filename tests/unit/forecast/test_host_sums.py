@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from forecast.error_memory import ErrorMemory
 from forecast.forecaster import QUANTILES, QuantileForecast
 from forecast.history import Floats
 from forecast.host_sums import MAX_SHARE, START_SHARE, SumCalibrator
-from forecast.scenarios import ErrorMemory, sample_paths, with_common_factor
+from forecast.scenarios import sample_paths, with_common_factor
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import Resource, VmId
 from tests.histories import START

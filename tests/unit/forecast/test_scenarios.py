@@ -7,9 +7,11 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from forecast.error_memory import ErrorMemory
 from forecast.forecaster import QUANTILES, QuantileForecast
 from forecast.history import Floats
-from forecast.scenarios import ErrorMemory, make_scenarios, reduce_paths, sample_paths, strata
+from forecast.reduction import reduce_paths, strata
+from forecast.scenarios import make_scenarios, sample_paths
 from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import Resource, VmId

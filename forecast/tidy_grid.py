@@ -1,0 +1,254 @@
+"""Second pass over a tidy file: values are checked and put into their place on the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from forecast.history import CPU_CLIP, STEP_SECONDS, BinState, Floats, History, HistoryReport
+from forecast.tidy_columns import BY_RESOURCE, LIMITS, stamp
+from forecast.tidy_keys import Keys
+from solver.domain.errors import InvalidInputError
+from solver.domain.units import NUM_RESOURCES, Resource
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Grid:
+    """The arrays while they are being filled."""
+
+    keys: Keys
+    has_state: bool
+    readings: Floats
+    granted: Floats
+    state: npt.NDArray[np.uint8]
+    cores: npt.NDArray[np.float64]
+    size: npt.NDArray[np.float64]
+    app_types: list[str | None]
+    has_memory: bool
+    zero_core_rows: int = 0
+
+    @classmethod
+    def empty(cls, keys: Keys, columns: Sequence[str]) -> Grid:
+        shape = (len(keys.vm_ids), keys.num_bins)
+        return cls(
+            keys=keys,
+            has_state="state" in columns,
+            readings=np.full((NUM_RESOURCES, *shape), np.nan, dtype=np.float32),
+            granted=np.full(shape, np.nan, dtype=np.float32),
+            state=np.full(shape, BinState.ABSENT, dtype=np.uint8),
+            cores=np.zeros(shape[0]),
+            size=np.zeros(shape[0]),
+            app_types=[None] * shape[0],
+            has_memory="mem_active_mib" in columns or "mem_granted_mib" in columns,
+        )
+
+    def place(self, path: Path, batch: pa.RecordBatch, first_row: int) -> None:
+        """Check one batch of values and put it into its place."""
+        rows = slice(first_row, first_row + batch.num_rows)
+        wanted = np.flatnonzero(self.keys.vm[rows] >= 0)
+        if not len(wanted):
+            return
+        vm, bins = self.keys.vm[rows][wanted], self.keys.bins[rows][wanted]
+        where = _Where(path=path, keys=self.keys, first_row=first_row, rows=wanted, vm=vm, bin=bins)
+        state = self._states(where, batch)
+        values = {
+            name: where.checked(batch, name, state, self.has_state)
+            for name in batch.schema.names
+            if name in LIMITS
+        }
+        no_cores = values["cpu_cores"] == 0
+        self.zero_core_rows += int((no_cores & (state != BinState.OFF)).sum())
+        state[no_cores] = BinState.OFF
+        if not self.has_state:
+            state[np.isnan(values["cpu_used"])] = BinState.MISSING
+        self.state[vm, bins] = state
+        self._place_values(vm, bins, values)
+        np.maximum.at(self.cores, vm, np.nan_to_num(values["cpu_cores"]))
+        if "mem_mib" in values:
+            np.maximum.at(self.size, vm, np.nan_to_num(values["mem_mib"]))
+        if "app_type" in batch.schema.names:
+            self._place_app_types(vm, batch.column("app_type"), wanted)
+
+    def _states(self, where: _Where, batch: pa.RecordBatch) -> npt.NDArray[np.uint8]:
+        if not self.has_state:
+            return np.zeros(len(where.rows), dtype=np.uint8)
+        column = batch.column("state")
+        if column.null_count:
+            column = (
+                column.fill_null(-1)
+                if pa.types.is_signed_integer(column.type)
+                else (column.cast(pa.int64()).fill_null(-1))
+            )
+        raw = np.asarray(column.to_numpy(zero_copy_only=False))[where.rows]
+        wrong = (raw < 0) | (raw > BinState.MISSING)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise InvalidInputError(
+                f"{where.name(i)}, column 'state': expected 0, 1, 2 or 3, got "
+                f"{'null' if raw[i] == -1 else raw[i]}"
+            )
+        return raw.astype(np.uint8)
+
+    def _place_values(
+        self,
+        vm: npt.NDArray[np.int32],
+        bins: npt.NDArray[np.int32],
+        values: dict[str, Floats],
+    ) -> None:
+        self.readings[Resource.CPU][vm, bins] = values["cpu_used"] * 1000.0
+        active, granted = values.get("mem_active_mib"), values.get("mem_granted_mib")
+        demand = granted if active is None else active
+        if demand is not None:
+            self.readings[Resource.MEMORY][vm, bins] = demand
+        if granted is not None:
+            self.granted[vm, bins] = granted
+        for resource in (Resource.DISK_IO, Resource.NET_IO):
+            parts = [values[name] for name in BY_RESOURCE[resource] if name in values]
+            if parts:
+                self.readings[resource][vm, bins] = np.sum(parts, axis=0)
+
+    def _place_app_types(
+        self, vm: npt.NDArray[np.int32], column: Any, wanted: npt.NDArray[np.intp]
+    ) -> None:
+        if not pa.types.is_dictionary(column.type):
+            column = column.cast(pa.string()).dictionary_encode()
+        names = column.dictionary.to_pylist()
+        local = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)[wanted]
+        _, first = np.unique(vm[local >= 0], return_index=True)
+        for i in np.flatnonzero(local >= 0)[first]:
+            if self.app_types[vm[i]] is None:
+                self.app_types[vm[i]] = str(names[local[i]])
+
+    def history(self) -> History:
+        """Close gaps in the states, mend sizes, clip readings, and return the history."""
+        present = self.state != BinState.ABSENT
+        inside = np.logical_or.accumulate(present, axis=1)
+        inside &= np.logical_or.accumulate(present[:, ::-1], axis=1)[:, ::-1]
+        self.state[inside & ~present] = BinState.MISSING
+        off, missing = self.state == BinState.OFF, self.state == BinState.MISSING
+        read = ~np.isnan(self.readings).all(axis=(1, 2))
+        for resource in np.flatnonzero(read):
+            self.readings[resource][off] = 0.0
+            self.readings[resource][missing] = np.nan
+        if self.has_memory:
+            self.granted[missing] = np.nan
+        vcpus = np.maximum(1, np.ceil(self.cores - 1e-6)).astype(np.int64)
+        size, unknown = self._sizes()
+        report = HistoryReport(
+            rows=int((self.keys.vm >= 0).sum()),
+            measured=int((self.state == BinState.MEASURED).sum()),
+            interpolated=int((self.state == BinState.INTERPOLATED).sum()),
+            off=int(off.sum()),
+            missing=int(missing.sum()),
+            clipped_cpu=_clip(self.readings[Resource.CPU], 1000.0 * CPU_CLIP * vcpus),
+            clipped_memory=_clip(self.readings[Resource.MEMORY], np.where(size > 0, size, np.inf)),
+            zero_core_rows=self.zero_core_rows,
+            unknown_memory_size=unknown,
+        )
+        return History(
+            vm_ids=self.keys.vm_ids,
+            start_at=datetime.fromtimestamp(self.keys.first_s, tz=UTC),
+            readings=self.readings,
+            state=self.state,
+            granted_mib=self.granted,
+            vcpus=vcpus,
+            memory_size_mib=size,
+            app_types=tuple(self.app_types),
+            report=report,
+        )
+
+    def _sizes(self) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+        size = np.ceil(self.size).astype(np.int64)
+        if not self.has_memory:
+            return size, ()
+        unknown = np.flatnonzero(size == 0)
+        for i in unknown:
+            largest = np.nanmax(
+                np.concatenate([self.granted[i], self.readings[Resource.MEMORY][i], [0.0]])
+            )
+            size[i] = int(np.ceil(largest))
+        return size, tuple(self.keys.vm_ids[i] for i in unknown)
+
+
+def _clip(readings: Floats, limit: npt.NDArray[np.floating[Any]]) -> int:
+    """Clip each VM's readings to its limit in place; return how many were beyond it."""
+    bound = limit.astype(np.float32)[:, None]
+    count = int((readings > bound).sum())
+    np.minimum(readings, bound, out=readings)
+    return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Where:
+    """Names the wanted rows of one batch, and checks their values."""
+
+    path: Path
+    keys: Keys
+    first_row: int
+    rows: npt.NDArray[np.intp]
+    vm: npt.NDArray[np.int32]
+    bin: npt.NDArray[np.int32]
+
+    def name(self, i: int) -> str:
+        at = stamp(self.keys.first_s + int(self.bin[i]) * STEP_SECONDS)
+        return (
+            f"{self.path}: row {self.first_row + int(self.rows[i]) + 1}, "
+            f"VM {self.keys.vm_ids[self.vm[i]]!r}, {at}"
+        )
+
+    def checked(
+        self, batch: pa.RecordBatch, column: str, state: npt.NDArray[np.uint8], has_state: bool
+    ) -> Floats:
+        """Return a column's wanted values, NaN for null; raise for the first bad one."""
+        raw = batch.column(column)
+        try:
+            values = raw.cast(pa.float64()).to_numpy(zero_copy_only=False)[self.rows]
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InvalidInputError(
+                f"{self.path}: column {column!r} is of type {raw.type}; expected numbers"
+            ) from error
+        unknown = np.isnan(values)
+        if unknown.any():
+            self._check_nulls(raw, column, unknown, state, has_state)
+        limit = LIMITS[column]
+        # NaN compares false, so that nulls pass here; they were judged above.
+        wrong = (values < 0) | (values > limit)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise InvalidInputError(
+                f"{self.name(i)}, column {column!r}: expected 0..{limit:g}, got {values[i]:g}"
+            )
+        return np.asarray(values, dtype=np.float32)
+
+    def _check_nulls(
+        self,
+        raw: Any,
+        column: str,
+        unknown: npt.NDArray[np.bool_],
+        state: npt.NDArray[np.uint8],
+        has_state: bool,
+    ) -> None:
+        null = raw.is_null().to_numpy(zero_copy_only=False)[self.rows]
+        not_a_number = unknown & ~null & (state != BinState.MISSING)
+        if not_a_number.any():
+            i = int(np.argmax(not_a_number))
+            raise InvalidInputError(
+                f"{self.name(i)}, column {column!r}: expected a number, got NaN"
+            )
+        # A VM's size may be unknown, a reading of a row that claims to be measured may not.
+        if column == "mem_mib" or not has_state:
+            return
+        stray = null & (state < BinState.OFF)
+        if stray.any():
+            i = int(np.argmax(stray))
+            raise InvalidInputError(
+                f"{self.name(i)}, column {column!r}: null in a row of state {state[i]}; expected "
+                f"a number, or state {int(BinState.MISSING)} for a missing reading"
+            )
