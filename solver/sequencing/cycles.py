@@ -5,22 +5,24 @@ any schedule can have. Where moves wait for each other in a circle, one VM is pa
 host, the cheapest way. Where no order is found, VMs are cut off.
 
 Finding an order is NP-hard already without parking, so this is a search by rules with a few
-restarts: moves that can hurt nobody first, then those that others wait for.
+restarts: moves that can hurt nobody first, then those that others wait for. Where that leaves
+something to be desired in a small knot of moves, the knot is handed to ``exhaust``.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence, Set
+from dataclasses import dataclass
 
 from solver.domain.cluster import VM, Cluster
 from solver.domain.migration import MigrationParameters
 from solver.domain.units import NUM_RESOURCES, VmId
 from solver.sequencing.admission import AffinityRules
+from solver.sequencing.exhaust import MAX_KNOTS, MAX_MOVES, MAX_STATES, Exhaustive, knots
 from solver.sequencing.parking import ParkingLot, Spot
-from solver.sequencing.state import Leg, Move, Occupancy
+from solver.sequencing.state import Attempt, Leg, Move, Occupancy
 
 MAX_RESTARTS = 16
 """Restarts that cut off one affinity group each; after them all that are torn go at once."""
@@ -74,7 +76,7 @@ def find_order(
     while True:
         left = [move for move in moves if move.vm.id not in cut_off]
         best = _best_attempt(start, left, parking, frozenset(never_parked))
-        stranded = best.stuck.keys() & best.parked
+        stranded = best.stuck.keys() & best.parked.keys()
         if stranded:
             never_parked |= stranded
             continue
@@ -102,22 +104,6 @@ def _least_urgent_group(
     return [move for move in moves if move.unit in units]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Attempt:
-    """What one pass over the moves came to."""
-
-    legs: list[Leg] = field(default_factory=list)
-    stuck: dict[VmId, str] = field(default_factory=dict)
-    parked: set[VmId] = field(default_factory=set)
-    lost_urgency: int = 0
-    parking_cost: float = 0.0
-
-    @property
-    def rank(self) -> tuple[int, int, float]:
-        """Better attempts rank lower: least urgency lost, fewest VMs lost, cheapest parking."""
-        return self.lost_urgency, len(self.stuck), self.parking_cost
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Policy:
     """How one pass is made."""
@@ -131,28 +117,86 @@ class _Policy:
 
 def _best_attempt(
     start: Occupancy, moves: Sequence[Move], parking: ParkingLot, never_parked: frozenset[VmId]
-) -> _Attempt:
+) -> Attempt:
     """Return the best of a plain pass and, where that is not perfect, of some others.
 
     The others favour what got stuck or had to be parked, and park less.
     """
 
-    def better(best: _Attempt, policy: _Policy) -> _Attempt:
+    def better(best: Attempt, policy: _Policy) -> Attempt:
         again = _Pass(start, moves, parking, policy).run()
         return min(best, again, key=lambda attempt: attempt.rank)
 
     best = _Pass(start, moves, parking, _Policy(never_parked=never_parked)).run()
-    first = frozenset(best.stuck.keys() | best.parked)
+    first = frozenset(best.stuck.keys() | best.parked.keys())
     if first:
         best = better(best, _Policy(first=first, never_parked=never_parked))
     if best.stuck:
         best = better(best, _Policy(first=first, park_early=True, never_parked=never_parked))
     if best.stuck and best.parked:
-        best = better(best, _Policy(never_parked=never_parked | best.parked))
+        best = better(best, _Policy(never_parked=never_parked | best.parked.keys()))
     if len(best.parked) <= MAX_UNPARKED:
         for vm_id in sorted(best.parked):
             best = better(best, _Policy(first=first, never_parked=never_parked | {vm_id}))
+    return _with_knots_untied(start, moves, parking, best)
+
+
+def _with_knots_untied(
+    start: Occupancy, moves: Sequence[Move], parking: ParkingLot, best: Attempt
+) -> Attempt:
+    """Return the attempt with its small imperfect knots solved exactly, where that is better."""
+    flawed = best.stuck.keys() | best.parked.keys()
+    if not flawed:
+        return best
+    small = [knot for knot in knots(moves, start) if len(knot) <= MAX_MOVES]
+    candidates = [knot for knot in small if any(move.vm.id in flawed for move in knot)]
+    states_left = MAX_STATES
+    for knot in candidates[:MAX_KNOTS]:
+        ids = {move.vm.id for move in knot}
+        rest = _without(best, moves, ids)
+        budget = parking.budget_left(moves)
+        for leg in rest.legs:
+            if leg.parking:
+                budget.spend(leg.destination)
+        search = Exhaustive(start, knot, parking, budget, states_left)
+        exact = search.run()
+        states_left -= search.num_states
+        if exact is None:
+            break
+        joined = Attempt(
+            legs=exact.legs + rest.legs,
+            parked=exact.parked | rest.parked,
+            stuck=exact.stuck | rest.stuck,
+            lost_urgency=exact.lost_urgency + rest.lost_urgency,
+        )
+        # The others may have been parked on hosts of the knot, which are fuller now.
+        if joined.rank < best.rank and _fits_throughout(start, joined.legs):
+            best = joined
     return best
+
+
+def _without(attempt: Attempt, moves: Sequence[Move], ids: Set[VmId]) -> Attempt:
+    """Return the part of an attempt that does not concern these VMs."""
+    rest = Attempt(
+        legs=[leg for leg in attempt.legs if leg.move.vm.id not in ids],
+        parked={v: cost for v, cost in attempt.parked.items() if v not in ids},
+    )
+    for move in moves:
+        if move.vm.id in attempt.stuck and move.vm.id not in ids:
+            rest.fail(move, attempt.stuck[move.vm.id])
+    return rest
+
+
+def _fits_throughout(start: Occupancy, legs: Sequence[Leg]) -> bool:
+    """Whether each leg fits once those before it are done."""
+    state = start.copy()
+    for leg in legs:
+        if not state.admits(leg.move.vm, leg.destination):
+            return False
+        state.enter(leg.move.vm, leg.destination)
+        if leg.source is not None:
+            state.leave(leg.move.vm, leg.source)
+    return True
 
 
 class _Pass:
@@ -165,7 +209,7 @@ class _Pass:
         self._parking = parking
         self._policy = policy
         self._budget = parking.budget_left(moves)
-        self._attempt = _Attempt()
+        self._attempt = Attempt()
         self._waiting: dict[VmId, Move] = {move.vm.id: move for move in moves}
         self._rank = {move.vm.id: i for i, move in enumerate(moves)}
         self._at: dict[VmId, int | None] = {move.vm.id: move.source for move in moves}
@@ -178,12 +222,13 @@ class _Pass:
             (m for m in moves if m.source is not None and m.vm.id not in policy.never_parked),
             key=lambda m: (parking.least_cost(m.vm), self._rank[m.vm.id]),
         )
+        self._smallest = parking.smallest_needs(self._state, self._parkable)
         self._tried_early = False
         self._open: list[tuple[tuple[bool, bool, bool, int], VmId]] = []
         for move in moves:
             self._push(move)
 
-    def run(self) -> _Attempt:
+    def run(self) -> Attempt:
         """Return the legs made and what stays stuck."""
         while self._waiting:
             move = self._next()
@@ -196,9 +241,8 @@ class _Pass:
             else:
                 self._tried_early = early
                 self._make(move)
-        for vm_id, move in self._waiting.items():
-            self._attempt.stuck[vm_id] = self._why_stuck(move)
-            self._attempt.lost_urgency += max(0, move.urgency)
+        for move in self._waiting.values():
+            self._attempt.fail(move, self._why_stuck(move))
         return self._attempt
 
     def _favoured_wait(self, move: Move) -> bool:
@@ -303,26 +347,26 @@ class _Pass:
             for move in self._parkable
             if move.vm.id in self._waiting and move.vm.id not in self._attempt.parked
         ]
-        candidates = [
-            move
-            for move in self._parkable
-            if self._blocked_behind(move)
-            and not (favoured_only and move.vm.id not in self._policy.first)
-        ]
-        room = self._parking.largest_room(self._state)
-        candidates = [
-            move
-            for move in candidates
-            if self._parking.may_fit_somewhere(self._state, move.vm, room)
-        ]
+        hosts = self._parking.roomy(self._state, self._smallest)
+        if not hosts:
+            return False
+        largest_room = self._state.largest_room(hosts)
         for at_once in (True, False):
             chosen: tuple[Spot, Move] | None = None
-            for move in candidates:
+            for move in self._parkable:
                 if chosen is not None and self._parking.least_cost(move.vm) >= chosen[0].cost:
                     break
-                if at_once and not self._lets_somebody_in(move):
+                if favoured_only and move.vm.id not in self._policy.first:
                     continue
-                spot = self._parking.best_spot(self._state, move, self._budget, self._in_the_way)
+                if (
+                    not self._blocked_behind(move)
+                    or not self._parking.may_fit(self._state, move.vm, largest_room)
+                    or (at_once and not self._lets_somebody_in(move))
+                ):
+                    continue
+                spot = self._parking.best_spot(
+                    self._state, move, hosts, self._budget, self._in_the_way
+                )
                 if spot is not None and (chosen is None or spot < chosen[0]):
                     chosen = spot, move
             if chosen is not None:
@@ -333,8 +377,7 @@ class _Pass:
     def _send_to_park(self, move: Move, spot: Spot) -> None:
         """Park a VM, as urgently as the most urgent of those that wait for it."""
         waiting = [other.urgency for other in self._blocked_behind(move)]
-        self._attempt.parked.add(move.vm.id)
-        self._attempt.parking_cost += spot.cost
+        self._attempt.parked[move.vm.id] = spot.cost
         self._budget.spend(spot.host)
         self._step(
             Leg(
@@ -347,10 +390,10 @@ class _Pass:
         )
         self._push(move)
 
-    def _blocked_behind(self, move: Move) -> list[Move]:
+    def _blocked_behind(self, move: Move) -> Collection[Move]:
         """Return the moves that wait to enter the host this one has not left yet."""
         assert move.source is not None, "only migrations are parked"
-        return list(self._incoming.get(move.source, {}).values())
+        return self._incoming[move.source].values() if move.source in self._incoming else ()
 
     def _lets_somebody_in(self, move: Move) -> bool:
         assert move.source is not None, "only migrations are parked"

@@ -6,18 +6,21 @@ Which VM has to be parked, and when, is decided in ``cycles``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from solver.domain.cluster import VM, Cluster, HostState
 from solver.domain.migration import MigrationParameters, estimate
-from solver.domain.units import HostId
+from solver.domain.units import NUM_RESOURCES, HostId
 from solver.domain.weights import Weights
 from solver.sequencing.admission import HostRules
-from solver.sequencing.state import Move, Occupancy
+from solver.sequencing.state import UNLIMITED, Move, Occupancy
 
 MAX_PRICED_HOSTS = 16
 """Parking hosts priced per VM; on a large cluster the first that fit are as good as any."""
+
+MAX_FAR_SPOTS = 3
+"""Hosts without part in a knot of moves that are tried for parking a VM of it."""
 
 _OMEGA = Weights().omega
 
@@ -58,6 +61,10 @@ class ParkingBudget:
             return False
         return self.per_host is None or self.used[host] + 2 <= self.per_host
 
+    def copy(self) -> ParkingBudget:
+        """Return an independent copy."""
+        return ParkingBudget(self.total, self.per_host, Counter(self.used))
+
     def spend(self, host: int) -> None:
         """Count one VM parked on a host."""
         self.used[host] += 2
@@ -74,6 +81,7 @@ class ParkingLot:
         self._cluster = cluster
         self._rules = HostRules(cluster)
         self._parameters = parameters
+        self._sent: dict[tuple[int, int, int], int] = {}
         self._up = [h for h, host in enumerate(cluster.hosts) if host.state is HostState.UP]
         # One host for each way of reserving: what a VM needs depends on nothing else.
         self._kinds = list({cluster.hosts[h].overcommit: h for h in self._up}.values())
@@ -107,33 +115,48 @@ class ParkingLot:
         total = None if budget.max_moves is None else budget.max_moves - len(migrations)
         return ParkingBudget(total, budget.max_moves_per_host, used)
 
-    def may_fit_somewhere(self, state: Occupancy, vm: VM, room: Sequence[int]) -> bool:
-        """Whether looking for a spot is worth it, given the ``largest_room`` there is.
+    def smallest_needs(self, state: Occupancy, moves: Sequence[Move]) -> tuple[int, ...]:
+        """Return per resource the least that any of the VMs reserves on any host."""
+        smallest = [UNLIMITED] * NUM_RESOURCES
+        for move in moves:
+            for h in self._kinds:
+                needs = dict(state.needs(move.vm, h))
+                smallest = [min(least, needs.get(r, 0)) for r, least in enumerate(smallest)]
+        return tuple(smallest)
 
-        On a full cluster this saves asking every host for every VM.
-        """
-        return bool(room) and any(
-            all(amount <= room[r] for r, amount in state.needs(vm, h)) for h in self._kinds
+    def roomy(self, state: Occupancy, smallest: Sequence[int]) -> list[int]:
+        """Return the hosts that have room for the smallest needs: no others need be asked."""
+        return [
+            h
+            for h in self._up
+            if all(
+                used + least <= most
+                for used, least, most in zip(state.load[h], smallest, state.allowed[h], strict=True)
+                if least
+            )
+        ]
+
+    def may_fit(self, state: Occupancy, vm: VM, largest_room: Sequence[int]) -> bool:
+        """Whether the VM is small enough for the largest room there is anywhere."""
+        return any(
+            all(amount <= largest_room[r] for r, amount in state.needs(vm, h)) for h in self._kinds
         )
-
-    def largest_room(self, state: Occupancy) -> tuple[int, ...]:
-        """Return per resource the most that is free on any host."""
-        return state.largest_room(self._up)
 
     def best_spot(
         self,
         state: Occupancy,
         move: Move,
+        hosts: Sequence[int],
         budget: ParkingBudget,
         in_the_way: Callable[[VM, int], bool],
     ) -> Spot | None:
-        """Return the best host to park a VM on right now, or ``None``.
+        """Return the best of some hosts to park a VM on right now, or ``None``.
 
         Every hard rule holds there, broken starts being no excuse: nobody asked for this host.
         """
         best: Spot | None = None
         priced = 0
-        for h in self._up:
+        for h in hosts:
             if h in (move.source, move.destination) or not state.admits(move.vm, h):
                 continue
             host_id = self._cluster.hosts[h].id
@@ -151,19 +174,42 @@ class ParkingLot:
                 break
         return best
 
+    def spots(self, state: Occupancy, move: Move, hosts: Set[int]) -> list[tuple[float, int]]:
+        """Return cost and position of hosts a VM may be parked on, the cheapest first.
+
+        Parameters
+        ----------
+        hosts
+            Hosts to return whether there is room now or not, as long as the rules allow; of all
+            others the cheapest few with room.
+        """
+        if move.source is None:
+            return []
+        near: list[tuple[float, int]] = []
+        far: list[tuple[float, int]] = []
+        for h in self._up:
+            known = h in hosts
+            if h in (move.source, move.destination) or not (
+                known or (len(far) < MAX_PRICED_HOSTS and state.admits(move.vm, h))
+            ):
+                continue
+            if not self._rules.num_broken(move.vm, self._cluster.hosts[h].id, hard=True):
+                (near if known else far).append((self._cost(move, h), h))
+        return sorted(near + sorted(far)[:MAX_FAR_SPOTS])
+
     def _cost(self, move: Move, host: int) -> float:
-        assert move.source is not None
-        pairs = ((move.source, host), (host, move.destination), (move.source, move.destination))
-        there, on, straight = (
-            int(mib)
-            for mib in estimate(
-                move.vm.memory_footprint_mib,
-                move.vm.dirty_mib_per_s,
-                [self._bandwidth(a, b) for a, b in pairs],
-                self._parameters,
-            ).transferred_mib
-        )
+        assert move.source is not None, "only migrations are parked"
+        there = self._sent_mib(move.vm, self._bandwidth(move.source, host))
+        on = self._sent_mib(move.vm, self._bandwidth(host, move.destination))
+        straight = self._sent_mib(move.vm, self._bandwidth(move.source, move.destination))
         return _OMEGA(move.vm.priority) * (there + max(0, on - straight))
+
+    def _sent_mib(self, vm: VM, bandwidth: int) -> int:
+        key = (vm.memory_footprint_mib, vm.dirty_mib_per_s, bandwidth)
+        sent = self._sent.get(key)
+        if sent is None:
+            sent = self._sent[key] = int(estimate(*key, self._parameters).transferred_mib)
+        return sent
 
     def _bandwidth(self, a: int, b: int) -> int:
         one, other = self._cluster.hosts[a], self._cluster.hosts[b]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from solver.domain.cluster import Cluster
 from solver.domain.migration import MigrationParameters, estimate
-from solver.domain.units import NUM_RESOURCES, VmId
+from solver.domain.units import VmId
 from solver.sequencing.state import Leg, Occupancy
 
 START_MS = 10_000
@@ -115,7 +115,7 @@ class _Run:
         self._running_out = [0] * len(cluster.hosts)
         self._free_mib_per_s = [host.migration_bandwidth_mib_per_s for host in cluster.hosts]
         self._waiting = set(range(len(legs)))
-        self._into: dict[int, set[int]] = defaultdict(set)
+        self._into: dict[int, list[int]] = defaultdict(list)  # Ascending.
         self._out_of: dict[int, set[int]] = defaultdict(set)
         self._migrations_into = [0] * len(cluster.hosts)
         self._by_vm: dict[VmId, list[int]] = defaultdict(list)
@@ -124,7 +124,7 @@ class _Run:
         for i, leg in enumerate(legs):
             vm_id = leg.move.vm.id
             self._at[vm_id] = _NOWHERE if leg.move.source is None else leg.move.source
-            self._into[leg.destination].add(i)
+            self._into[leg.destination].append(i)
             self._by_vm[vm_id].append(i)
             self._by_unit[leg.move.unit].append(i)
             if leg.source is not None:
@@ -150,13 +150,17 @@ class _Run:
         return self._timed
 
     def _queue(self, i: int) -> None:
-        """Have a leg looked at, those of a group that is torn apart at the moment first."""
+        """Have a leg looked at if it fits, those of a group that is torn apart now first.
+
+        One that does not fit is dropped: whatever frees what it lacks will queue it again.
+        """
+        if i not in self._waiting or not self._fits(i):
+            return
         leg = self._legs[i]
         key = (leg.move.unit not in self._begun_units, self._rank[i])
-        if self._queued[i] == key:
-            return
-        self._queued[i] = key
-        heapq.heappush(self._starts if leg.source is None else self._moves, (key, i))
+        if self._queued[i] != key:
+            self._queued[i] = key
+            heapq.heappush(self._starts if leg.source is None else self._moves, (key, i))
 
     def _dispatch(self) -> None:
         """Start what fits, the most urgent first, until no slot or no such leg is left."""
@@ -170,11 +174,13 @@ class _Run:
             if self._queued[i] != key:
                 continue  # Queued again under a better key.
             self._queued[i] = None
-            if i in self._waiting and self._may_start(i):
+            if i not in self._waiting or not self._fits(i):
+                continue
+            if not self._in_order or self._keeps_clear(i):
                 self._try_start(i)
 
-    def _may_start(self, i: int) -> bool:
-        """Whether all but bandwidth allows a leg; if not, what frees it will queue it again."""
+    def _fits(self, i: int) -> bool:
+        """Whether place, caps per host, room and anti-affinity allow a leg now."""
         leg = self._legs[i]
         vm = leg.move.vm
         if self._at[vm.id] != (_NOWHERE if leg.source is None else leg.source):
@@ -184,20 +190,20 @@ class _Run:
             or self._running_in[leg.destination] >= self._budget.max_parallel_in_per_host
         ):
             return False
-        if not self._state.admits(vm, leg.destination):
-            return False
-        return not self._in_order or self._keeps_clear(i)
+        return self._state.admits(vm, leg.destination)
 
     def _keeps_clear(self, i: int) -> bool:
         """Whether a leg leaves alone the room and the rules that earlier legs wait for."""
         leg = self._legs[i]
-        claimed = [0] * NUM_RESOURCES
-        for j in (*(j for j in self._into[leg.destination] if j < i), i):
-            for r, amount in self._state.needs(self._legs[j].move.vm, leg.destination):
-                claimed[r] += amount
         load, allowed = self._state.load[leg.destination], self._state.allowed[leg.destination]
-        if any(c and load[r] + c > allowed[r] for r, c in enumerate(claimed)):
-            return False
+        free = [most - used for most, used in zip(allowed, load, strict=True)]
+        for j in self._into[leg.destination]:
+            for r, amount in self._state.needs(self._legs[j].move.vm, leg.destination):
+                free[r] -= amount
+                if free[r] < 0:
+                    return False
+            if j == i:
+                break
         return not any(j < i for j in self._waiting_mates(leg))
 
     def _waiting_mates(self, leg: Leg) -> Iterator[int]:
@@ -278,8 +284,6 @@ class _Run:
         """Free what a leg held and queue whatever may have waited for it."""
         leg = self._legs[i]
         self._at[leg.move.vm.id] = leg.destination
-        self._queue_all(self._by_vm[leg.move.vm.id])
-        self._queue_all(self._waiting_mates(leg))
         if leg.source is None:
             return
         self._state.leave(leg.move.vm, leg.source)
@@ -288,13 +292,14 @@ class _Run:
         self._running_in[leg.destination] -= 1
         for end in (leg.source, leg.destination):
             self._free_mib_per_s[end] += share
-            self._queue_all(self._out_of[end])
-            self._queue_all(self._into[end])
+        # Only now, with all of it free: a leg that lacks anything is not looked at again.
+        for end in (leg.source, leg.destination):
+            self._queue_all((*self._out_of[end], *self._into[end]))
+        self._queue_all(tuple(self._waiting_mates(leg)))
 
     def _queue_all(self, legs: Iterable[int]) -> None:
         for i in legs:
-            if i in self._waiting:
-                self._queue(i)
+            self._queue(i)
 
 
 def _ranks(legs: Sequence[Leg]) -> list[int]:

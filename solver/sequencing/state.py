@@ -8,7 +8,7 @@ start and no more. It knows neither time nor order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from solver.domain.cluster import VM, Cluster, reserved_amounts
 from solver.domain.rules import AntiAffinity
@@ -50,6 +50,38 @@ class Leg:
     parking: bool = False
     returning: bool = False
     """Whether the VM comes from its parking host."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """An order that was tried, and what it came to.
+
+    Parameters
+    ----------
+    legs
+        In an order in which each fits once those before it are done.
+    parked
+        Cost of parking, by VM parked on the way.
+    stuck
+        Why, by VM that does not reach its destination.
+    lost_urgency
+        Of those VMs together.
+    """
+
+    legs: list[Leg] = field(default_factory=list)
+    parked: dict[VmId, float] = field(default_factory=dict)
+    stuck: dict[VmId, str] = field(default_factory=dict)
+    lost_urgency: int = 0
+
+    def fail(self, move: Move, reason: str) -> None:
+        """Note that a VM does not reach its destination."""
+        self.stuck[move.vm.id] = reason
+        self.lost_urgency += max(0, move.urgency)
+
+    @property
+    def rank(self) -> tuple[int, int, float]:
+        """Better attempts rank lower: least urgency lost, fewest VMs lost, cheapest parking."""
+        return self.lost_urgency, len(self.stuck), sum(self.parked.values())
 
 
 class Occupancy:
@@ -128,7 +160,10 @@ class Occupancy:
     def has_room(self, vm: VM, host: int) -> bool:
         """Whether the VM's reservation fits on top of what the host holds."""
         load, allowed = self.load[host], self.allowed[host]
-        return all(load[r] + amount <= allowed[r] for r, amount in self.needs(vm, host))
+        for r, amount in self.needs(vm, host):  # noqa: SIM110  # Twice as fast, and the hottest line.
+            if load[r] + amount > allowed[r]:
+                return False
+        return True
 
     def largest_room(self, hosts: Sequence[int]) -> tuple[int, ...]:
         """Return per resource the most that is free on any of the hosts."""
