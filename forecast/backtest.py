@@ -97,6 +97,7 @@ def run_backtest(
     resources: Sequence[Resource] | None = None,
     training: TrainingSettings | None = None,
     every_bins: int = EVERY_BINS,
+    warm_up_days: float = WARM_UP_DAYS,
 ) -> BacktestReport:
     """Train on the past, forecast the test time from rolling origins, and compare.
 
@@ -118,6 +119,9 @@ def run_backtest(
         Settings of the model; its ``seed`` is replaced by ``seed``.
     every_bins
         Bins between origins.
+    warm_up_days
+        Time before the test over which forecasts are made in hindsight, to fill calibration and
+        memory.
 
     Raises
     ------
@@ -134,7 +138,7 @@ def run_backtest(
     began = time.perf_counter()
     model = _train(history, window.train_bin, unseen, wanted, training, seed)
     train_seconds = time.perf_counter() - began
-    run = _Run.prepare(history, window, unseen, wanted, model, seed)
+    run = _Run.prepare(history, window, unseen, wanted, model, seed, warm_up_days)
     for done, at_bin in enumerate(window.origins):
         run.judge(history, at_bin)
         if progress is not None:
@@ -224,6 +228,7 @@ class _Run:
         resources: tuple[Resource, ...],
         model: QuantileModel,
         seed: int,
+        warm_up_days: float,
     ) -> _Run:
         classes = classify(history, until_bin=window.train_bin)
         online = OnlineForecaster(
@@ -233,7 +238,7 @@ class _Run:
             seed=seed,
         )
         online.warm_up(
-            history, until_bin=window.origins.start, days=WARM_UP_DAYS, every_bins=EVERY_BINS
+            history, until_bin=window.origins.start, days=warm_up_days, every_bins=EVERY_BINS
         )
         return cls(
             online=online,

@@ -34,6 +34,7 @@ def run(history: History) -> BacktestReport:
         resources=[Resource.CPU],
         training=SMALL,
         seed=3,
+        warm_up_days=1.0,
     )
 
 
