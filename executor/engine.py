@@ -233,6 +233,7 @@ class Executor:
             plan=plan,
             moves=[Tracker(idx=i, step=step) for i, step in enumerate(plan.steps)],
             state=found.state,
+            reason=found.reason,
         )
         self._run = run
         now = self._clock.now()

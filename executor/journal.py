@@ -170,6 +170,7 @@ class UnfinishedPlan:
 
     begun: PlanBegun
     state: PlanState
+    reason: str = ""
     moves: dict[int, MoveChanged]
     started_at: dict[int, datetime]
 
@@ -182,7 +183,7 @@ def unfinished_plan(records: Iterable[Record]) -> UnfinishedPlan | None:
             found = UnfinishedPlan(begun=record, state=PlanState.RUNNING, moves={}, started_at={})
         elif found is not None and record.plan_id == found.begun.plan_id:
             if isinstance(record, PlanChanged):
-                found = replace(found, state=record.state)
+                found = replace(found, state=record.state, reason=record.reason)
             else:
                 found.moves[record.step_idx] = record
                 if record.event is MoveEvent.START:

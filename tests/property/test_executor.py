@@ -1,0 +1,323 @@
+"""Whatever goes wrong, no VM is lost, doubled or left paused, and the journal tells the truth.
+
+Clusters, plans and faults are generated; some plans are nonsense on purpose. The judge is
+``solver.domain.check`` in the simulated cluster's account, and the cluster itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from executor.clock import ManualClock
+from executor.drivers.simulated import SimulatedDriver
+from executor.engine import Executor
+from executor.journal import MemoryJournal
+from executor.params import ExecutorParameters
+from executor.records import MoveChanged, Record
+from executor.report import ExecutionReport
+from executor.simulation.bandwidth import Flow, max_min_rates
+from executor.simulation.faults import FaultRates, IncidentKind, RandomFaults
+from executor.states import (
+    MOVE_TRANSITIONS,
+    TERMINAL,
+    MoveState,
+    PlanState,
+)
+from solver.domain.cluster import Cluster
+from solver.domain.plan import Plan
+from solver.domain.rules import Affinity, AntiAffinity, MoveBudget
+from solver.domain.units import HostId, VmId
+from tests.builders import NOW, make_cluster, make_host, make_vm
+from tests.executor_builders import make_plan, make_workload, migrate, start
+
+WINDOW_S = 200.0
+"""When incidents happen: about as long as the plans last."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """A cluster, a plan for it, and what goes wrong."""
+
+    cluster: Cluster
+    plan: Plan
+    rates: FaultRates
+    seed: int
+
+    def driver(self, clock: ManualClock) -> SimulatedDriver:
+        """Return the cluster come to life."""
+        faults = RandomFaults(
+            np.random.default_rng(self.seed),
+            self.rates,
+            vm_ids=[vm.id for vm in self.cluster.vms],
+            host_ids=[host.id for host in self.cluster.hosts],
+            start_at=NOW,
+            window_s=WINDOW_S,
+        )
+        workload = make_workload(self.cluster.vms, cores=0.5)
+        return SimulatedDriver(self.cluster, workload, clock, faults=faults)
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    """Draw three or four hosts with little room, up to eight VMs, and any steps between them."""
+    hosts = [
+        make_host(f"h{h}", memory_gib=draw(st.integers(8, 24)))
+        for h in range(draw(st.integers(3, 4)))
+    ]
+    vms: list[Any] = []
+    for v in range(draw(st.integers(2, 8))):
+        host = draw(st.sampled_from([*(host.id for host in hosts), None]))
+        dirty = draw(st.sampled_from([0, 100, 2000]))
+        size = draw(st.integers(1, 6))
+        vms.append(make_vm(f"v{v}", host, memory_gib=size, dirty_mib_per_s=dirty))
+    names = tuple(vm.id for vm in vms)
+    rules: list[Any] = []
+    if draw(st.booleans()):
+        rules.append(AntiAffinity(id="apart", vm_ids=names[:2]))
+    if len(names) > 3 and draw(st.booleans()):
+        rules.append(Affinity(id="together", vm_ids=names[2:4]))
+    steps = []
+    where: dict[VmId, HostId | None] = {vm.id: vm.host_id for vm in vms}
+    for i in range(draw(st.integers(1, 8))):
+        vm_id = draw(st.sampled_from(names))
+        choices = [host.id for host in hosts if host.id != where[vm_id]]
+        target = draw(st.sampled_from(choices))
+        source = where[vm_id]
+        if source is None:
+            steps.append(start(vm_id, target, at_s=i))
+        else:
+            share = draw(st.sampled_from([100, 500, 1000]))
+            steps.append(migrate(vm_id, source, target, at_s=i, mib_per_s=share))
+        where[vm_id] = target
+    rates = FaultRates(
+        refused=draw(st.sampled_from([0.0, 0.2])),
+        fails=draw(st.sampled_from([0.0, 0.3])),
+        fails_for_good=draw(st.sampled_from([0.0, 0.1])),
+        stalls=draw(st.sampled_from([0.0, 0.2])),
+        hosts_unreachable=draw(st.integers(0, 3)),
+        vms_shut_down=draw(st.integers(0, 1)),
+        vms_vanished=draw(st.integers(0, 1)),
+        vms_moved=draw(st.integers(0, 2)),
+    )
+    cluster = make_cluster(
+        hosts,
+        vms,
+        rules=tuple(rules),
+        budget=MoveBudget(max_parallel=draw(st.integers(1, 4))),
+    )
+    return Story(cluster, make_plan(*steps), rates, draw(st.integers(0, 2**32 - 1)))
+
+
+class Crash(BaseException):
+    """The process dies."""
+
+
+class DyingJournal(MemoryJournal):
+    """A journal whose process dies just before or just after its n-th record is written."""
+
+    def __init__(self, lives: int, *, after: bool) -> None:
+        super().__init__()
+        self._lives = lives
+        self._after = after
+
+    def append(self, record: Record) -> None:
+        """Write, or die."""
+        self._lives -= 1
+        if self._lives == 0 and not self._after:
+            raise Crash
+        super().append(record)
+        if self._lives == 0:
+            raise Crash
+
+
+def require_whole(story: Story, driver: SimulatedDriver, report: ExecutionReport) -> None:
+    """Fail unless every VM is where it must be and the report says what happened."""
+    assert driver.paused() == ()
+    touched = _ended_by_owner(story)
+    live = {vm.id: vm for vm in driver.snapshot().vms}
+    for vm in story.cluster.vms:
+        assert driver.find_migration(vm.id) is None
+        copies = driver.locate(vm.id)
+        assert len(copies) <= 1
+        if vm.host_id is not None and vm.id not in touched:
+            assert len(copies) == 1, f"{vm.id} was lost"
+            assert live[vm.id].host_id == copies[0]
+    for outcome in report.outcomes:
+        assert outcome.state in TERMINAL
+        assert outcome.reason or outcome.state is MoveState.DONE
+        if outcome.state is MoveState.ADRIFT:
+            assert outcome.vm_id in touched
+
+
+def _ended_by_owner(story: Story) -> set[VmId]:
+    """Return the VMs that an incident shut down or deleted."""
+    faults = RandomFaults(
+        np.random.default_rng(story.seed),
+        story.rates,
+        vm_ids=[vm.id for vm in story.cluster.vms],
+        host_ids=[host.id for host in story.cluster.hosts],
+        start_at=NOW,
+        window_s=WINDOW_S,
+    )
+    return {
+        incident.vm_id
+        for incident in faults.incidents()
+        if incident.vm_id is not None
+        and incident.kind in (IncidentKind.VM_SHUT_DOWN, IncidentKind.VM_VANISHES)
+    }
+
+
+def require_true(story: Story, journal: MemoryJournal, driver: SimulatedDriver) -> None:
+    """Fail unless the journal tells one legal story per step, and reality agrees with its end."""
+    states = dict.fromkeys(range(len(story.plan.steps)), MoveState.WAITING)
+    arrived: dict[VmId, HostId] = {}
+    for record in journal.read():
+        if isinstance(record, MoveChanged):
+            before = states[record.step_idx]
+            assert MOVE_TRANSITIONS[before][record.event] is record.state
+            states[record.step_idx] = record.state
+            if record.state is MoveState.DONE:
+                step = story.plan.steps[record.step_idx]
+                arrived[step.vm_id] = step.destination_id
+    placement = driver.snapshot().placement
+    if story.rates.vms_moved == 0:
+        for vm_id, host_id in arrived.items():
+            assert placement.get(vm_id, host_id) == host_id
+        # Of a VM adrift nothing is claimed: it was shut down while its host was out of sight.
+        adrift = {
+            story.plan.steps[idx].vm_id
+            for idx, state in states.items()
+            if state is MoveState.ADRIFT
+        }
+        untouched = {vm.id for vm in story.cluster.vms} - set(arrived) - adrift
+        for vm in story.cluster.vms:
+            if vm.id in untouched and vm.host_id is not None and vm.id in placement:
+                assert placement[vm.id] == vm.host_id
+
+
+@given(story=stories())
+def test_every_plan_comes_to_rest_with_every_vm_whole(story: Story) -> None:
+    """Nothing is lost, doubled or paused; no rule is broken by us; the journal agrees."""
+    clock = ManualClock(NOW)
+    driver = story.driver(clock)
+    journal = MemoryJournal()
+    report = Executor(driver, clock, journal).run_until_done(story.plan)
+    clock.advance(1000)
+    require_whole(story, driver, report)
+    require_true(story, journal, driver)
+    assert report.state is PlanState.FINISHED
+    assert driver.account().violations == ()
+
+
+@given(
+    story=stories(),
+    lives=st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=4),
+    down_s=st.floats(0, 300),
+    resume=st.booleans(),
+)
+def test_killed_anywhere_and_recovered(
+    story: Story, lives: list[tuple[int, bool]], down_s: float, resume: bool
+) -> None:
+    """A process that dies before or after any record leaves a cluster that the next one mends."""
+    clock = ManualClock(NOW)
+    driver = story.driver(clock)
+    written: tuple[Record, ...] = ()
+    report: ExecutionReport | None = None
+    for number, after in [*lives, (10**9, False)]:
+        journal = DyingJournal(number, after=after)
+        journal._lines.extend(MemoryJournal(written)._lines)
+        executor = Executor(driver, clock, journal)
+        try:
+            if not executor.recover(resume=resume):
+                if journal.read():
+                    break
+                executor.begin(story.plan)
+            report = executor.run_until_done()
+        except Crash:
+            clock.advance(down_s)
+        written = journal.read()
+        if report is not None:
+            break
+    clock.advance(1000)
+    if report is not None:
+        require_whole(story, driver, report)
+    require_true(story, MemoryJournal(written), driver)
+    assert driver.account().violations == ()
+
+
+@given(story=stories())
+def test_the_same_seed_gives_the_same_story(story: Story) -> None:
+    """Two runs write the same journal, record by record."""
+    journals = []
+    for _ in range(2):
+        clock = ManualClock(NOW)
+        journal = MemoryJournal()
+        Executor(story.driver(clock), clock, journal).run_until_done(story.plan)
+        journals.append(journal.read())
+    assert journals[0] == journals[1]
+
+
+@given(story=stories(), at_s=st.floats(0, 120), cancel=st.booleans())
+def test_an_aborted_plan_comes_to_rest(story: Story, at_s: float, cancel: bool) -> None:
+    """At any moment, with and without cancelling what is under way."""
+    clock = ManualClock(NOW)
+    driver = story.driver(clock)
+    journal = MemoryJournal()
+    executor = Executor(driver, clock, journal, ExecutorParameters(poll_interval_s=1))
+    executor.begin(story.plan)
+    asked = False
+    while executor.active:
+        executor.tick()
+        if not asked and (clock.now() - NOW).total_seconds() >= at_s:
+            executor.abort("enough", cancel_running=cancel)
+            asked = True
+        next_at = executor.next_event_at
+        if next_at is not None:
+            clock.sleep_until(next_at)
+    clock.advance(1000)
+    require_whole(story, driver, executor.report())
+    require_true(story, journal, driver)
+
+
+FLOWS = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4), st.floats(0, 2000)).filter(
+        lambda flow: flow[0] != flow[1]
+    ),
+    max_size=12,
+)
+
+
+@given(flows=FLOWS, links=st.lists(st.floats(1, 2000), min_size=5, max_size=5))
+def test_bandwidth_is_shared_fairly_and_wholly(
+    flows: list[tuple[int, int, float]], links: list[float]
+) -> None:
+    """No link or cap is exceeded, and each flow is held back by its cap or a full link.
+
+    On that full link nobody has more than it: that is max-min fairness.
+    """
+    streams = [Flow(source_idx=a, destination_idx=b, cap_mib_per_s=c) for a, b, c in flows]
+    rates = max_min_rates(streams, links)
+    used = [0.0] * len(links)
+    for stream, rate in zip(streams, rates, strict=True):
+        assert 0 <= rate <= stream.cap_mib_per_s * (1 + 1e-9)
+        used[stream.source_idx] += rate
+        used[stream.destination_idx] += rate
+    for total, link in zip(used, links, strict=True):
+        assert total <= link * (1 + 1e-6)
+    for stream, rate in zip(streams, rates, strict=True):
+        at_cap = rate >= stream.cap_mib_per_s * (1 - 1e-6)
+        held_back = any(
+            used[end] >= links[end] * (1 - 1e-6)
+            and all(
+                other_rate <= rate * (1 + 1e-6) + 1e-6
+                for other, other_rate in zip(streams, rates, strict=True)
+                if end in (other.source_idx, other.destination_idx)
+            )
+            for end in (stream.source_idx, stream.destination_idx)
+        )
+        assert at_cap or held_back
