@@ -1,26 +1,54 @@
 """Which engine runs, on what, for how long: an anytime answer that greedy never beats.
 
-Every answer is compared by its total, so that no engine can make things worse than greedy or than
-doing nothing. The size of the problem decides what runs; an operator never needs to know.
+Greedy first, in milliseconds. Then local search by exchanges. Then CP-SAT: the whole problem at
+once where it is small enough to be proven, else a few hosts at a time with all their VMs (large-
+neighbourhood search), until the allowance is used up or nothing has helped for long. Every answer
+is compared by its total, so no engine can make things worse than greedy or than doing nothing.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from solver.cpsat.columns import merge_columns
 from solver.cpsat.model import optimise
 from solver.cpsat.variables import Scope
 from solver.limit import Allowance
-from solver.problem import Problem
-from solver.search.greedy import greedy
+from solver.problem import NOWHERE, Problem
+from solver.search.bound import relaxed_bound
+from solver.search.exchange import improve_by_exchange
+from solver.search.greedy import descend, greedy
+from solver.search.neighbourhood import interest, linked_hosts
 from solver.search.prune import prune
 from solver.search.state import State
 
 IntArray = npt.NDArray[np.int64]
+
+EXACT_TERMS: Final = 40_000
+"""Largest joint model that is tried at once, in terms; building it takes a fifth of a second."""
+
+SECONDS_PER_TERM: Final = 5e-6
+"""What building a model takes, to decide whether to begin."""
+
+ROUND_WORK: Final = 0.05
+"""Deterministic seconds for one neighbourhood; a tenth of a second or two of one core."""
+
+ROUND_OVERHEAD: Final = 0.08
+"""Deterministic seconds charged for building and judging one neighbourhood."""
+
+ROUND_COLUMNS: Final = 8
+"""Columns per resource in a neighbourhood's model: four times as fast as all 64, same gains."""
+
+ROUND_SIZES: Final = (2, 2, 3)
+"""Hosts of a neighbourhood, one of these at random."""
+
+STALE_ROUNDS: Final = 40
+"""Neighbourhoods in a row that bring nothing, after which no more are tried."""
 
 
 class Engine(enum.Enum):
@@ -42,13 +70,18 @@ class Answer:
     bound
         Proven lower bound on the total of any allowed placement.
     engine
-        Name of the engine that found it.
+        Name of the engine that found it; ``none`` for doing nothing.
     """
 
     hosts: IntArray
     total: int
-    bound: int | None
+    bound: int
     engine: str
+
+    @property
+    def proven(self) -> bool:
+        """Whether no placement is better."""
+        return self.total <= self.bound
 
 
 def run(
@@ -56,37 +89,56 @@ def run(
 ) -> Answer:
     """Return the best placement found within the allowance.
 
-    Never worse than doing nothing, nor than greedy unless only another engine was asked for.
+    Never worse than doing nothing, nor than greedy.
 
     Parameters
     ----------
+    engine
+        ``GREEDY`` stops after greedy; ``CPSAT`` leaves out the local search.
     threshold
-        Contention score, in cost units, up to which a host counts as well.
+        Contention score, in cost units, up to which greedy leaves a host alone.
     seed
         Same seed and same work limit, same answer.
     """
     start = Answer(
-        hosts=problem.start, total=State(problem, problem.start).total, bound=None, engine="none"
+        hosts=problem.start,
+        total=State(problem, problem.start).total,
+        bound=relaxed_bound(problem),
+        engine="none",
     )
-    if engine is Engine.CPSAT:
-        return _improve(problem, start, allowance, seed=seed)
+    if start.proven:
+        return start
     quick = greedy(problem, problem.start, threshold=threshold, out_of_time=allowance.late)
     best = _better(problem, start, quick, "greedy")
-    if engine is Engine.GREEDY:
+    if engine is Engine.GREEDY or best.proven:
         return best
-    return _improve(problem, best, allowance, seed=seed)
+    if engine is Engine.PORTFOLIO:
+        state = State(problem, best.hosts)
+        improve_by_exchange(state, out_of_time=allowance.over, spend=allowance.spend)
+        best = _better(problem, best, state.hosts, "exchange")
+    best = _whole(problem, best, allowance, seed=seed)
+    if not best.proven:
+        best = _by_neighbourhoods(problem, best, allowance, seed=seed)
+    return best
 
 
-def _improve(problem: Problem, best: Answer, allowance: Allowance, *, seed: int) -> Answer:
-    """Return a better answer by CP-SAT, proven where everything was decided at once."""
+def _whole(problem: Problem, best: Answer, allowance: Allowance, *, seed: int) -> Answer:
+    """Return the answer of the joint model over everything, where it is small enough."""
     scope = Scope.everything(problem, best.hosts)
     if not scope.vms.size:
         return replace(best, bound=best.total)
+    terms = int(scope.destinations.sum()) * problem.future.prices.size
+    if (
+        terms > EXACT_TERMS
+        or terms * SECONDS_PER_TERM > allowance.left_s
+        or allowance.left_work <= 0
+    ):
+        return best
     outcome = optimise(
         problem,
         scope,
-        limit_s=allowance.left_s,
-        work_limit=allowance.left_work,
+        limit_s=(allowance.left_s - terms * SECONDS_PER_TERM) / 2,
+        work_limit=allowance.left_work / 2,
         seed=seed,
     )
     allowance.spend(outcome.work)
@@ -96,8 +148,63 @@ def _improve(problem: Problem, best: Answer, allowance: Allowance, *, seed: int)
     return replace(best, bound=best.total) if outcome.proven else best
 
 
+def _by_neighbourhoods(
+    problem: Problem, best: Answer, allowance: Allowance, *, seed: int
+) -> Answer:
+    """Return the answer after deciding a few hosts at a time anew, again and again."""
+    rng = np.random.default_rng(seed)
+    stale = 0
+    state = State(problem, best.hosts)
+    weights = interest(problem, state)
+    while stale < STALE_ROUNDS and not allowance.over():
+        size = int(rng.choice(ROUND_SIZES))
+        hosts = linked_hosts(state, weights, size, rng)
+        found = _neighbourhood(
+            problem, state.hosts, hosts, allowance, seed=int(rng.integers(2**31))
+        )
+        stale += 1
+        if found is None:
+            continue
+        candidate = State(problem, found)
+        descend(candidate, out_of_time=allowance.late)
+        better = _better(problem, best, candidate.hosts, "cpsat")
+        if better.total < best.total:
+            best, stale = better, 0
+            state = State(problem, best.hosts)
+            weights = interest(problem, state)
+    return best
+
+
+def _neighbourhood(
+    problem: Problem, base: IntArray, hosts: IntArray, allowance: Allowance, *, seed: int
+) -> IntArray | None:
+    """Return a new placement in which the VMs of a few hosts may have changed places."""
+    inside = np.zeros(problem.num_hosts, dtype=np.bool_)
+    inside[hosts] = True
+    destinations = problem.allowed & inside
+    waiting = (base == NOWHERE) & destinations.any(axis=1)
+    vms = np.flatnonzero(waiting | (np.isin(base, hosts) & (destinations.sum(axis=1) > 1)))
+    if not vms.size:
+        return None
+    scope = Scope(base=base, vms=vms, destinations=destinations[vms])
+    outcome = optimise(
+        problem,
+        scope,
+        limit_s=allowance.left_s,
+        work_limit=min(ROUND_WORK, allowance.left_work),
+        seed=seed,
+        columns=merge_columns(problem.future, vms, ROUND_COLUMNS),
+    )
+    allowance.spend(outcome.work + ROUND_OVERHEAD)
+    if outcome.hosts is None or (outcome.hosts == base).all():
+        return None
+    return outcome.hosts
+
+
 def _better(problem: Problem, best: Answer, hosts: IntArray, engine: str) -> Answer:
     """Return the better of an answer and a new placement, whose useless moves are taken back."""
+    if (hosts == best.hosts).all():
+        return best
     pruned = prune(problem, hosts)
     total = State(problem, pruned).total
     if total >= best.total:

@@ -141,8 +141,8 @@ class MoveCosts:
 
     def rows(self, vms: IntArray) -> IntArray:
         """Return costs of VMs to every host, shape ``(len(vms), num_hosts)``."""
-        missing = np.unique(vms[~self._known[vms]])
-        if missing.size:
+        if not self._known[vms].all():
+            missing = np.unique(vms[~self._known[vms]])
             self._cost[missing] = self._price(missing)
             self._known[missing] = True
         found: IntArray = self._cost[vms]

@@ -7,7 +7,7 @@ an over-full cluster, broken rules or a limit that ends the search early show in
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from solver.explain import explain_moves, explain_refusals
 from solver.limit import Allowance
 from solver.portfolio import Answer, Engine, run
 from solver.problem import Problem, compile_problem
+from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
 from solver.search.state import State
 from solver.sequencing.order import sequence
@@ -164,7 +165,7 @@ class _Solve:
         movable = np.array([vm.id in concerned for vm in self.cluster.vms], dtype=np.bool_)
         answer = self._search(self.problem.restricted_to(movable))
         # A bound on what some VMs can reach says nothing of what all can.
-        narrow = Answer(hosts=answer.hosts, total=answer.total, bound=None, engine=answer.engine)
+        narrow = replace(answer, bound=relaxed_bound(self.problem))
         placement = self.problem.placement(answer.hosts)
         repair = self._score(placement).repair
         contention = host_contention(self.cluster, self.scenarios, self.params.weights, placement)

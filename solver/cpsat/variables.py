@@ -27,7 +27,7 @@ class Scope:
         Positions of the VMs that are decided, shape ``(n,)``.
     destinations
         Where each of them may be, shape ``(n, H)``: a part of ``Problem.allowed``, their base
-        host and their start among it.
+        host among it.
     """
 
     base: IntArray

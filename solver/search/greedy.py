@@ -52,7 +52,14 @@ def greedy(
         Asked before each move; once true, the placement reached is returned.
     """
     state = State(problem, hosts)
-    clumps = problem.clumps
+    descend(state, threshold=threshold, out_of_time=out_of_time)
+    return state.hosts
+
+
+def descend(
+    state: State, *, threshold: int = 0, out_of_time: Callable[[], bool] = lambda: False
+) -> None:
+    """Move a state to where no single move from a host above the threshold saves anything."""
     hopeless: set[int] = set()
     moved_since_reset = False
     while not out_of_time():
@@ -64,14 +71,13 @@ def greedy(
             hopeless.clear()
             moved_since_reset = False
             continue
-        best = _best_relocation(state, source, clumps)
+        best = _best_relocation(state, source)
         if best is None:
             hopeless.add(source)
             continue
         for v in best.vms:
             state.apply(v, best.host)
         moved_since_reset = True
-    return state.hosts
 
 
 def _worst_source(state: State, threshold: int, hopeless: set[int]) -> int | None:
@@ -104,12 +110,10 @@ def _broken_by_host(state: State) -> IntArray:
     return broken
 
 
-def _best_relocation(
-    state: State, source: int, clumps: tuple[tuple[int, ...], ...]
-) -> Relocation | None:
+def _best_relocation(state: State, source: int) -> Relocation | None:
     """Return the move away from ``source`` that saves most, ``None`` when none saves."""
     best = _best_single(state, np.flatnonzero(state.hosts == source))
-    for clump in clumps:
+    for clump in state.problem.clumps:
         if all(state.hosts[v] == source for v in clump):
             together = _best_together(state, clump)
             if together is not None and (best is None or together.delta < best.delta):

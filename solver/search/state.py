@@ -20,6 +20,9 @@ IntArray = npt.NDArray[np.int64]
 FORBIDDEN: Final = 2**62
 """Delta of a relocation that a hard rule, a capacity or a budget does not allow."""
 
+_MOST_ELEMENTS: Final = 4_000_000
+"""Elements of a comparison held in memory at once: 32 MiB."""
+
 
 class State:
     """A placement with its loads, its cost, and O(touched hosts) updates.
@@ -65,7 +68,10 @@ class State:
         # Cost of inserting a VM into a host is kept until that host changes.
         self._insertion = np.zeros((problem.num_vms, num_hosts), dtype=np.int64)
         self._known_at = np.zeros((problem.num_vms, num_hosts), dtype=np.int32)
-        self._version = np.ones(num_hosts, dtype=np.int32)
+        self.version = np.ones(num_hosts, dtype=np.int32)
+        """Grows for each host with every change of it, shape ``(H,)``."""
+        self.effort = 0
+        """Elements that comparing exchanges has looked at: a measure of work done."""
 
     @property
     def total(self) -> int:
@@ -162,6 +168,41 @@ class State:
             delta[:, source] = 0
         return delta
 
+    def exchanges(self, there: IntArray, here: IntArray) -> IntArray:
+        """Return what changes when a VM of one host changes places with a VM of another.
+
+        Exact but for group rules, budgets and the disruption term, which ``what_if`` adds.
+
+        Parameters
+        ----------
+        there, here
+            VMs of either host, shapes ``(n,)`` and ``(m,)``; neither empty.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(n, m)``; ``FORBIDDEN`` where a VM may not be or does not fit.
+        """
+        problem = self.problem
+        a, b = int(self.hosts[there[0]]), int(self.hosts[here[0]])
+        change = self._soft_exchange(a, there, here) + self._soft_exchange(b, here, there).T
+        for vms, old, new, axis in ((there, a, b, 1), (here, b, a, 0)):
+            moving = problem.move_costs.rows(vms)
+            places = problem.place_prices[vms]
+            cost = moving[:, new] - moving[:, old] + places[:, new] - places[:, old]
+            change += np.expand_dims(cost, axis)
+        forbidden = ~problem.allowed[there, b][:, None] | ~problem.allowed[here, a][None, :]
+        for h, leaving, entering, transposed in ((a, there, here, False), (b, here, there, True)):
+            reserved = problem.reserved[problem.host_class[h]]
+            used = self.reserved[h] - reserved[leaving][:, None] + reserved[entering][None, :]
+            unfit = (used > problem.reserved_limit[h]).any(axis=2)
+            forbidden |= unfit.T if transposed else unfit
+            if self.overfull[h]:
+                repaired = problem.capacity_repair(used, h) - self.overfull[h]
+                change += repaired.T if transposed else repaired
+        change[forbidden] = FORBIDDEN
+        return change
+
     def what_if(self, moves: Sequence[tuple[int, int]]) -> int:
         """Return the exact change of the total for several relocations made together.
 
@@ -178,7 +219,7 @@ class State:
         problem = self.problem
         if any(h != NOWHERE and not problem.allowed[v, h] for v, h in moves):
             return FORBIDDEN
-        before, versions = self.total, self._version.copy()
+        before, versions = self.total, self.version.copy()
         back = [(v, int(self.hosts[v])) for v, _ in moves]
         for v, h in moves:
             self.apply(v, h)
@@ -186,7 +227,7 @@ class State:
         for v, h in back:
             self.apply(v, h)
         # The loads are what they were, and so is every cost that was kept.
-        self._version[:] = versions
+        self.version[:] = versions
         return change
 
     def breaks(self, hosts: set[int]) -> bool:
@@ -214,7 +255,7 @@ class State:
         self.reserved[h] += sign * problem.reserved[problem.host_class[h], v]
         self.burden[h] = self._priced(h)
         self.overfull[h] = problem.capacity_repair(self.reserved[h], h)
-        self._version[h] += 1
+        self.version[h] += 1
 
     def _priced(self, h: int) -> int:
         future = self.problem.future
@@ -237,11 +278,33 @@ class State:
         priced: IntArray = change @ future.prices[bands, columns]
         return priced
 
+    def _soft_exchange(self, h: int, leaving: IntArray, entering: IntArray) -> IntArray:
+        """Return the change of host ``h``'s burden for each VM leaving and each entering."""
+        future = self.problem.future
+        slack = self._load[h] - future.threshold[h]
+        reach = slack + future.demand[entering].max(axis=0)
+        bands, columns = np.nonzero((reach > 0) & (future.prices > 0))
+        self.effort += len(leaving) * len(entering) * bands.size
+        if not bands.size:
+            return np.zeros((len(leaving), len(entering)), dtype=np.int64)
+        before, band = slack[bands, columns], self.problem.band
+        prices = future.prices[bands, columns]
+        less = future.demand[leaving[:, None], columns] * (band[leaving][:, None] >= bands)
+        more = future.demand[entering[:, None], columns] * (band[entering][:, None] >= bands)
+        change = np.empty((len(leaving), len(entering)), dtype=np.int64)
+        rows = max(1, _MOST_ELEMENTS // more.size)
+        for i in range(0, len(leaving), rows):
+            after = (before - less[i : i + rows])[:, None, :] + more[None, :, :]
+            np.maximum(after, 0, out=after)
+            change[i : i + rows] = after @ prices
+        change -= np.maximum(before, 0) @ prices
+        return change
+
     def _insertions(self, vms: IntArray) -> IntArray:
-        stale = (self._known_at[vms] != self._version).any(axis=0)
+        stale = (self._known_at[vms] != self.version).any(axis=0)
         for h in np.flatnonzero(stale).tolist():
             self._insertion[vms, h] = self._soft_change(h, vms, 1)
-            self._known_at[vms, h] = self._version[h]
+            self._known_at[vms, h] = self.version[h]
         return self._insertion[vms]
 
     def _overfull_change(self, h: int, vms: IntArray, sign: int) -> IntArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from solver.domain.check import check_moves, check_placement, check_plan, new_or_worse
 from solver.domain.cluster import Cluster
@@ -10,6 +11,9 @@ from solver.domain.result import Result, SolveStatus
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import host_contention, score_placement
 from solver.domain.weights import Weights
+from solver.limit import Allowance
+from solver.portfolio import Engine, run
+from solver.problem import compile_problem
 from solver.solve import SolveParams, solve
 from tests.strategies import problems
 
@@ -49,8 +53,40 @@ def judge(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
             assert item.alternative_loss == there.total - result.after.total
 
 
-@given(problems())
-def test_greedy_answers_hold_before_the_judge(problem: tuple[Cluster, ScenarioSet]) -> None:
-    """No new or worse violation at any instant, and every figure is the recomputed one."""
+@given(problems(), st.sampled_from(["greedy", "cpsat", "portfolio"]), st.booleans())
+def test_every_answer_holds_before_the_judge(
+    problem: tuple[Cluster, ScenarioSet], engine: str, was_acting: bool
+) -> None:
+    """No new or worse violation at any instant, every figure recomputed, never late."""
     cluster, scenarios = problem
-    judge(cluster, scenarios, solve(cluster, scenarios, SolveParams(engine="greedy")))
+    params = SolveParams(engine=engine, limit_s=5.0, work_limit=0.5, was_acting=was_acting)
+    result = solve(cluster, scenarios, params)
+    judge(cluster, scenarios, result)
+    assert result.runtime_s <= 5.5
+
+
+@given(problems(), st.integers(0, 3))
+def test_portfolio_is_never_worse_than_greedy_and_repeats_itself(
+    problem_data: tuple[Cluster, ScenarioSet], seed: int
+) -> None:
+    """Same seed and work limit, same answer; never worse than greedy or nothing."""
+    cluster, scenarios = problem_data
+    problem = compile_problem(cluster, scenarios, WEIGHTS)
+    greedy, first, second = (
+        run(problem, engine, Allowance(60.0, 0.2), threshold=10**9, seed=seed)
+        for engine in (Engine.GREEDY, Engine.PORTFOLIO, Engine.PORTFOLIO)
+    )
+    assert first.total <= greedy.total
+    assert greedy.total <= score_placement(cluster, scenarios, WEIGHTS, cluster.placement).total
+    assert (first.hosts == second.hosts).all()
+    assert first.bound == second.bound
+    assert first.bound <= first.total
+
+
+@given(problems(max_vms=6))
+def test_a_limit_of_a_millisecond_is_kept(problem: tuple[Cluster, ScenarioSet]) -> None:
+    """An answer comes at once, however short the limit, and holds before the judge."""
+    cluster, scenarios = problem
+    result = solve(cluster, scenarios, SolveParams(limit_s=0.001))
+    judge(cluster, scenarios, result)
+    assert result.runtime_s <= 0.5

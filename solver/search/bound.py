@@ -1,0 +1,66 @@
+"""A lower bound on the total that holds for every allowed placement, from sums alone.
+
+Weak where there is room enough somewhere (then it says little more than 0), exact where the
+cluster as a whole is short or nothing may move. Cheap, so it is always there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.problem import NOWHERE, Problem
+
+IntArray = npt.NDArray[np.int64]
+
+
+def relaxed_bound(problem: Problem) -> int:
+    """Return a total that no allowed placement is below.
+
+    Per column and band, shortfall is at least what all running VMs need beyond all thresholds
+    together, and at least what the VMs that cannot move need beyond their hosts' thresholds. Each
+    VM costs at least its cheapest place, the move there included; reservations that cannot leave
+    an over-full host keep it over-full.
+    """
+    choices = problem.allowed.sum(axis=1)
+    stuck = np.flatnonzero((problem.start != NOWHERE) & (choices == 1))
+    return _least_shortfall(problem, stuck) + _least_places(problem) + _least_excess(problem, stuck)
+
+
+def _least_shortfall(problem: Problem, stuck: IntArray) -> int:
+    columns = problem.future
+    running = problem.start != NOWHERE
+    # Python integers: thresholds that stand for "unlimited" add up beyond 64 bits.
+    room = [sum(column) for column in columns.threshold.T.tolist()]
+    least = 0
+    for b in range(problem.num_bands):
+        needed = columns.demand[running & (problem.band >= b)].sum(axis=0)
+        fixed = np.zeros(columns.threshold.shape, dtype=np.int64)
+        counted = stuck[problem.band[stuck] >= b]
+        np.add.at(fixed, problem.start[counted], columns.demand[counted])
+        local = np.maximum(0, fixed - columns.threshold).sum(axis=0)
+        for c, price in enumerate(columns.prices[b].tolist()):
+            if price:
+                least += price * max(int(local[c]), int(needed[c]) - room[c], 0)
+    return least
+
+
+def _least_places(problem: Problem) -> int:
+    """Return the sum of every VM's cheapest place; staying is free unless a rule prices it."""
+    here = problem.place_prices[np.arange(problem.num_vms), problem.start]
+    asked = np.flatnonzero((problem.start == NOWHERE) | (here > 0))
+    if not asked.size:
+        return 0
+    costs = problem.place_prices[asked] + problem.move_costs.rows(asked)
+    costs = np.where(problem.allowed[asked], costs, problem.nowhere_prices[asked][:, None])
+    cheapest = costs.min(axis=1)
+    idle = problem.start[asked] == NOWHERE
+    cheapest[idle] = np.minimum(cheapest[idle], problem.nowhere_prices[asked[idle]])
+    return int(cheapest.sum())
+
+
+def _least_excess(problem: Problem, stuck: IntArray) -> int:
+    fixed = np.zeros(problem.capacity.shape, dtype=np.int64)
+    hosts = problem.start[stuck]
+    np.add.at(fixed, hosts, problem.reserved[problem.host_class[hosts], stuck])
+    return int(problem.capacity_repair(fixed, np.arange(problem.num_hosts)).sum())
