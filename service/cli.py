@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 from typer.exceptions import TyperException
 
-from service.commands import backtest, check, console, import_, replay, solve, train
+from service.commands import backtest, check, console, demo, import_, replay, solve, train
 from solver.domain.errors import ForeswapError, InvalidInputError, ModelMismatchError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("import")(import_.import_telemetry)
 app.command()(train.train)
 app.command()(backtest.backtest)
 app.command()(replay.replay)
+app.command()(demo.demo)
 
 
 def _show_version(wanted: bool) -> None:
