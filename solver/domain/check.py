@@ -99,7 +99,7 @@ def check_moves(cluster: Cluster, placement: Placement) -> tuple[Violation, ...]
         if violation.hard
         for vm_id in violation.vm_ids
     }
-    moved: list[VM] = []
+    migrations: list[tuple[HostId, HostId]] = []
     for vm in cluster.vms:
         target = placement.get(vm.id)
         if target is not None and target not in hosts:
@@ -107,9 +107,10 @@ def check_moves(cluster: Cluster, placement: Placement) -> tuple[Violation, ...]
         elif target is None and vm.host_id is not None:
             found.append(_move_violation("lost", vm, f"ran on {vm.host_id!r} and ends nowhere"))
         elif target is not None and target != vm.host_id:
-            moved.append(vm)
+            if vm.host_id is not None:
+                migrations.append((vm.host_id, target))
             found.extend(_wrong_move(cluster, hosts, vm, target, exempt=vm.id in exempt))
-    return (*found, *_budget_violations(cluster, placement, moved))
+    return (*found, *_budget_violations(cluster, migrations))
 
 
 def check_plan(cluster: Cluster, plan: Plan) -> tuple[Violation, ...]:
@@ -148,6 +149,10 @@ def check_plan(cluster: Cluster, plan: Plan) -> tuple[Violation, ...]:
         *new_or_worse(before, check_placement(cluster, after)),
         *check_moves(cluster, after),
         *_parking_violations(cluster, plan),
+        *_budget_violations(
+            cluster,
+            [(s.source_id, s.destination_id) for s in plan.steps if s.source_id is not None],
+        ),
     ):
         found.setdefault(violation.key, violation)
     return tuple(found.values())
@@ -350,14 +355,14 @@ def _wrong_move(
     return found
 
 
-def _budget_violations(cluster: Cluster, placement: Placement, moved: list[VM]) -> list[Violation]:
+def _budget_violations(
+    cluster: Cluster, migrations: Iterable[tuple[HostId, HostId]]
+) -> list[Violation]:
+    """Compare migrations, as pairs of source and destination, with the budget."""
     budget = cluster.budget
-    migrated = [vm for vm in moved if vm.host_id is not None]
-    per_host: Counter[HostId] = Counter()
-    for vm in migrated:
-        target = placement[vm.id]
-        per_host.update(host_id for host_id in (vm.host_id, target) if host_id is not None)
-    counted = [("all hosts", len(migrated), budget.max_moves)]
+    ends = list(migrations)
+    per_host = Counter(host_id for pair in ends for host_id in pair)
+    counted = [("all hosts", len(ends), budget.max_moves)]
     counted += [(host_id, n, budget.max_moves_per_host) for host_id, n in per_host.items()]
     return [
         Violation(

@@ -365,9 +365,6 @@ def test_parking_touches_nothing_that_must_stay() -> None:
     assert set(faults) == {("not_migratable", "v1")}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="budgets compare the ends of a plan, where parking moves do not show"
-)
 def test_parking_moves_count_in_the_budget_by_step() -> None:
     """A budget of two moves is exceeded by two VMs of which one is parked on its way."""
     cluster = make_cluster(
