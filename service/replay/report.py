@@ -153,7 +153,7 @@ def _commit() -> str:
     root = Path(__file__).resolve().parents[2]
     try:
         found = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=7"],
             capture_output=True,
             text=True,
             check=False,

@@ -48,6 +48,10 @@ NUM_SCENARIOS: Final = 16
 WORK_LIMIT: Final = 0.5
 """Deterministic work per solve, so that a slow machine gives the same answer, only later."""
 
+PATIENCE_S: Final = 120.0
+"""Wall seconds after which a solve is cut short all the same; only then are figures the machine's.
+"""
+
 _NUM_WORKERS: Final = 2
 _ORDER: Final[tuple[str, ...]] = ("predictive", "oracle", "reactive", "none")
 """Longest first, which keeps both workers busy to the end."""
@@ -89,6 +93,7 @@ def run_replay(
     for name, values in _run_missing(stage, missing, console):
         state.keep(name, values)
         figures[name] = values
+        console.print(f"{name}: done in {values['preparing_s'] + values['running_s']:.0f} s")
     report = ReplayReport(
         config=config,
         policies={name: values for name, values in figures.items() if values is not None},
@@ -144,7 +149,7 @@ def _run_one(stage: Stage, name: str, board: Path, row: int) -> tuple[str, dict[
 
 def _make_policy(stage: Stage, name: str) -> Policy:
     seed = stage.config.seed
-    solving = SolveParams(work_limit=WORK_LIMIT, seed=seed)
+    solving = SolveParams(work_limit=WORK_LIMIT, limit_s=PATIENCE_S, seed=seed)
     before = max(0, stage.first_bin - 1)
     match name:
         case "none":
