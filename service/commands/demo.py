@@ -18,10 +18,10 @@ def demo(
     hosts: Annotated[int, typer.Option(help="Number of hosts.")] = 24,
     vms: Annotated[int, typer.Option(help="Number of VMs.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
-    hours: Annotated[float, typer.Option(help="Simulated hours to show.")] = 4.0,
+    hours: Annotated[float, typer.Option(help="Simulated hours to show.")] = 3.0,
     speed: Annotated[
         float, typer.Option(help="How many times faster than life; slower while VMs move.")
-    ] = 240.0,
+    ] = 300.0,
     save_svg: Annotated[
         Path | None, typer.Option(help="Write a picture of the run here.", hidden=True)
     ] = None,

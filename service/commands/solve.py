@@ -72,8 +72,8 @@ def solve(
 
     require_writable(json, "--json")
     require_writable(plan, "--plan")
-    _require_one_demand(scenarios, history, model)
     params = SolveParams(engine=engine.value, limit_s=positive_seconds(limit, "--limit"), seed=seed)
+    _require_one_demand(scenarios, history, model)
     snapshot = read_cluster(cluster)
     with console.err().status("solving"):
         if scenarios is not None:
@@ -199,14 +199,11 @@ def _show(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
         out.print("remains: ", line, soft_wrap=True)
     for refusal in result.refusals:
         out.print(refusal.sentence, soft_wrap=True, markup=False)
-    gap = (
-        "no bound known"
-        if result.gap is None
-        else f"at most {100 * result.gap:.1f} % above the best"
-    )
+    known = result.gap is not None and result.gap >= 0.0005
+    gap = f"; at most {100 * (result.gap or 0):.1f} % above the best possible" if known else ""
     out.print(
         f"{_STATUS[result.status.value]}; {counted(len(result.plan.steps), 'step')}; engine "
-        f"{result.engine}, {result.runtime_s:.2f} s, {gap}",
+        f"{result.engine}, {result.runtime_s:.2f} s{gap}",
         soft_wrap=True,
     )
 

@@ -42,8 +42,8 @@ class DemoConfig:
     num_hosts: int = 24
     num_vms: int = 400
     seed: int = 0
-    hours: float = 4.0
-    speed: float = 240.0
+    hours: float = 3.0
+    speed: float = 300.0
     once: bool = False
 
     def __post_init__(self) -> None:

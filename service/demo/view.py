@@ -134,16 +134,16 @@ def plan_panel(frame: Frame, width: int, rows: int) -> RenderableType:
         shown.sort(key=lambda move: _ORDER.get(move.state, 9))
         shown = shown[: rows - 1]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, width=15)
+    # Only the reason gives way in a narrow terminal.
+    way = max(len(_way(move)) for move in shown)
+    for least in (max(len(move.vm_id) for move in shown), 3, way, 15):
+        table.add_column(no_wrap=True, min_width=least)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for move in shown:
         table.add_row(
             move.vm_id,
             f"p{move.priority}",
-            f"{move.source_id} → {move.destination_id}",
+            _way(move),
             _progress(move),
             Text(move.reason),
         )
@@ -224,8 +224,9 @@ def _figures(frame: Frame) -> RenderableType:
     """Return the figures before and after, expected and suffered."""
     expected, ours, control = frame.expected, frame.ours, frame.control
     table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(3):
-        table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for _ in range(2):
+        table.add_column(no_wrap=True, min_width=10)
     table.add_row(
         Text("shortfall, host-s, weighted", "bold"),
         Text("left alone", "bold"),
@@ -237,15 +238,18 @@ def _figures(frame: Frame) -> RenderableType:
         _shortfall(expected.with_plan),
     )
     table.add_row(
-        "suffered so far, in a twin cluster and here",
+        "suffered so far (in a twin, and here)",
         _shortfall(control.weighted_host_s),
         Text.assemble(
             _shortfall(ours.weighted_host_s),
-            f"   ({counted(frame.effort.migrations, 'migration')}, "
-            f"{frame.effort.gib_moved:,.0f} GiB)",
+            f"  ({counted(frame.effort.migrations, 'move')}, {frame.effort.gib_moved:,.0f} GiB)",
         ),
     )
     return table
+
+
+def _way(move: MoveFrame) -> str:
+    return f"{move.source_id} → {move.destination_id}"
 
 
 def _progress(move: MoveFrame) -> Text:

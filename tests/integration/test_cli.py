@@ -1,0 +1,246 @@
+"""The command line: what it prints, what it writes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from forecast.quantile import TrainingSettings
+from service.cli import run
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "foreswap"
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+def cluster_document() -> dict[str, Any]:
+    """Return two hosts, the first of which will be overloaded, and four VMs."""
+    size = {"cpu_millicores": 6000, "memory_mib": 8192}
+    return {
+        "foreswap": "cluster",
+        "version": 1,
+        "observed_at": "2026-03-02T12:00:00Z",
+        "hosts": [
+            {"id": host, "capacity": {"cpu_millicores": 10_000, "memory_mib": 65_536}}
+            for host in ("h1", "h2")
+        ],
+        "vms": [{"id": f"v{i}", "host_id": "h1", "allocation": size} for i in range(1, 5)],
+    }
+
+
+def scenario_document() -> dict[str, Any]:
+    """Return what those VMs will need: together half as much again as the first host has."""
+    steps = [2000, 4000, 4000, 4000, 4000]
+    demand = {"cpu_millicores": [steps], "memory_mib": [[8192] * 5]}
+    return {
+        "foreswap": "scenarios",
+        "version": 1,
+        "start_at": "2026-03-02T12:00:00Z",
+        "step_seconds": 900,
+        "num_steps": 4,
+        "probability_ppm": [1_000_000],
+        "demand": {f"v{i}": demand for i in range(1, 5)},
+    }
+
+
+def telemetry(
+    *, num_vms: int = 4, num_bins: int = 36, end_at: datetime = NOW
+) -> dict[str, list[Any]]:
+    """Return tidy columns whose load rises towards the end."""
+    start = end_at - timedelta(minutes=5 * num_bins)
+    rows: dict[str, list[Any]] = {
+        name: [] for name in ("vm", "ts", "cpu_cores", "cpu_used", "mem_mib", "mem_active_mib")
+    }
+    for v in range(1, num_vms + 1):
+        for t in range(num_bins):
+            rows["vm"].append(f"v{v}")
+            rows["ts"].append(start + timedelta(minutes=5 * t))
+            rows["cpu_cores"].append(6.0)
+            rows["cpu_used"].append(1.0 + 3.0 * t / num_bins)
+            rows["mem_mib"].append(8192.0)
+            rows["mem_active_mib"].append(4096.0)
+    return rows
+
+
+def write(path: Path, document: object) -> Path:
+    """Write a JSON document, NaN and all, and return its path."""
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def write_parquet(path: Path, columns: dict[str, list[Any]]) -> Path:
+    """Write a Parquet file and return its path."""
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Path:
+    """A cluster document on disk."""
+    return write(tmp_path / "cluster.json", cluster_document())
+
+
+@pytest.fixture
+def scenarios(tmp_path: Path) -> Path:
+    """Its demand on disk."""
+    return write(tmp_path / "scenarios.json", scenario_document())
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The version is one line; the help names every command."""
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("foreswap 0.")
+    assert run(["--help"]) == 0
+    help_text = capsys.readouterr().out
+    for name in ("check", "solve", "import", "train", "backtest", "replay", "demo"):
+        assert f" {name} " in help_text
+
+
+def test_help_loads_no_room() -> None:
+    """Neither solver nor forecaster nor hypervisor library is imported to show the help."""
+    heavy = ("ortools", "sklearn", "numpy", "pyarrow", "pydantic")
+    code = (
+        "import sys; from service.cli import run; run(['--help']);"
+        f"sys.exit(str([m for m in {heavy} if m in sys.modules] or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1)
+    assert done.stderr.strip() == ""
+
+
+def test_check_tells_what_is_wrong_in_a_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken rules of the start are listed; they are no error, repairing them is daily work."""
+    document = cluster_document()
+    document["rules"] = [{"kind": "anti_affinity", "id": "apart", "vm_ids": ["v1", "v2"]}]
+    document["hosts"][0]["state"] = "maintenance"
+    assert run(["check", str(write(tmp_path / "c.json", document))]) == 0
+    shown = capsys.readouterr().out
+    assert "2 hosts (1 maintenance, 1 up), 4 VMs, 1 rule" in shown
+    assert "'h1' is in maintenance" in shown
+    assert "'apart'" in shown
+
+
+def test_check_knows_every_kind_of_file(
+    tmp_path: Path, cluster: Path, scenarios: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scenarios and telemetry are told apart from clusters and summed up."""
+    trace = write_parquet(tmp_path / "trace.parquet", telemetry())
+    assert run(["check", str(cluster), str(scenarios), str(trace)]) == 0
+    shown = capsys.readouterr().out
+    assert "every rule and capacity holds" in shown
+    assert "1 scenario of 4 VMs over 60 minutes" in shown
+    assert "telemetry of 4 VMs, 2026-03-02 09:00 to 2026-03-02 12:00 UTC, 144 readings" in shown
+
+
+def test_check_judges_a_plan_on_its_cluster(
+    tmp_path: Path, cluster: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan that would break a capacity is not safe: exit code 1, and what it breaks."""
+    step = {"kind": "migrate", "vm_id": "v1", "source_id": "h1", "destination_id": "h2"}
+    timed = step | {"start_ms": 0, "end_ms": 9000, "bandwidth_mib_per_s": 900}
+    plan = {"foreswap": "plan", "version": 1, "made_at": "2026-03-02T12:00:00Z", "steps": [timed]}
+    path = write(tmp_path / "plan.json", plan)
+    assert run(["check", str(cluster), str(path)]) == 0
+    assert "is safe on this cluster" in capsys.readouterr().out
+    document = cluster_document()
+    document["hosts"][1]["capacity"]["memory_mib"] = 4096
+    small = write(tmp_path / "small.json", document)
+    assert run(["check", str(small), str(path)]) == 1
+    assert "breaks what held" in capsys.readouterr().out
+
+
+def test_solve_from_scenarios(
+    tmp_path: Path, cluster: Path, scenarios: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plan relieves the overloaded host, says why, and is written whole."""
+    result, plan = tmp_path / "result.json", tmp_path / "plan.json"
+    words = ["solve", str(cluster), "--scenarios", str(scenarios), "--limit", "5s"]
+    assert run([*words, "--json", str(result), "--plan", str(plan)]) == 0
+    shown = capsys.readouterr().out
+    assert "h1 → h2" in shown
+    assert "relieves 'h1'" in shown
+    written = json.loads(result.read_text(encoding="utf-8"))
+    assert written["after"]["total"] < written["before"]["total"]
+    assert written["plan"] == json.loads(plan.read_text(encoding="utf-8"))
+    assert run(["check", str(cluster), str(plan)]) == 0
+
+
+@pytest.mark.parametrize("engine", ["greedy", "cpsat"])
+def test_solve_with_one_engine(
+    engine: str, cluster: Path, scenarios: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An engine can be asked for by name."""
+    words = ["solve", str(cluster), "--scenarios", str(scenarios), "--engine", engine]
+    assert run(words) == 0
+    shown = capsys.readouterr().out
+    assert "h1 → h2" in shown
+    assert "; engine " in shown
+
+
+def test_solve_from_a_young_history(
+    tmp_path: Path, cluster: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three hours of telemetry are enough to plan on: the cold-start forecaster needs no model."""
+    trace = write_parquet(tmp_path / "trace.parquet", telemetry())
+    assert run(["solve", str(cluster), "--history", str(trace), "--limit", "5s"]) == 0
+    assert "h1 → h2" in capsys.readouterr().out
+
+
+def test_import_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A long CSV becomes tidy Parquet that the other commands read."""
+    source, target = tmp_path / "long.csv", tmp_path / "tidy.parquet"
+    lines = ["vm,ts,metric,value"]
+    for t in range(12):
+        at = (NOW + timedelta(minutes=5 * t)).isoformat()
+        lines += [f"v1,{at},cpu_cores,2", f"v1,{at},cpu_used,{0.1 * t}"]
+    source.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert run(["import", str(source), str(target), "--layout", "long"]) == 0
+    assert run(["check", str(target)]) == 0
+    assert "telemetry of 1 VM," in capsys.readouterr().out
+
+
+def test_train_backtest_and_solve_with_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model trained on a history is used by name; the backtest writes its figures."""
+    # The usual training takes half a minute; how good the model is does not matter here.
+    defaults = vars(TrainingSettings)["__init__"].__kwdefaults__
+    for name, value in {"iterations": 3, "rows_per_instant": 12, "rows_per_resource": 2400}.items():
+        monkeypatch.setitem(defaults, name, value)
+    monkeypatch.setitem(defaults, "num_jobs", 1)
+    rng = np.random.default_rng(0)
+    columns = telemetry(num_vms=12, num_bins=600)
+    columns["cpu_used"] = list(np.clip(rng.normal(3.5, 0.5, 7200), 0, 6))
+    trace = write_parquet(tmp_path / "trace.parquet", columns)
+    model, figures = tmp_path / "fleet.model", tmp_path / "figures.json"
+    assert run(["train", str(trace), str(model)]) == 0
+    assert "trained on 12 VMs" in capsys.readouterr().out
+    cluster = write(tmp_path / "cluster.json", cluster_document())
+    assert run(["solve", str(cluster), "--history", str(trace), "--model", str(model)]) == 0
+    assert "Contention by host" in capsys.readouterr().out
+    words = ["backtest", "--trace", str(trace), "--train-until", "2026-03-02T00:00Z"]
+    window = ["--test-from", "2026-03-02T06:00Z", "--test-until", "2026-03-02T12:00Z"]
+    assert run([*words, *window, "--json", str(figures)]) == 0
+    assert "VMs never seen before" in capsys.readouterr().out
+    assert json.loads(figures.read_text(encoding="utf-8"))["settings"]["num_vms"] == 12
+
+
+def test_a_closed_pipe_is_quiet(cluster: Path, scenarios: Path) -> None:
+    """A reader that has seen enough ends the command without a word."""
+    words = f"{COMMAND} solve {cluster} --scenarios {scenarios} | head -1"
+    done = subprocess.run(
+        ["bash", "-c", words], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.startswith("Contention")
+    assert done.stderr == ""
