@@ -216,7 +216,7 @@ def test_train_backtest_and_solve_with_the_model(
     """A model trained on a history is used by name; the backtest writes its figures."""
     # The usual training takes half a minute; how good the model is does not matter here.
     defaults = vars(TrainingSettings)["__init__"].__kwdefaults__
-    for name, value in {"iterations": 3, "rows_per_instant": 12, "rows_per_resource": 2400}.items():
+    for name, value in {"iterations": 3, "rows_per_instant": 12, "rows_per_resource": 4200}.items():
         monkeypatch.setitem(defaults, name, value)
     monkeypatch.setitem(defaults, "num_jobs", 1)
     rng = np.random.default_rng(0)
