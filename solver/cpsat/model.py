@@ -44,30 +44,8 @@ class Outcome:
     work: float
 
 
-def optimise(
-    problem: Problem,
-    scope: Scope,
-    *,
-    limit_s: float,
-    work_limit: float,
-    seed: int,
-    columns: Columns | None = None,
-    resolution: int = 1,
-) -> Outcome:
-    """Return the best placement found in a scope, everything outside it left where it is.
-
-    Deterministic for a seed and a work limit that ends before the wall limit does.
-
-    Parameters
-    ----------
-    limit_s, work_limit
-        Wall and deterministic seconds; the work limit may be infinite.
-    columns
-        Stand in for ``problem.future``, for speed; the answer is then of another objective, and
-        proves nothing.
-    resolution
-        Cost units that are told apart; above 1 prices are rounded down.
-    """
+def build(problem: Problem, scope: Scope, columns: Columns) -> tuple[Variables, Objective]:
+    """Return the variables of a new model with every rule added, and its objective, not yet set."""
     model = cp_model.CpModel()
     variables = Variables(model, problem, scope)
     objective = Objective()
@@ -79,10 +57,37 @@ def optimise(
         else:
             add_anti_affinity(variables, objective, rule)
     add_budget(variables)
-    add_shortfall(variables, objective, problem.future if columns is None else columns)
+    add_shortfall(variables, objective, columns)
     add_move_costs(variables, objective)
     add_disruption(variables, objective)
-    scale = max(resolution, math.ceil(objective.worst / HEAD_ROOM))
+    return variables, objective
+
+
+def optimise(
+    problem: Problem,
+    scope: Scope,
+    *,
+    limit_s: float,
+    work_limit: float,
+    seed: int,
+    columns: Columns | None = None,
+) -> Outcome:
+    """Return the best placement found in a scope, everything outside it left where it is.
+
+    Deterministic for a seed and a work limit that ends before the wall limit does. Costs that
+    would leave 64 bits are told apart more coarsely, prices rounded down; nothing is proven then.
+
+    Parameters
+    ----------
+    limit_s, work_limit
+        Wall and deterministic seconds; the work limit may be infinite.
+    columns
+        Stand in for ``problem.future``, for speed; the answer is then of another objective, and
+        proves nothing.
+    """
+    variables, objective = build(problem, scope, problem.future if columns is None else columns)
+    model = variables.model
+    scale = max(1, math.ceil(objective.worst / HEAD_ROOM))
     objective.minimise(model, scale)
     variables.hint()
     solver = cp_model.CpSolver()
@@ -92,6 +97,9 @@ def optimise(
     if math.isfinite(work_limit):
         solver.parameters.max_deterministic_time = work_limit
     status = solver.solve(model)
+    if status in (cp_model.MODEL_INVALID, cp_model.INFEASIBLE):
+        # The base is a solution and head room is kept, so only a wrong encoder gets here.
+        raise RuntimeError(f"joint model {solver.status_name(status)}: {model.validate()}")
     found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
     return Outcome(
         hosts=variables.placement(solver) if found else None,
