@@ -91,6 +91,8 @@ def optimise(
     objective.minimise(model, scale)
     variables.hint()
     solver = cp_model.CpSolver()
+    # The library would take SIGINT for itself and leave the process without Python's handler.
+    solver.parameters.catch_sigint_signal = False
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
     solver.parameters.max_time_in_seconds = max(0.0, limit_s)
