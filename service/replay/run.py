@@ -48,6 +48,9 @@ NUM_SCENARIOS: Final = 16
 WORK_LIMIT: Final = 0.5
 """Deterministic work per solve, so that a slow machine gives the same answer, only later."""
 
+WARM_UP_DAYS: Final = 5.0
+WARM_UP_EVERY_BINS: Final = 13
+"""About 110 past forecasts: enough to calibrate on, and half a minute's work."""
 PATIENCE_S: Final = 120.0
 """Wall seconds after which a solve is cut short all the same; only then are figures the machine's.
 """
@@ -180,7 +183,9 @@ def _trained(stage: Stage) -> OnlineForecaster:
         class_of=dict(zip(stage.history.vm_ids, classes.codes.tolist(), strict=True)),
         seed=stage.config.seed,
     )
-    online.warm_up(stage.history, until_bin=stage.first_bin)
+    online.warm_up(
+        stage.history, until_bin=stage.first_bin, days=WARM_UP_DAYS, every_bins=WARM_UP_EVERY_BINS
+    )
     return online
 
 

@@ -39,8 +39,8 @@ class ScenarioSet:
     demand
         Shape ``(num_scenarios, num_vms, num_resources, 1 + num_steps)``, ``int64``, in the units
         of :class:`~solver.domain.units.Resource`, each in ``0..MAX_AMOUNT``. Step 0 is the present
-        reading; step ``t >= 1`` is the mean demand from ``start_at + (t - 1) * step_seconds`` to
-        ``start_at + t * step_seconds``. Made read-only.
+        reading; step ``t >= 1`` is the demand taken to hold from
+        ``start_at + (t - 1) * step_seconds`` to ``start_at + t * step_seconds``. Made read-only.
 
     Raises
     ------
