@@ -358,7 +358,8 @@ def _banded_prices(
     """Return the band of every VM, and prices of shape ``(B, K, resources, 1 + T)``."""
     priorities = np.array([vm.priority for vm in cluster.vms], dtype=np.int64)
     occurring, band = np.unique(priorities, return_inverse=True)
-    prices = shortfall_prices(cluster, scenarios, weights)
+    with np.errstate(invalid="ignore"):  # beyond 64 bits: found and refused below
+        prices = shortfall_prices(cluster, scenarios, weights)
     if prices.min() < 0:
         raise InvalidInputError(
             "a unit of shortfall costs more than 64 bits hold; expected smaller weights",
@@ -687,19 +688,20 @@ def _worst_moving(
         *(host.migration_bandwidth_mib_per_s for host in cluster.hosts),
         *(link.bandwidth_mib_per_s for link in links),
     )
-    costs = migration_cost(
-        footprint_mib=[vm.memory_footprint_mib for vm in cluster.vms],
-        dirty_mib_per_s=[vm.dirty_mib_per_s for vm in cluster.vms],
-        cpu_demand_millicores=expected[:, Resource.CPU],
-        priority=[vm.priority for vm in cluster.vms],
-        bandwidth_mib_per_s=slowest,
-        latency_us=max(link.latency_us for link in links),
-        distance=max(link.distance for link in links),
-        utilisation_difference=utilisation,
-        reference_cpu_millicores=reference_amounts(cluster)[Resource.CPU],
-        weights=weights,
-        parameters=parameters,
-    )
+    with np.errstate(invalid="ignore"):  # beyond 64 bits: found below
+        costs = migration_cost(
+            footprint_mib=[vm.memory_footprint_mib for vm in cluster.vms],
+            dirty_mib_per_s=[vm.dirty_mib_per_s for vm in cluster.vms],
+            cpu_demand_millicores=expected[:, Resource.CPU],
+            priority=[vm.priority for vm in cluster.vms],
+            bandwidth_mib_per_s=slowest,
+            latency_us=max(link.latency_us for link in links),
+            distance=max(link.distance for link in links),
+            utilisation_difference=utilisation,
+            reference_cpu_millicores=reference_amounts(cluster)[Resource.CPU],
+            weights=weights,
+            parameters=parameters,
+        )
     terms = (costs.utilisation, costs.transfer, costs.downtime, costs.latency)
     if any(term.min() < 0 for term in terms):  # a term that left 64 bits
         return float("inf")

@@ -7,6 +7,7 @@ and exactly full hosts are common.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 from hypothesis import assume
@@ -75,13 +76,13 @@ def placement_rules(
     """Draw up to three rules, hard or soft; they may contradict each other."""
     found: list[PlacementRule] = []
     for i in range(draw(st.integers(0, 3))):
-        kind = draw(st.sampled_from([Pin, Ban, Affinity, AntiAffinity]))
+        kind: type[PlacementRule] = draw(st.sampled_from([Pin, Ban, Affinity, AntiAffinity]))
         if len(vm_ids) < kind.min_vms:
             continue
         members = draw(
             st.lists(st.sampled_from(vm_ids), min_size=kind.min_vms, max_size=3, unique=True)
         )
-        more: dict[str, tuple[HostId, ...]] = {}
+        more: dict[str, Any] = {}
         if kind in (Pin, Ban):
             named = st.lists(st.sampled_from(host_ids), min_size=1, max_size=2, unique=True)
             more = {"host_ids": tuple(draw(named))}

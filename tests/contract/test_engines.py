@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ H1, H2, H3 = (HostId(f"h{i}") for i in (1, 2, 3))
 V1, V2 = VmId("v1"), VmId("v2")
 
 
-def answer(cluster: Cluster, scenarios: ScenarioSet, engine: str, **more: object) -> Result:
+def answer(cluster: Cluster, scenarios: ScenarioSet, engine: str, **more: Any) -> Result:
     """Return the result of a solve that work, not the clock, ends."""
-    params = SolveParams(engine=engine, limit_s=60.0, work_limit=5.0, **more)  # type: ignore[arg-type]
+    params = SolveParams(engine=engine, limit_s=60.0, work_limit=5.0, **more)
     result = solve(cluster, scenarios, params)
     assert check_plan(cluster, result.plan) == ()
     return result
@@ -49,7 +50,13 @@ def hot_host(*, network: Network | None = None, v1_priority: int = 5) -> Cluster
 
 
 HOT = {"v1": 8.0, "stuck": 4.0}
-ONLY = {"utilisation": 0.0, "transfer": 0.0, "downtime": 0.0, "latency": 0.0, "imbalance": 0.0}
+NO_TERMS: dict[str, Any] = {
+    "utilisation": 0.0,
+    "transfer": 0.0,
+    "downtime": 0.0,
+    "latency": 0.0,
+    "imbalance": 0.0,
+}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -61,8 +68,10 @@ def test_each_migration_weight_alone_can_change_the_destination(engine: str, ter
     cluster = replace(cluster, vms=(*cluster.vms, make_vm("other", "h2", cores=4)))
     scenarios = make_scenarios(cluster, HOT | {"other": 1.0})
     rival = {"latency": 1.0} if term != "latency" else {"utilisation": 1.0}
-    without = answer(cluster, scenarios, engine, weights=Weights(**(ONLY | rival)))
-    heavy = answer(cluster, scenarios, engine, weights=Weights(**(ONLY | rival | {term: 100.0})))
+    without = answer(cluster, scenarios, engine, weights=Weights(**(NO_TERMS | rival)))
+    heavy = answer(
+        cluster, scenarios, engine, weights=Weights(**(NO_TERMS | rival | {term: 100.0}))
+    )
     near, far = (H2, H3) if term != "latency" else (H3, H2)
     assert moved(cluster, without) == {V1: near}
     assert moved(cluster, heavy) == {V1: far}
