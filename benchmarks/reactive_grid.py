@@ -1,0 +1,68 @@
+"""Settings of the reactive opponent, compared on days outside the standard replay's window.
+
+python -m benchmarks.reactive_grid --trace FILE [--from 2013-09-01] [--until 2013-09-03]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.cooldown import CooldownParams
+from service.replay.config import ReplayConfig
+from service.replay.loop import LoopParams, run_policy
+from service.replay.policies import ReactivePolicy
+from service.replay.reactive import ReactiveParams
+from service.replay.stage import set_stage
+from solver.domain.weights import Weights
+
+THRESHOLDS = (0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
+TARGETS = (0.7, 0.8, 0.9)
+RELIEFS = (0.05, 0.1)
+
+
+def main() -> None:
+    """Print one line per setting: shortfall, weighted and plain, and migrations."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--trace", type=Path, required=True, help="tidy Parquet of the trace")
+    parser.add_argument("--from", dest="from_", default="2013-09-01")
+    parser.add_argument("--until", default="2013-09-03")
+    arguments = parser.parse_args()
+    config = ReplayConfig(
+        trace=arguments.trace,
+        num_hosts=24,
+        host_cores=32,
+        host_memory_gib=576,
+        from_at=datetime.fromisoformat(arguments.from_).replace(tzinfo=UTC),
+        until_at=datetime.fromisoformat(arguments.until).replace(tzinfo=UTC),
+        policies=("reactive",),
+    )
+    stage = set_stage(config)
+    workload = stage.workload(stage.first_bin)
+    seen = stage.workload(stage.first_bin - 1)
+    print("threshold target relief  weighted    plain  migrations")
+    for threshold, target, relief in itertools.product(THRESHOLDS, TARGETS, RELIEFS):
+        if target > threshold:
+            continue
+        params = ReactiveParams(
+            threshold_fraction=threshold, target_fraction=target, least_relief_fraction=relief
+        )
+        figures = run_policy(
+            ReactivePolicy(seen, params),
+            config=config,
+            start=stage.start,
+            workload=workload,
+            params=LoopParams(weights=Weights(), cooldown=CooldownParams()),
+        )
+        print(
+            f"{threshold:9.2f} {target:6.2f} {relief:6.2f} "
+            f"{figures.weighted_shortfall_host_s:9.0f} {figures.shortfall_host_s:8.0f} "
+            f"{figures.migrations:11d}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
