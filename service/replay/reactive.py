@@ -3,8 +3,8 @@
 When a host's present use of a resource is above the threshold, VMs leave it, one at a time, for
 the least used host, as long as that one stays below the target with them, or at least clearly less
 used than the source is now: a balancer that gave up whenever the whole cluster is busy would be no
-fair opponent. It knows reservations, rules, maintenance and what cannot be migrated, so that the comparison is about
-foresight and joint choice, not about care.
+fair opponent. It knows reservations, rules, maintenance and what cannot be migrated, so that the
+comparison is about foresight and joint choice, not about care.
 """
 
 from __future__ import annotations
