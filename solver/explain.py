@@ -43,11 +43,14 @@ def explain_moves(
     """
     state = State(problem, hosts)
     broken = _broken_because_of(cluster)
-    return tuple(
-        _explain_move(cluster, state, v, move_costs.get(vm.id, MoveCost()), broken.get(vm.id))
-        for v, vm in enumerate(cluster.vms)
-        if hosts[v] not in (NOWHERE, problem.start[v])
-    )
+    moved = np.flatnonzero((hosts != NOWHERE) & (hosts != problem.start))
+    next_best = _next_best_of(state, moved)
+    found = []
+    for v in moved.tolist():
+        vm_id = cluster.vms[v].id
+        cost = move_costs.get(vm_id, MoveCost())
+        found.append(_explain_move(cluster, state, v, cost, next_best[v], broken=broken.get(vm_id)))
+    return tuple(found)
 
 
 def explain_refusals(
@@ -103,12 +106,17 @@ def explain_refusals(
 
 
 def _explain_move(
-    cluster: Cluster, state: State, v: int, cost: MoveCost, broken: str | None
+    cluster: Cluster,
+    state: State,
+    v: int,
+    cost: MoveCost,
+    next_best: tuple[int, int] | None,
+    *,
+    broken: str | None,
 ) -> MoveExplanation:
     problem = state.problem
     vm = cluster.vms[v]
     source, destination = int(problem.start[v]), int(state.hosts[v])
-    alternative, loss = _next_best(state, v)
     total, burden = state.total, state.burden.copy()
     state.apply(v, source)
     saved = state.total - total + cost.total
@@ -116,7 +124,6 @@ def _explain_move(
     needs_exchange = state.breaks({source})
     state.apply(v, destination)
     source_id = None if source == NOWHERE else problem.host_ids[source]
-    alternative_id = None if alternative is None else problem.host_ids[alternative]
     parts = [f"VM {vm.id!r} (priority {vm.priority})"]
     if source_id is None:
         parts[0] += f" is started on {problem.host_ids[destination]!r}"
@@ -129,10 +136,13 @@ def _explain_move(
         parts.append("is one half of an exchange: its old place is taken")
     parts.append(f"saves {_host_s(saved)} in all")
     parts.append(_cost_clause(cost))
-    if alternative_id is None:
+    alternative_id: HostId | None = None
+    loss: int | None = None
+    if next_best is None:
         parts.append("no other destination is allowed")
     else:
-        parts.append(f"{alternative_id!r}, the next best, would be {_host_s(loss or 0)} worse")
+        alternative_id, loss = problem.host_ids[next_best[0]], next_best[1]
+        parts.append(f"{alternative_id!r}, the next best, would be {_host_s(loss)} worse")
     return MoveExplanation(
         vm_id=vm.id,
         source_id=source_id,
@@ -145,17 +155,24 @@ def _explain_move(
     )
 
 
-def _next_best(state: State, v: int) -> tuple[int | None, int | None]:
-    """Return the best other destination and how much worse the total is with it."""
-    row = state.relocations(np.array([v]))[0]
-    others = row.copy()
-    others[int(state.hosts[v])] = FORBIDDEN
-    if state.problem.start[v] != NOWHERE:
-        others[int(state.problem.start[v])] = FORBIDDEN
-    best = int(others.argmin())
-    if others[best] >= FORBIDDEN:
-        return None, None
-    return best, int(others[best])
+def _next_best_of(state: State, vms: IntArray) -> dict[int, tuple[int, int] | None]:
+    """Return, per VM, the best other destination and how much worse the total is with it.
+
+    ``None`` when no other is allowed. Neither the VM's place nor its start counts as other.
+    """
+    found: dict[int, tuple[int, int] | None] = {}
+    start = state.problem.start
+    for source in np.unique(state.hosts[vms]).tolist():
+        here = vms[state.hosts[vms] == source]
+        others = state.relocations(here)
+        if source != NOWHERE:
+            others[:, source] = FORBIDDEN
+        running = np.flatnonzero(start[here] != NOWHERE)
+        others[running, start[here[running]]] = FORBIDDEN
+        for v, row in zip(here.tolist(), others, strict=True):
+            best = int(row.argmin())
+            found[v] = (best, int(row[best])) if row[best] < FORBIDDEN else None
+    return found
 
 
 def _cost_clause(cost: MoveCost) -> str:
@@ -189,22 +206,25 @@ def _blocked(cluster: Cluster, state: State, vms: list[int]) -> str:
     if not vms:
         return "no VM can help it"
     reasons: dict[str, list[VmId]] = {}
-    cheapest: tuple[int, int, int] | None = None
+    stuck = {v: _why_stuck(cluster, state, v) for v in vms}
+    free = np.array([v for v in vms if stuck[v] is None], dtype=np.int64)
+    moves = []
+    for v, best in _next_best_of(state, free).items():
+        if best is None:
+            stuck[v] = _why_no_room(state, v)
+        else:
+            moves.append((best[1], v, best[0]))
     for v in vms:
-        reason = _why_stuck(cluster, state, v)
-        if reason is None:
-            best, loss = _next_best(state, v)
-            if best is not None and loss is not None:
-                cheapest = min(cheapest or (loss, v, best), (loss, v, best))
-                continue
-            reason = _why_no_room(state, v)
-        reasons.setdefault(reason, []).append(cluster.vms[v].id)
+        reason = stuck[v]
+        if reason is not None:
+            reasons.setdefault(reason, []).append(cluster.vms[v].id)
+    cheapest = min(moves, default=None)
     clauses = []
     if cheapest is not None:
-        loss, v, best = cheapest
+        loss, v, h = cheapest
         clauses.append(
             f"the best single move left, VM {cluster.vms[v].id!r} to "
-            f"{state.problem.host_ids[best]!r}, "
+            f"{state.problem.host_ids[h]!r}, "
             + (
                 f"would cost {_host_s(loss)} more than it saves"
                 if loss >= 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,9 @@ from solver.search.state import State
 from solver.sequencing.order import sequence
 
 IntArray = npt.NDArray[np.int64]
+
+SEARCH_SHARE: Final = 0.9
+"""Share of the wall limit after which engines stop; the rest is for ordering and explaining."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +123,9 @@ class _Solve:
     """One solve: what its stages share."""
 
     def __init__(self, cluster: Cluster, scenarios: ScenarioSet, params: SolveParams) -> None:
-        self.allowance = Allowance(params.limit_s, params.work_limit)
+        self.allowance = Allowance(params.limit_s * SEARCH_SHARE, params.work_limit)
+        self._scored: tuple[Placement, Score] | None = None
+        self._explained: tuple[IntArray, tuple[MoveExplanation, ...]] | None = None
         self.cluster = cluster
         self.params = params
         self.scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
@@ -211,8 +217,12 @@ class _Solve:
                 hosts = problem.start
 
     def _explain(self, hosts: IntArray) -> tuple[MoveExplanation, ...]:
-        costs = self._score(self.problem.placement(hosts)).move_costs
-        return explain_moves(self.cluster, self.problem, hosts, costs)
+        """Return why each VM moves; kept for the last placement asked about."""
+        if self._explained is None or (self._explained[0] != hosts).any():
+            costs = self._score(self.problem.placement(hosts)).move_costs
+            found = explain_moves(self.cluster, self.problem, hosts, costs)
+            self._explained = hosts, found
+        return self._explained[1]
 
     def _package(
         self,
@@ -253,9 +263,13 @@ class _Solve:
         )
 
     def _score(self, placement: Placement) -> Score:
-        return score_placement(
-            self.cluster, self.scenarios, self.params.weights, placement, self.params.migration
-        )
+        """Return the judge's score; kept for the last placement asked about."""
+        if self._scored is None or self._scored[0] != placement:
+            score = score_placement(
+                self.cluster, self.scenarios, self.params.weights, placement, self.params.migration
+            )
+            self._scored = dict(placement), score
+        return self._scored[1]
 
     def _hard_violations(self, placement: Placement) -> tuple[Violation, ...]:
         return tuple(v for v in check_placement(self.cluster, placement) if v.hard)
