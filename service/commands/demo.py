@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from service.commands import console
+from service.commands.interrupt import noted_interrupts
 from service.options import require_writable
 
 
@@ -43,15 +44,17 @@ def demo(
     show: Show | None = None
     picture = Picture()
     interrupted = False
-    with make_screen(out) as screen:
+    with make_screen(out) as screen, noted_interrupts() as ask:
         try:
             screen.tell(f"making up {config.num_vms} VMs on {config.num_hosts} hosts")
             stage = set_stage(config)
             online = make_forecaster(
                 config, stage.history, stage.first_bin, folder=cache_folder(), tell=screen.tell
             )
+            ask()
             show = Show(config, stage, online)
             for frame in show.run():
+                ask()
                 picture.consider(frame)
                 screen.show(frame)
         except KeyboardInterrupt:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +54,10 @@ def make_forecaster(
     model = None if path is None else _kept(path)
     if model is None:
         tell(f"training the forecaster on {past.num_bins // 288} days of {past.num_vms} VMs")
-        model = QuantileModel(resources=RESOURCES, training=TRAINING)
+        # A small fleet has fewer VMs at an instant than are usually drawn: it takes more instants.
+        drawn = min(TRAINING.rows_per_instant, past.num_vms)
+        settings = replace(TRAINING, rows_per_instant=drawn, seed=config.seed)
+        model = QuantileModel(resources=RESOURCES, training=settings)
         model.fit(past, until_bin=until_bin)
         if path is not None:
             _keep(model, path)
