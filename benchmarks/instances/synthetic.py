@@ -10,15 +10,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from solver.domain.cluster import VM, Cluster, Host
 from solver.domain.rules import AntiAffinity, PlacementRule
 from solver.domain.scenario import ScenarioSet, equal_probabilities
 from solver.domain.units import NUM_RESOURCES, Amounts, HostId, Limits, Resource, VmId
 
+IntArray = npt.NDArray[np.int64]
+
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 HOST_MILLICORES = 32_000
-HOST_MIB = 576 * 1024
+LEAST_HOST_MIB = 576 * 1024
 PRIORITIES = (2, 4, 5, 5, 5, 5, 6, 8)
 
 
@@ -48,7 +51,9 @@ def synthetic(
     base *= fill * num_hosts * HOST_MILLICORES / base.sum()
     base = np.minimum(base, HOST_MILLICORES / 3)
     memory = rng.choice([2, 4, 8, 16, 32], num_vms, p=[0.2, 0.3, 0.3, 0.15, 0.05]) * 1024
-    where = _first_fit(rng, memory, num_hosts)
+    # Denser clusters get larger hosts, so that memory is never what decides.
+    host_mib = max(LEAST_HOST_MIB, int(1.5 * memory.sum() / num_hosts))
+    where = _first_fit(rng, memory, num_hosts, host_mib)
     group = rng.integers(0, max(1, num_vms // 12), num_vms)
     cores = np.maximum(1, np.ceil(base * 2 / 1000)).astype(np.int64)
     vms = tuple(
@@ -68,7 +73,7 @@ def synthetic(
         hosts=tuple(
             Host(
                 id=HostId(f"host{h:03d}"),
-                capacity=Limits(cpu_millicores=HOST_MILLICORES, memory_mib=HOST_MIB),
+                capacity=Limits(cpu_millicores=HOST_MILLICORES, memory_mib=host_mib),
             )
             for h in range(num_hosts)
         ),
@@ -78,9 +83,11 @@ def synthetic(
     return cluster, _futures(rng, vms, base, memory, group, num_scenarios, num_steps)
 
 
-def _first_fit(rng: np.random.Generator, memory: np.ndarray, num_hosts: int) -> np.ndarray:
+def _first_fit(
+    rng: np.random.Generator, memory: IntArray, num_hosts: int, host_mib: int
+) -> IntArray:
     """Return a random host for every VM whose memory is still free there."""
-    free = np.full(num_hosts, HOST_MIB)
+    free = np.full(num_hosts, host_mib)
     where = np.zeros(len(memory), dtype=np.int64)
     for v, size in enumerate(memory.tolist()):
         fits = np.flatnonzero(free >= size)
@@ -92,7 +99,7 @@ def _first_fit(rng: np.random.Generator, memory: np.ndarray, num_hosts: int) -> 
 
 
 def _rules(
-    rng: np.random.Generator, vms: tuple[VM, ...], where: np.ndarray, num_rules: int
+    rng: np.random.Generator, vms: tuple[VM, ...], where: IntArray, num_rules: int
 ) -> tuple[PlacementRule, ...]:
     found = []
     while len(found) < num_rules:
@@ -106,9 +113,9 @@ def _rules(
 def _futures(
     rng: np.random.Generator,
     vms: tuple[VM, ...],
-    base: np.ndarray,
-    memory: np.ndarray,
-    group: np.ndarray,
+    base: npt.NDArray[np.float64],
+    memory: IntArray,
+    group: IntArray,
     num_scenarios: int,
     num_steps: int,
 ) -> ScenarioSet:

@@ -92,13 +92,13 @@ def _between(
     spend: Callable[[float], None],
 ) -> Exchange | None:
     """Return the best exchange between two hosts, ``None`` when none saves."""
-    versions = int(state.version[a]), int(state.version[b])
+    versions = int(state.loads.version[a]), int(state.loads.version[b])
     seen = known.get((a, b))
     if seen is not None and seen[:2] == versions:
         return seen[2]
-    effort = state.effort
+    effort = state.loads.effort
     best = _search_between(state, a, b)
-    spend(WORK_PER_PAIR + (state.effort - effort) * WORK_PER_ELEMENT)
+    spend(WORK_PER_PAIR + (state.loads.effort - effort) * WORK_PER_ELEMENT)
     known[a, b] = (*versions, best)
     return best
 

@@ -22,14 +22,27 @@ def prune(problem: Problem, hosts: IntArray) -> IntArray:
     VM stays at home.
     """
     state = State(problem, hosts)
-    while True:
-        away = (state.hosts != problem.start) & (problem.start != NOWHERE)
-        tied = [tuple(v for v in clump if away[v]) for clump in problem.clumps]
-        parts = [*((v,) for v in np.flatnonzero(away).tolist()), *(c for c in tied if len(c) > 1)]
-        ways_home = [[(v, int(problem.start[v])) for v in part] for part in parts]
-        changes = [(state.what_if(way), i) for i, way in enumerate(ways_home)]
-        change, i = min(changes, default=(1, -1))
-        if change > 0:
-            return state.hosts
-        for v, home in ways_home[i]:
-            state.apply(v, home)
+    pruned = True
+    while pruned:
+        pruned = False
+        ways_home = _ways_home(state)
+        gains = sorted((state.what_if(way), i) for i, way in enumerate(ways_home))
+        for change, i in gains:
+            if change > 0:
+                break
+            way = ways_home[i]
+            # Others may have gone home since: look again.
+            if all(state.hosts[v] != home for v, home in way) and state.what_if(way) <= 0:
+                for v, home in way:
+                    state.apply(v, home)
+                pruned = True
+    return state.hosts
+
+
+def _ways_home(state: State) -> list[list[tuple[int, int]]]:
+    """Return the moves that take back each migration, and those of tied VMs together."""
+    start = state.problem.start
+    away = (state.hosts != start) & (start != NOWHERE)
+    tied = [tuple(v for v in clump if away[v]) for clump in state.problem.clumps]
+    parts = [*((v,) for v in np.flatnonzero(away).tolist()), *(c for c in tied if len(c) > 1)]
+    return [[(v, int(start[v])) for v in part] for part in parts]

@@ -1,4 +1,4 @@
-"""A placement under change: load matrices, and the exact cost of every single relocation.
+"""A placement under change: its cost, and the exact cost of every single relocation.
 
 All figures are whole cost units; ``State.total`` always equals the total that
 ``solver.domain.score`` computes for the same placement. What to try, and when to stop, is for the
@@ -14,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.problem import NOWHERE, GroupRule, Problem
+from solver.search.loads import Loads
 
 IntArray = npt.NDArray[np.int64]
 
 FORBIDDEN: Final = 2**62
 """Delta of a relocation that a hard rule, a capacity or a budget does not allow."""
-
-_MOST_ELEMENTS: Final = 4_000_000
-"""Elements of a comparison held in memory at once: 32 MiB."""
 
 
 class State:
@@ -38,10 +36,8 @@ class State:
     def __init__(self, problem: Problem, hosts: IntArray) -> None:
         self.problem = problem
         self.hosts = hosts.copy()
-        future, present = problem.future, problem.present
         num_hosts = problem.num_hosts
-        self._load = np.zeros((num_hosts, *future.prices.shape), dtype=np.int64)
-        self._present = np.zeros((num_hosts, *present.prices.shape), dtype=np.int64)
+        self.loads = Loads(problem, hosts)
         self.reserved = np.zeros(problem.capacity.shape, dtype=np.int64)
         placed = np.flatnonzero(hosts != NOWHERE)
         np.add.at(
@@ -49,12 +45,6 @@ class State:
             hosts[placed],
             problem.reserved[problem.host_class[hosts[placed]], placed],
         )
-        for b in range(problem.num_bands):
-            above = placed[problem.band[placed] >= b]
-            np.add.at(self._load[:, b], hosts[above], future.demand[above])
-            np.add.at(self._present[:, b], hosts[above], present.demand[above])
-        self.burden = np.array([self._priced(h) for h in range(num_hosts)], dtype=np.int64)
-        """Contention and imbalance of each host, shape ``(H,)``."""
         self.overfull = np.asarray(
             problem.capacity_repair(self.reserved, np.arange(num_hosts)), dtype=np.int64
         )
@@ -65,13 +55,6 @@ class State:
         ]
         """How broken each group rule is."""
         self._count_moves()
-        # Cost of inserting a VM into a host is kept until that host changes.
-        self._insertion = np.zeros((problem.num_vms, num_hosts), dtype=np.int64)
-        self._known_at = np.zeros((problem.num_vms, num_hosts), dtype=np.int32)
-        self.version = np.ones(num_hosts, dtype=np.int32)
-        """Grows for each host with every change of it, shape ``(H,)``."""
-        self.effort = 0
-        """Elements that comparing exchanges has looked at: a measure of work done."""
 
     @property
     def total(self) -> int:
@@ -91,12 +74,14 @@ class State:
         )
 
     @property
+    def burden(self) -> IntArray:
+        """Contention and imbalance of each host, shape ``(H,)``."""
+        return self.loads.burden
+
+    @property
     def scores(self) -> IntArray:
         """Contention score of each host: present and predicted, shape ``(H,)``."""
-        threshold = self.problem.present.threshold[:, None, :]
-        shortfall = np.maximum(0, self._present - threshold)
-        current = (shortfall * self.problem.present.prices).sum(axis=(1, 2))
-        scores: IntArray = self.burden + current
+        scores: IntArray = self.loads.burden + self.loads.current
         return scores
 
     def place_cost(self, v: int, h: int) -> int:
@@ -144,12 +129,12 @@ class State:
         """
         problem = self.problem
         source = int(self.hosts[vms[0]])
-        delta = self._insertions(vms) + self._moving_change(vms, source)
+        delta = self.loads.insertions(vms) + self._moving_change(vms, source)
         delta += problem.place_prices[vms]
         if source == NOWHERE:
             delta -= problem.nowhere_prices[vms][:, None]
         else:
-            leaving = self._soft_change(source, vms, -1) + self._overfull_change(source, vms, -1)
+            leaving = self.loads.removals(source, vms) + self._overfull_change(source, vms, -1)
             delta += (leaving - problem.place_prices[vms, source])[:, None]
         for h in np.flatnonzero((problem.reserved_limit > problem.capacity).any(axis=1)).tolist():
             delta[:, h] += self._overfull_change(h, vms, 1)
@@ -185,7 +170,8 @@ class State:
         """
         problem = self.problem
         a, b = int(self.hosts[there[0]]), int(self.hosts[here[0]])
-        change = self._soft_exchange(a, there, here) + self._soft_exchange(b, here, there).T
+        change = self.loads.exchanges(a, there, here)
+        change += self.loads.exchanges(b, here, there).T
         for vms, old, new, axis in ((there, a, b, 1), (here, b, a, 0)):
             moving = problem.move_costs.rows(vms)
             places = problem.place_prices[vms]
@@ -219,7 +205,7 @@ class State:
         problem = self.problem
         if any(h != NOWHERE and not problem.allowed[v, h] for v, h in moves):
             return FORBIDDEN
-        before, versions = self.total, self.version.copy()
+        before, versions = self.total, self.loads.version.copy()
         back = [(v, int(self.hosts[v])) for v, _ in moves]
         for v, h in moves:
             self.apply(v, h)
@@ -227,7 +213,7 @@ class State:
         for v, h in back:
             self.apply(v, h)
         # The loads are what they were, and so is every cost that was kept.
-        self.version[:] = versions
+        self.loads.version[:] = versions
         return change
 
     def breaks(self, hosts: set[int]) -> bool:
@@ -249,63 +235,9 @@ class State:
         if h == NOWHERE:
             return
         problem = self.problem
-        bands = slice(0, int(problem.band[v]) + 1)
-        self._load[h, bands] += sign * problem.future.demand[v]
-        self._present[h, bands] += sign * problem.present.demand[v]
+        self.loads.shift(v, h, sign)
         self.reserved[h] += sign * problem.reserved[problem.host_class[h], v]
-        self.burden[h] = self._priced(h)
         self.overfull[h] = problem.capacity_repair(self.reserved[h], h)
-        self.version[h] += 1
-
-    def _priced(self, h: int) -> int:
-        future = self.problem.future
-        shortfall = np.maximum(0, self._load[h] - future.threshold[h])
-        return int((shortfall * future.prices).sum())
-
-    def _soft_change(self, h: int, vms: IntArray, sign: int) -> IntArray:
-        """Return the change of host ``h``'s burden for adding or removing each VM alone."""
-        future = self.problem.future
-        slack = self._load[h] - future.threshold[h]
-        # Only what is, or comes, above its threshold can change the cost.
-        reach = slack + future.demand[vms].max(axis=0) if sign > 0 else slack
-        bands, columns = np.nonzero((reach > 0) & (future.prices > 0))
-        if not bands.size:
-            return np.zeros(len(vms), dtype=np.int64)
-        before = slack[bands, columns]
-        counted = self.problem.band[vms][:, None] >= bands
-        demand = future.demand[vms[:, None], columns] * counted
-        change = np.maximum(0, before + sign * demand) - np.maximum(0, before)
-        priced: IntArray = change @ future.prices[bands, columns]
-        return priced
-
-    def _soft_exchange(self, h: int, leaving: IntArray, entering: IntArray) -> IntArray:
-        """Return the change of host ``h``'s burden for each VM leaving and each entering."""
-        future = self.problem.future
-        slack = self._load[h] - future.threshold[h]
-        reach = slack + future.demand[entering].max(axis=0)
-        bands, columns = np.nonzero((reach > 0) & (future.prices > 0))
-        self.effort += len(leaving) * len(entering) * bands.size
-        if not bands.size:
-            return np.zeros((len(leaving), len(entering)), dtype=np.int64)
-        before, band = slack[bands, columns], self.problem.band
-        prices = future.prices[bands, columns]
-        less = future.demand[leaving[:, None], columns] * (band[leaving][:, None] >= bands)
-        more = future.demand[entering[:, None], columns] * (band[entering][:, None] >= bands)
-        change = np.empty((len(leaving), len(entering)), dtype=np.int64)
-        rows = max(1, _MOST_ELEMENTS // more.size)
-        for i in range(0, len(leaving), rows):
-            after = (before - less[i : i + rows])[:, None, :] + more[None, :, :]
-            np.maximum(after, 0, out=after)
-            change[i : i + rows] = after @ prices
-        change -= np.maximum(before, 0) @ prices
-        return change
-
-    def _insertions(self, vms: IntArray) -> IntArray:
-        stale = (self._known_at[vms] != self.version).any(axis=0)
-        for h in np.flatnonzero(stale).tolist():
-            self._insertion[vms, h] = self._soft_change(h, vms, 1)
-            self._known_at[vms, h] = self.version[h]
-        return self._insertion[vms]
 
     def _overfull_change(self, h: int, vms: IntArray, sign: int) -> IntArray:
         problem = self.problem
