@@ -88,10 +88,23 @@ class ReplayConfig:
     def fingerprint(self) -> str:
         """Return a short hash of all that decides the figures of one policy.
 
-        The size and time stamp of the trace are part of it; the list of policies is not, so that
-        a policy finished earlier is not run again when others are added.
+        The size and time stamp of the trace are part of it, and the code, so that figures of two
+        versions never stand in one report; the list of policies is not, so that a policy finished
+        earlier is not run again when others are added.
         """
         stat = self.trace.stat()
         values = self.document() | {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        values["code"] = _code_digest()
         del values["policies"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _code_digest() -> str:
+    """Return a hash of every module that may decide a figure."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for package in ("solver", "forecast", "executor", "service"):
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -23,7 +23,9 @@ from service.pipeline import with_cooldowns
 from service.replay.config import ReplayConfig
 from service.replay.policies import Policy
 from service.replay.report import PolicyFigures
+from solver.domain.check import check_placement, check_plan
 from solver.domain.cluster import Cluster
+from solver.domain.migration import DEFAULT_MIGRATION, MigrationParameters
 from solver.domain.plan import Plan
 from solver.domain.units import FIELDS
 from solver.domain.weights import Weights
@@ -38,6 +40,8 @@ class LoopParams:
 
     weights: Weights
     cooldown: CooldownParams
+    physics: MigrationParameters = DEFAULT_MIGRATION
+    """How migrations really behave, which no policy is told."""
 
 
 def run_policy(
@@ -59,69 +63,102 @@ def run_policy(
         Its first bin starts at ``config.from_at``.
     """
     clock = ManualClock(config.from_at)
-    driver = SimulatedDriver(start, workload, clock, weights=params.weights)
-    cooldowns = Cooldowns(params.cooldown)
+    driver = SimulatedDriver(start, workload, clock, weights=params.weights, physics=params.physics)
+    run = _Run(driver, clock, Cooldowns(params.cooldown), config.until_at)
     interval = timedelta(minutes=config.interval_minutes)
     num_plans = -(-(config.until_at - config.from_at) // interval)
-    seconds: list[float] = []
     for i in range(num_plans):
         due_at = config.from_at + i * interval
-        next_at = min(due_at + interval, config.until_at)
-        clock.advance_to(max(clock.now(), due_at))
-        decision = policy.decide(with_cooldowns(driver.snapshot(), cooldowns), due_at)
-        seconds.append(decision.seconds)
-        _execute(decision.plan, f"plan{i:05d}", driver, clock, cooldowns, next_at)
+        run.decide_and_move(policy, due_at, due_at + interval, f"plan{i:05d}")
         progress(i + 1, num_plans)
-    clock.advance_to(max(clock.now(), config.until_at))
-    return _figures(driver, tuple(seconds))
+    clock.advance_to(config.until_at)
+    return run.figures()
 
 
-def _execute(
-    plan: Plan,
-    plan_id: str,
-    driver: SimulatedDriver,
-    clock: ManualClock,
-    cooldowns: Cooldowns,
-    next_at: datetime,
-) -> None:
-    """Carry a plan out until it is done or the next decision is due."""
-    if not plan.steps:
-        return
-    executor = Executor(driver, clock, MemoryJournal())
-    executor.begin(plan, plan_id=plan_id)
-    while executor.active:
-        executor.tick()
-        wake_at = executor.next_event_at
-        if wake_at is None:
-            break
-        if wake_at > next_at and clock.now() < next_at:
-            clock.advance_to(next_at)
-            executor.abort("the next decision is due", cancel_running=False)
-        else:
-            clock.advance_to(wake_at)
-    for outcome in executor.report().outcomes:
-        if outcome.state is MoveState.DONE and outcome.ended_at is not None:
-            cooldowns.record(outcome.vm_id, outcome.ended_at)
+class _Run:
+    """One policy's run: the cluster, its clock, and what is counted beside the cluster's account.
 
+    Parameters
+    ----------
+    until_at
+        End of the window: nothing is simulated beyond it, so that all policies are accounted for
+        the same time. Moves under way then are left there.
+    """
 
-def _figures(driver: SimulatedDriver, planning_s: tuple[float, ...]) -> PolicyFigures:
-    report = driver.account()
-    return PolicyFigures(
-        weighted_shortfall_host_s=report.total_weighted_shortfall_host_s,
-        weighted_shortfall_host_s_by_resource=_by_resource(report.weighted_shortfall_host_s),
-        proportional_shortfall_host_s=float(report.proportional_shortfall_host_s.sum()),
-        shortfall_host_s=report.total_shortfall_host_s,
-        shortfall_host_s_by_resource=_by_resource(report.shortfall_host_s),
-        overloaded_host_intervals=report.overloaded_host_intervals,
-        migrations=report.migrations,
-        failed_migrations=report.failed_migrations,
-        gib_moved=report.gib_moved,
-        downtime_s=report.downtime_s,
-        unplaced_vm_s=report.unplaced_vm_s,
-        violations=len(report.violations),
-        plans=len(planning_s),
-        planning_s=planning_s,
-    )
+    def __init__(
+        self,
+        driver: SimulatedDriver,
+        clock: ManualClock,
+        cooldowns: Cooldowns,
+        until_at: datetime,
+    ) -> None:
+        self._driver = driver
+        self._clock = clock
+        self._cooldowns = cooldowns
+        self._until_at = until_at
+        self._planning_s: list[float] = []
+        self._violations = 0
+        self._dropped_moves = 0
+
+    def decide_and_move(
+        self, policy: Policy, due_at: datetime, next_at: datetime, plan_id: str
+    ) -> None:
+        """Let the policy decide when it is due, and carry out what it decides until the next."""
+        if self._clock.now() >= min(next_at, self._until_at):
+            return  # moves of the plan before outlasted the whole interval
+        self._clock.advance_to(max(self._clock.now(), due_at))
+        snapshot = self._driver.snapshot()
+        decision = policy.decide(with_cooldowns(snapshot, self._cooldowns), due_at)
+        self._planning_s.append(decision.seconds)
+        # Judged by the checker alone: the executor refuses bad steps, which must not hide them.
+        self._violations += len(check_plan(snapshot, decision.plan)) + sum(
+            violation.hard and violation.key[0] != "not_running"
+            for violation in check_placement(snapshot, snapshot.placement)
+        )
+        if decision.plan.steps:
+            self._execute(decision.plan, plan_id, min(next_at, self._until_at))
+
+    def figures(self) -> PolicyFigures:
+        """Return what the run led to."""
+        report = self._driver.account()
+        return PolicyFigures(
+            weighted_shortfall_host_s=report.total_weighted_shortfall_host_s,
+            weighted_shortfall_host_s_by_resource=_by_resource(report.weighted_shortfall_host_s),
+            proportional_shortfall_host_s=float(report.proportional_shortfall_host_s.sum()),
+            shortfall_host_s=report.total_shortfall_host_s,
+            shortfall_host_s_by_resource=_by_resource(report.shortfall_host_s),
+            overloaded_host_intervals=report.overloaded_host_intervals,
+            migrations=report.migrations,
+            failed_migrations=report.failed_migrations,
+            dropped_moves=self._dropped_moves,
+            gib_moved=report.gib_moved,
+            downtime_s=report.downtime_s,
+            unplaced_vm_s=report.unplaced_vm_s,
+            violations=self._violations + len(report.violations),
+            plans=len(self._planning_s),
+            planning_s=tuple(self._planning_s),
+        )
+
+    def _execute(self, plan: Plan, plan_id: str, next_at: datetime) -> None:
+        """Carry a plan out until it is done; drop what has not begun when the next is due."""
+        executor = Executor(self._driver, self._clock, MemoryJournal())
+        executor.begin(plan, plan_id=plan_id)
+        stopping = False
+        while executor.active and self._clock.now() < self._until_at:
+            if not stopping and self._clock.now() >= next_at:
+                executor.abort("the next decision is due", cancel_running=False)
+                stopping = True
+            executor.tick()
+            wake_at = executor.next_event_at
+            if wake_at is None:
+                break
+            latest_at = self._until_at if stopping else next_at
+            self._clock.advance_to(max(self._clock.now(), min(wake_at, latest_at)))
+        for outcome in executor.report().outcomes:
+            if outcome.state is MoveState.DONE and outcome.ended_at is not None:
+                self._cooldowns.record(outcome.vm_id, outcome.ended_at)
+            elif outcome.state in (MoveState.SKIPPED, MoveState.ABORTED):
+                self._dropped_moves += 1
 
 
 def _by_resource(per_host: FloatArray) -> dict[str, float]:

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Final, Protocol
 
 import numpy as np
-from solver.solve import SolveParams
 
 from executor.simulation.workload import Workload
 from forecast.history import History
@@ -22,7 +21,9 @@ from solver.domain.cluster import Cluster
 from solver.domain.plan import Plan
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.units import NUM_RESOURCES
+from solver.domain.weights import reference_amounts
 from solver.sequencing.order import sequence
+from solver.solve import SolveParams
 
 HORIZON_MINUTES: Final = 60
 
@@ -64,8 +65,9 @@ class ReactivePolicy:
         present = _bin_of(self._workload, at) - 1
         demand = demand_paths(self._workload, cluster, present, 1)[:, :, 0]
         wanted = rebalance(cluster, demand, self._params)
+        share = demand / np.array(reference_amounts(cluster))
         use = {
-            vm.id: int(demand[v, 0])
+            vm.id: round(1e6 * share[v].max())
             for v, vm in enumerate(cluster.vms)
             if wanted[vm.id] != vm.host_id
         }

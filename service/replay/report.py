@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from service.files import write_text
 from service.replay.config import ReplayConfig
 
 
@@ -38,10 +39,13 @@ class PolicyFigures:
         capacity on some resource.
     migrations, failed_migrations
         Live migrations that ended well, and those that did not.
+    dropped_moves
+        Planned moves that were not begun: the last check said no, or the next plan was due.
     unplaced_vm_s
         Seconds that VMs should have run and found no room, summed over VMs.
     violations
-        Hard rules or capacities newly broken at any instant; must be 0.
+        Must be 0: what the checker finds wrong with any plan, at any instant of it, and with the
+        cluster at every decision, and what moves newly broke in the simulated cluster.
     planning_s
         Seconds each plan took, forecast included.
     """
@@ -54,6 +58,7 @@ class PolicyFigures:
     overloaded_host_intervals: int
     migrations: int
     failed_migrations: int
+    dropped_moves: int
     gib_moved: float
     downtime_s: float
     unplaced_vm_s: float
@@ -104,9 +109,7 @@ def machine() -> dict[str, Any]:
 
 def write_report(report: ReplayReport, path: Path) -> None:
     """Write the report as JSON, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(report.document(), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(report.document(), indent=2) + "\n")
 
 
 def print_report(report: ReplayReport, console: Console) -> None:
@@ -116,8 +119,11 @@ def print_report(report: ReplayReport, console: Console) -> None:
         ("plain shortfall, host-s", "shortfall_host_s", "{:,.0f}"),
         ("overloaded host-intervals", "overloaded_host_intervals", "{:,d}"),
         ("migrations", "migrations", "{:,d}"),
+        ("moves failed", "failed_migrations", "{:,d}"),
+        ("moves dropped", "dropped_moves", "{:,d}"),
         ("memory moved, GiB", "gib_moved", "{:,.0f}"),
         ("downtime, s", "downtime_s", "{:,.1f}"),
+        ("VMs without a host, s", "unplaced_vm_s", "{:,.0f}"),
         ("violations", "violations", "{:d}"),
         ("planning, s (median)", "planning_s_p50", "{:.2f}"),
         ("planning, s (99 %)", "planning_s_p99", "{:.2f}"),

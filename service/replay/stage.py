@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
@@ -20,6 +20,11 @@ from solver.domain.units import Amounts, Resource
 
 READ_AFTER: Final = timedelta(hours=1)
 """How far beyond the window the trace is read, for the oracle's last plans."""
+
+BINS_PER_DAY: Final = 288
+_LEAST_BINS: Final = {"predictive": 5 * BINS_PER_DAY}
+"""Bins that must precede the window: three days to warm up on and two to train on; one bin, the
+present, for the others."""
 
 DIRTY_MIB_PER_S_PER_CORE: Final = 20
 """No public trace records dirty rates: each core in use, on average, is taken to dirty this much.
@@ -87,10 +92,10 @@ def set_stage(config: ReplayConfig) -> Stage:
     )
     resources = tuple(r for r in Resource if hosts[0].usable()[r] is not None)
     history = read_history(config.trace, resources=resources, until_at=config.until_at + READ_AFTER)
-    _require_covered(config.from_at, config.until_at, history)
+    _require_covered(config, history)
     first_bin, end_bin = history.bin_at(config.from_at), history.bin_at(config.until_at)
     lives = (history.state[:, first_bin:end_bin] != BinState.ABSENT).any(axis=1)
-    vms = _make_vms(history, np.flatnonzero(lives), first_bin, end_bin, config.seed)
+    vms = _make_vms(history, np.flatnonzero(lives), first_bin, config.seed)
     start = Cluster(observed_at=config.from_at, hosts=hosts, vms=vms).with_placement(
         random_start(hosts, vms, config.seed)
     )
@@ -105,27 +110,27 @@ def set_stage(config: ReplayConfig) -> Stage:
 
 
 def _make_vms(
-    history: History,
-    positions: npt.NDArray[np.intp],
-    first_bin: int,
-    end_bin: int,
-    seed: int,
+    history: History, positions: npt.NDArray[np.intp], first_bin: int, seed: int
 ) -> tuple[VM, ...]:
-    """Return the VMs with their size, their resident memory at the start and a dirty rate."""
+    """Return the VMs with their size, a soft priority and a dirty rate.
+
+    The dirty rate follows the CPU used on the day before the window; of a VM that was not there
+    yet, a fifth of its vCPUs. Nothing of the window itself is told.
+    """
     priorities = assign_priorities(history.vm_ids, seed)
-    cpu = history.readings[Resource.CPU, :, first_bin:end_bin]
+    day_before = history.readings[Resource.CPU, :, max(0, first_bin - BINS_PER_DAY) : first_bin]
     vms = []
     for i in positions:
-        size_mib = int(history.memory_size_mib[i])
-        readings = cpu[i][np.isfinite(cpu[i])]
-        cores_in_use = float(readings.mean()) / 1000 if readings.size else 0.0
+        readings = day_before[i][np.isfinite(day_before[i])]
+        cores = float(readings.mean()) / 1000 if readings.size else 0.2 * float(history.vcpus[i])
         vms.append(
             VM(
                 id=history.vm_ids[i],
                 allocation=Amounts(
-                    cpu_millicores=int(history.vcpus[i]) * 1000, memory_mib=size_mib
+                    cpu_millicores=int(history.vcpus[i]) * 1000,
+                    memory_mib=int(history.memory_size_mib[i]),
                 ),
-                dirty_mib_per_s=round(DIRTY_MIB_PER_S_PER_CORE * cores_in_use),
+                dirty_mib_per_s=round(DIRTY_MIB_PER_S_PER_CORE * cores),
                 priority=priorities[history.vm_ids[i]],
                 app_type=history.app_types[i] or "",
             )
@@ -133,13 +138,22 @@ def _make_vms(
     return tuple(vms)
 
 
-def _require_covered(from_at: datetime, until_at: datetime, history: History) -> None:
+def _require_covered(config: ReplayConfig, history: History) -> None:
+    from_at, until_at = config.from_at, config.until_at
     if history.start_at > from_at or history.end_at < until_at:
         raise InvalidInputError(
             f"expected a window within the trace, {history.start_at.isoformat()} to "
             f"{history.end_at.isoformat()}, got {from_at.isoformat()} to {until_at.isoformat()}",
             path="--from/--until",
         )
+    for policy in config.policies:
+        needed = _LEAST_BINS.get(policy, 1) * timedelta(seconds=history.step_seconds)
+        if from_at - history.start_at < needed:
+            raise InvalidInputError(
+                f"policy {policy} needs {needed} of the trace before the window, which begins "
+                f"{history.start_at.isoformat()}; got {from_at.isoformat()}",
+                path="--from",
+            )
     for option, at in (("--from", from_at), ("--until", until_at)):
         if (at - history.start_at).total_seconds() % history.step_seconds:
             raise InvalidInputError(

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from service.files import write_text
 from service.replay.config import ReplayConfig
+from solver.domain.errors import InvalidInputError
 
 
 class ReplayState:
@@ -27,22 +29,44 @@ class ReplayState:
         self._parent = folder
 
     def figures(self, policy: str) -> dict[str, Any] | None:
-        """Return the figures of a policy that is done, ``None`` if it is not."""
+        """Return the figures of a policy that is done, ``None`` if it is not.
+
+        A part that cannot be read is not done.
+        """
         path = self._path(policy)
         if path is None or not path.exists():
             return None
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return values
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            return None
+        return values if isinstance(values, dict) else None
+
+    def prepare(self) -> None:
+        """Make the folder, so that a place that cannot be written shows before the work is done.
+
+        Raises
+        ------
+        InvalidInputError
+            If it cannot be made.
+        """
+        if self._folder is None:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInputError(
+                f"expected a folder that can be made and written, got {str(self._folder.parent)!r}:"
+                f" {error.strerror}",
+                path="--state",
+            ) from error
 
     def keep(self, policy: str, figures: dict[str, Any]) -> None:
         """Keep the figures of a policy, whole or not at all."""
         path = self._path(policy)
-        if path is None:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(figures), encoding="utf-8")
-        partial.replace(path)
+        if path is not None:
+            self.prepare()
+            write_text(path, json.dumps(figures))
 
     def remove(self) -> None:
         """Forget everything about this configuration."""

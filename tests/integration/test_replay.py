@@ -84,6 +84,7 @@ def without_timings(figures: dict[str, dict[str, Any]]) -> dict[str, dict[str, A
     }
 
 
+@pytest.mark.timeout(400)
 def test_all_policies_run_and_foresight_spares_shortfall(trace: Path, tmp_path: Path) -> None:
     """No policy breaks a rule, balancing beats doing nothing, the true future is best of all."""
     out = tmp_path / "report.json"
@@ -130,6 +131,31 @@ def test_figures_of_another_configuration_are_not_taken(trace: Path, tmp_path: P
     assert run(config_of(trace, policies=("none",)), out)["none"]["plans"] == 16
 
 
+def test_a_damaged_part_is_run_again(trace: Path, tmp_path: Path) -> None:
+    """Half a file, as a full disk leaves it, is not a result and not a crash."""
+    out = tmp_path / "report.json"
+    config = config_of(trace, policies=("none",))
+    state = ReplayState(tmp_path / "report.json.state", config)
+    state.keep("none", {"plans": 0})
+    part = next(tmp_path.rglob("none.json"))
+    part.write_text('{"plans":')
+    assert run(config, out)["none"]["plans"] == 16
+
+
+def test_a_state_folder_that_cannot_be_made_shows_before_the_work(
+    trace: Path, tmp_path: Path
+) -> None:
+    """A file stands where the folder should be: refused at once, not after the last policy."""
+    (tmp_path / "state").write_text("")
+    with pytest.raises(InvalidInputError, match="--state: expected a folder"):
+        run_replay(
+            config_of(trace),
+            json_path=None,
+            state_path=tmp_path / "state",
+            console=Console(quiet=True),
+        )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -138,6 +164,10 @@ def test_figures_of_another_configuration_are_not_taken(trace: Path, tmp_path: P
         (
             {"from_at": START + timedelta(days=5, seconds=7)},
             "expected an instant on the 300 s grid",
+        ),
+        (
+            {"from_at": START, "policies": ("none",)},
+            "--from: policy none needs 0:05:00 of the trace",
         ),
         ({"policies": ("psychic",)}, "--policy: expected some of none, reactive"),
         ({"policies": ("none", "none")}, "--policy: expected each policy once"),
