@@ -27,7 +27,7 @@ class Journal(Protocol):
     def append(self, record: Record) -> None:
         """Write a record; on return it survives the end of the process and of the machine.
 
-        :raises JournalError: if it could not be written; the journal is as it was before
+        :raises JournalError: if it could not be written; the journal reads as it did before
         """
 
     def read(self) -> tuple[Record, ...]:
@@ -78,6 +78,8 @@ class FileJournal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.torn_tail = b""
+        # Whether something that is no record may stand behind the last whole one.
+        self._tail_unsure = False
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             _sync_folder(path.parent)
@@ -112,8 +114,15 @@ class FileJournal:
         os.close(self._file)
 
     def append(self, record: Record) -> None:
-        """Write a record and force it to disk."""
+        """Write a record and force it to disk.
+
+        After a failure the journal may end in a piece of a line. Nothing is written behind that
+        piece: it is removed first, and while that fails every record is refused.
+        """
         line = encode(record).encode("ascii") + b"\n"
+        if self._tail_unsure:
+            self._take_back()
+        self._tail_unsure = True
         try:
             written = os.write(self._file, line)
             if written != len(line):
@@ -123,6 +132,7 @@ class FileJournal:
             self._take_back()
             raise JournalError(f"journal {str(self._path)!r} cannot be written: {error}") from error
         self._size += len(line)
+        self._tail_unsure = False
 
     def read(self) -> tuple[Record, ...]:
         """Return every record in the order written."""
@@ -147,13 +157,16 @@ class FileJournal:
         return tuple(records)
 
     def _take_back(self) -> None:
-        """Remove what a failed write may have left; if even that fails, it is a torn tail."""
+        """Remove what a failed write may have left behind the last whole record."""
         try:
             os.ftruncate(self._file, self._size)
+            os.fsync(self._file)
         except OSError as error:
             raise JournalError(
-                f"journal {str(self._path)!r} may end in a torn line: {error}"
+                f"journal {str(self._path)!r} may end in a torn line, and takes no record before "
+                f"that is removed: {error}"
             ) from error
+        self._tail_unsure = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
