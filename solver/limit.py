@@ -58,6 +58,10 @@ class Allowance:
         """Whether work is what is meant to end the solve."""
         return math.isfinite(self._work_limit)
 
+    def hold_back(self, seconds: float) -> None:
+        """Set wall seconds aside for what comes after the search; at most half of what is left."""
+        self._limit_s -= min(seconds, self.left_s / 2)
+
     def spend(self, work: float) -> None:
         """Count work that was done, in deterministic seconds."""
         self._work += work

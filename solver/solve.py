@@ -35,8 +35,8 @@ from solver.sequencing.order import sequence
 
 IntArray = npt.NDArray[np.int64]
 
-SEARCH_SHARE: Final = 0.9
-"""Share of the wall limit after which engines stop; the rest is for ordering and explaining."""
+HELD_BACK: Final = 0.1
+"""Share of the wall limit kept for ordering and explaining, or more if compiling took longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class _Solve:
     """One solve: what its stages share."""
 
     def __init__(self, cluster: Cluster, scenarios: ScenarioSet, params: SolveParams) -> None:
-        self.allowance = Allowance(params.limit_s * SEARCH_SHARE, params.work_limit)
+        self.allowance = Allowance(params.limit_s, params.work_limit)
         self._scored: tuple[Placement, Score] | None = None
         self._explained: tuple[IntArray, tuple[MoveExplanation, ...]] | None = None
         self.cluster = cluster
@@ -134,6 +134,8 @@ class _Solve:
             cluster, self.scenarios, params.weights, cluster.placement
         )
         self.before = self._score(cluster.placement)
+        # What comes after the search does much the same work as what came before it.
+        self.allowance.hold_back(max(HELD_BACK * params.limit_s, self.allowance.elapsed_s))
 
     def result(self) -> Result:
         balancing = needs_balancing(

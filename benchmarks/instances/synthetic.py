@@ -101,7 +101,7 @@ def _first_fit(
 def _rules(
     rng: np.random.Generator, vms: tuple[VM, ...], where: IntArray, num_rules: int
 ) -> tuple[PlacementRule, ...]:
-    found = []
+    found: list[PlacementRule] = []
     while len(found) < num_rules:
         members = rng.choice(len(vms), 3, replace=False)
         if len(set(where[members].tolist())) == 3:

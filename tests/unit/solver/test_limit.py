@@ -37,3 +37,12 @@ def test_work_runs_out_whatever_the_clock_says() -> None:
     assert allowance.over()
     assert not allowance.late()
     assert allowance.left_work == 0.0
+
+
+def test_time_is_held_back_but_never_more_than_half() -> None:
+    """What comes after the search has its time, and the search keeps the larger part."""
+    allowance = Allowance(4.0, clock=Hands())
+    allowance.hold_back(1.0)
+    assert allowance.left_s == 3.0
+    allowance.hold_back(9.0)
+    assert allowance.left_s == 1.5
