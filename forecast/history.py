@@ -249,6 +249,30 @@ class History:
         limits[Resource.MEMORY] = np.where(self.memory_size_mib > 0, self.memory_size_mib, np.inf)
         return limits
 
+    def with_present(self, vm_ids: Sequence[str], at_bin: int) -> History:
+        """Return a history in which the named VMs exist at a bin, read there or not.
+
+        A file can only tell when a VM was last read. Who knows better that it exists still, as a
+        snapshot of the cluster does, says so here: bins from the VM's last record to ``at_bin``
+        become missing ones instead of absent, and its demand is unknown instead of zero.
+
+        Raises
+        ------
+        InvalidInputError
+            If a VM has no history, or the bin lies outside it.
+        """
+        if not 0 <= at_bin < self.num_bins:
+            raise InvalidInputError(
+                f"expected a bin of the history, 0..{self.num_bins - 1}, got {at_bin}"
+            )
+        state = self.state.copy()
+        for vm in self.positions(vm_ids):
+            recorded = np.flatnonzero(self.state[vm, : at_bin + 1] != BinState.ABSENT)
+            # A VM without any record exists now; since when is not known.
+            first = recorded[-1] + 1 if len(recorded) else at_bin
+            state[vm, first : at_bin + 1] = BinState.MISSING
+        return replace(self, state=state)
+
     def present(self, at_bin: int) -> npt.NDArray[np.bool_]:
         """Tell which VMs exist in a bin, whether running, off or without a reading."""
         return np.asarray(self.state[:, at_bin] != BinState.ABSENT)
@@ -256,6 +280,11 @@ class History:
     def is_off(self, at_bin: int) -> npt.NDArray[np.bool_]:
         """Tell which VMs are powered off in a bin."""
         return np.asarray(self.state[:, at_bin] == BinState.OFF)
+
+    def last_read_bin(self, at_bin: int) -> npt.NDArray[np.intp]:
+        """Return each VM's newest bin up to ``at_bin`` that was read (or off), -1 for none."""
+        read = self.state[:, at_bin::-1] <= BinState.OFF
+        return np.where(read.any(axis=1), at_bin - np.argmax(read, axis=1), -1)
 
     def latest(self, at_bin: int, *, max_age_bins: int = 12) -> Floats:
         """Return the newest known reading of every VM at a bin.

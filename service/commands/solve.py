@@ -117,7 +117,8 @@ def _forecast(
     _require_known(cluster, history)
     end_bin = min(history.num_bins, history.bin_at(cluster.observed_at))
     _require_recent(cluster, history, end_bin)
-    history = history.until(end_bin)
+    # The snapshot, not the last row of a file, says which VMs there are.
+    history = history.until(end_bin).with_present([vm.id for vm in cluster.vms], end_bin - 1)
     resources = _forecastable(cluster, history)
     forecaster: Forecaster = Persistence()
     if model_path is not None:
@@ -166,6 +167,17 @@ def _require_recent(cluster: Cluster, history: History, end_bin: int) -> None:
             f"to {history.end_at.isoformat()}",
             path="--history",
         )
+    last_bins = history.last_read_bin(end_bin - 1)[history.positions([vm.id for vm in cluster.vms])]
+    for vm, last_bin in zip(cluster.vms, last_bins.tolist(), strict=True):
+        read_until = history.time_of(last_bin + 1)
+        if last_bin < 0 or cluster.observed_at - read_until > STALE_AFTER:
+            newest = f"its newest ends at {read_until.isoformat()}" if last_bin >= 0 else "none"
+            raise InvalidInputError(
+                f"expected readings of VM {vm.id!r} up to the snapshot at "
+                f"{cluster.observed_at.isoformat()} (at most {STALE_AFTER.seconds // 60} minutes "
+                f"short of it), got {newest}",
+                path="--history",
+            )
 
 
 def _forecastable(cluster: Cluster, history: History) -> tuple[Resource, ...]:
