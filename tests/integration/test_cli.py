@@ -197,6 +197,16 @@ def test_solve_from_a_young_history(
     assert "h1 → h2" in capsys.readouterr().out
 
 
+def test_the_documented_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of the documentation is repaired and relieved."""
+    examples = Path(__file__).resolve().parents[2] / "docs" / "examples"
+    words = ["solve", str(examples / "small-cluster.json"), "--limit", "5s"]
+    assert run([*words, "--scenarios", str(examples / "small-scenarios.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "beta → gamma" in shown
+    assert "3 violations repaired" in shown
+
+
 def test_import_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A long CSV becomes tidy Parquet that the other commands read."""
     source, target = tmp_path / "long.csv", tmp_path / "tidy.parquet"
