@@ -10,13 +10,19 @@ the journal and then believes only what the driver shows: where VMs really are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, count
 
 from executor.admission import Admission
 from executor.clock import Clock
-from executor.drivers.base import Driver, MigrationHandle, MigrationProgress, MigrationState
+from executor.drivers.base import (
+    Driver,
+    MigrationProgress,
+    MigrationState,
+    MigrationUnderWay,
+)
 from executor.errors import BusyError
 from executor.guards import Decision
 from executor.journal import Journal, unfinished_plan
@@ -127,12 +133,13 @@ class Executor:
         """
         if self._run is not None and self.active:
             raise BusyError(f"plan {self._run.plan_id!r} is still being carried out")
-        records = self._journal.read() if self._run is None else ()
+        records = self._journal.read()
         unfinished = unfinished_plan(records)
         if unfinished is not None:
             raise BusyError(f"plan {unfinished.begun.plan_id!r} has to be recovered first")
-        chosen = plan_id or self._new_id(plan)
-        if self._run is not None and chosen == self._run.plan_id:
+        known = {record.plan_id for record in records}
+        chosen = plan_id or _new_id(plan, known)
+        if chosen in known:
             raise InvalidInputError(f"plan {chosen!r} was carried out already", path="plan_id")
         now = self._clock.now()
         self._journal.append(PlanBegun(plan_id=chosen, at=now, plan=plan))
@@ -403,9 +410,10 @@ class Executor:
     def _forgotten(self, move: Tracker) -> bool:
         """Whether the source answers, and knows nothing of the migration any more."""
         try:
-            return self._driver.find_migration(move.step.vm_id) != move.handle
+            found = self._driver.find_migration(move.step.vm_id)
         except TemporaryError:
             return False
+        return found is None or found.handle != move.handle
 
     def _note_end(self, move: Tracker, progress: MigrationProgress) -> None:
         move.confirmed = True
@@ -459,14 +467,26 @@ class Executor:
                 self._change(run, move, MoveEvent.LOSE, f"cannot be verified: {error}")
 
     def _found_under_way(self, run: _Run, move: Tracker) -> bool:
-        handle: MigrationHandle | None = self._driver.find_migration(move.step.vm_id)
-        if handle is None:
+        """Follow on a migration of the VM that is under way, or leave it to whoever began it."""
+        found = self._driver.find_migration(move.step.vm_id)
+        if found is None:
             return False
-        move.handle = handle
+        if not _is_own(move, found):
+            return self._left_to_others(run, move, found)
+        move.handle = found.handle
         move.unclear_since = None
         move.cancel_sent = False
         move.follow_from(self._clock.now(), self._params)
         self._change(run, move, MoveEvent.FOUND_UNDER_WAY, "found under way")
+        return True
+
+    def _left_to_others(self, run: _Run, move: Tracker, found: MigrationUnderWay) -> bool:
+        """Give up a step whose VM somebody else moves, unless it had arrived before."""
+        destination_id = move.step.destination_id
+        if self._driver.locate(move.step.vm_id, (destination_id,)):
+            return False
+        reason = f"somebody else moves it to {found.destination_id!r}"
+        self._change(run, move, MoveEvent.GIVE_UP, reason)
         return True
 
     def _conclude(self, run: _Run, move: Tracker) -> None:
@@ -572,19 +592,19 @@ class Executor:
         run.state = state
         run.reason = reason
 
-    def _new_id(self, plan: Plan) -> str:
-        """Return an id that the journal does not know: the plan's instant, then a number."""
-        stem = f"{plan.made_at:%Y%m%dT%H%M%SZ}"
-        known = {record.plan_id for record in self._journal.read()}
-        return next(name for name in _numbered(stem) if name not in known)
+
+def _is_own(move: Tracker, found: MigrationUnderWay) -> bool:
+    """Return whether a migration that was found is the step's: by its name, or where it goes."""
+    if move.step.kind is not StepKind.MIGRATE:
+        return False
+    return found.handle == move.handle or found.destination_id == move.step.destination_id
 
 
-def _numbered(stem: str) -> Iterator[str]:
-    yield stem
-    number = 2
-    while True:
-        yield f"{stem}-{number}"
-        number += 1
+def _new_id(plan: Plan, known: Set[str]) -> str:
+    """Return an id that is not known: the plan's instant, then a number."""
+    stem = f"{plan.made_at:%Y%m%dT%H%M%SZ}"
+    names = chain((stem,), (f"{stem}-{number}" for number in count(2)))
+    return next(name for name in names if name not in known)
 
 
 def _names(host_ids: tuple[HostId, ...]) -> str:

@@ -58,6 +58,22 @@ class MigrationProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationUnderWay:
+    """A migration that was found, whoever began it.
+
+    Parameters
+    ----------
+    handle
+        By which it can be polled; the one ``start_migration`` returned, if this driver began it.
+    destination_id
+        Where it takes the VM.
+    """
+
+    handle: MigrationHandle
+    destination_id: HostId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a driver can do beyond migrating."""
 
@@ -136,10 +152,11 @@ class Driver(Protocol):
         :raises StaleClusterError: if a host does not exist
         """
 
-    def find_migration(self, vm_id: VmId) -> MigrationHandle | None:
+    def find_migration(self, vm_id: VmId) -> MigrationUnderWay | None:
         """Return the migration of the VM that is under way, ``None`` if there is none.
 
-        By it a restarted executor finds what it had begun and not yet written down.
+        By it a restarted executor finds what it had begun and not yet written down. It may be
+        somebody else's: its destination tells.
 
         :raises TemporaryError: if the VM's host cannot be asked
         """

@@ -14,6 +14,7 @@ from executor.drivers.base import (
     MigrationHandle,
     MigrationProgress,
     MigrationState,
+    MigrationUnderWay,
 )
 from executor.simulation.account import AccountReport
 from executor.simulation.faults import FaultPlan
@@ -131,7 +132,7 @@ class SimulatedDriver:
         there = inventory.hosts[int(inventory.host_of[v])].id
         return (there,) if there in asked else ()
 
-    def find_migration(self, vm_id: VmId) -> MigrationHandle | None:
+    def find_migration(self, vm_id: VmId) -> MigrationUnderWay | None:
         """Return the migration of the VM that is under way, if there is one."""
         world = self._sync()
         v = world.inventory.vm_idx.get(vm_id)
@@ -141,7 +142,12 @@ class SimulatedDriver:
         if h != NOWHERE:
             self._require_answer(h)
         transfer = world.under_way(v)
-        return None if transfer is None else MigrationHandle(transfer.id)
+        if transfer is None:
+            return None
+        return MigrationUnderWay(
+            handle=MigrationHandle(transfer.id),
+            destination_id=world.inventory.hosts[transfer.destination_idx].id,
+        )
 
     # What only a simulation can tell --------------------------------------------------------
 

@@ -14,7 +14,13 @@ from typing import Protocol
 import pytest
 
 from executor.clock import ManualClock
-from executor.drivers.base import Driver, MigrationHandle, MigrationProgress, MigrationState
+from executor.drivers.base import (
+    Driver,
+    MigrationHandle,
+    MigrationProgress,
+    MigrationState,
+    MigrationUnderWay,
+)
 from executor.drivers.simulated import SimulatedDriver
 from executor.simulation.faults import Fate, Incident, IncidentKind, ScriptedFaults
 from solver.domain.cluster import HostState
@@ -194,10 +200,10 @@ def test_cancelling_what_is_over_changes_nothing(lab: Lab) -> None:
 
 
 def test_a_migration_under_way_can_be_found_again(lab: Lab) -> None:
-    """A restarted executor finds what was begun, and nothing once it is over."""
+    """A restarted executor finds what was begun and where it goes, and nothing once it is over."""
     assert lab.driver.find_migration(V1) is None
     handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
-    assert lab.driver.find_migration(V1) == handle
+    assert lab.driver.find_migration(V1) == MigrationUnderWay(handle=handle, destination_id=H2)
     finish(lab, handle)
     assert lab.driver.find_migration(V1) is None
 

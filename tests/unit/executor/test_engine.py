@@ -445,7 +445,9 @@ def test_why_a_plan_was_stopped_survives_a_crash() -> None:
     executor.begin(make_plan(migrate("v1", "h1", "h2", mib_per_s=100)))
     executor.tick()
     executor.abort("the operator said so", cancel_running=False)
-    driver.cancel(driver.find_migration(V1) or MigrationHandle(""))
+    under_way = driver.find_migration(V1)
+    assert under_way is not None
+    driver.cancel(under_way.handle)
     successor = Executor(driver, clock, journal)
     assert successor.recover()
     report = successor.run_until_done()
