@@ -6,7 +6,7 @@ the objective is (``solver.domain.weights``), but nothing is shared with the sol
 
 Who goes short: the CPU that migrating burns is served first; then the VMs, either highest soft
 priority first (``weighted``) or in proportion to what each wants (``proportional``). The unweighted
-shortfall is the same in both.
+shortfall is the same in both. A VM that should run and has no host goes short of all it wants.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ class AccountReport:
         The same times weight of the resource and of the soft priority of who goes short, under
         strict priority and under proportional sharing. Their sum is the objective's contention
         (at a weight of 1), as it came.
+    unplaced_shortfall_host_s, unplaced_weighted_shortfall_host_s
+        Demand of VMs that should run and have no host, per resource, shape ``(num_resources,)``,
+        unweighted and weighted; none of it is served, so sharing makes no difference. A resource
+        that no host limits has no reference host and counts as 0.
     overloaded_host_intervals
         Bins in which a host's mean demand exceeded its capacity of any resource, over hosts; only
         whole bins are judged.
@@ -63,6 +67,8 @@ class AccountReport:
     shortfall_host_s: FloatArray
     weighted_shortfall_host_s: FloatArray
     proportional_shortfall_host_s: FloatArray
+    unplaced_shortfall_host_s: FloatArray
+    unplaced_weighted_shortfall_host_s: FloatArray
     overloaded_host_intervals: int
     migrations: int
     failed_migrations: int
@@ -74,18 +80,20 @@ class AccountReport:
 
     @property
     def total_shortfall_host_s(self) -> float:
-        """Unweighted shortfall over hosts and resources."""
-        return float(self.shortfall_host_s.sum())
+        """Unweighted shortfall over resources, on hosts and of VMs without one."""
+        return float(self.shortfall_host_s.sum() + self.unplaced_shortfall_host_s.sum())
 
     @property
     def total_weighted_shortfall_host_s(self) -> float:
-        """Weighted shortfall over hosts and resources, under strict priority."""
-        return float(self.weighted_shortfall_host_s.sum())
+        """Weighted shortfall under strict priority, on hosts and of VMs without one."""
+        unplaced = self.unplaced_weighted_shortfall_host_s.sum()
+        return float(self.weighted_shortfall_host_s.sum() + unplaced)
 
     @property
     def total_proportional_shortfall_host_s(self) -> float:
-        """Weighted shortfall over hosts and resources, under proportional sharing."""
-        return float(self.proportional_shortfall_host_s.sum())
+        """Weighted shortfall under proportional sharing, on hosts and of VMs without one."""
+        unplaced = self.unplaced_weighted_shortfall_host_s.sum()
+        return float(self.proportional_shortfall_host_s.sum() + unplaced)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,6 +126,7 @@ class Account:
             [[np.inf if c is None else float(c) for c in host.usable()] for host in cluster.hosts]
         )
         self._reference = np.array(reference_amounts(cluster), dtype=np.float64)
+        self._limited = np.isfinite(self._capacity).any(axis=0)
         self._rho = np.array(weights.resources)
         self._omega = np.array([weights.omega(p) for p in range(1, NUM_PRIORITIES + 1)])
         # Priced from the highest band down: what band b adds to the weight of the band below.
@@ -127,10 +136,12 @@ class Account:
         self._load = np.zeros(shape)
         self._rates = np.zeros((3, *shape))
         self._totals = np.zeros((3, *shape))
+        self._unplaced_rates = np.zeros((2, NUM_RESOURCES))
+        self._unplaced_totals = np.zeros((2, NUM_RESOURCES))
         self._bin_load = np.zeros(shape)
         self._bin_s = 0.0
         self._elapsed_s = 0.0
-        self._unplaced = 0
+        self._num_unplaced = 0
         self._counters = _Counters()
 
     @property
@@ -138,9 +149,7 @@ class Account:
         """Present demand on every host, cost of migrating included; ``(num_hosts, resources)``."""
         return self._load.copy()
 
-    def set_load(
-        self, by_band: FloatArray, migrating_millicores: FloatArray, num_unplaced: int
-    ) -> None:
+    def set_load(self, by_band: FloatArray, migrating_millicores: FloatArray) -> None:
         """Tell the demand on every host from now on.
 
         Parameters
@@ -150,8 +159,6 @@ class Account:
             first.
         migrating_millicores
             CPU burned by migrations at each host, served before any VM; shape ``(num_hosts,)``.
-        num_unplaced
-            VMs that should run and have no host.
         """
         left = self._capacity.copy()
         left[:, 0] = np.maximum(0.0, left[:, 0] - migrating_millicores)
@@ -167,15 +174,30 @@ class Account:
         self._rates[2] = short * mean_omega * self._rho / self._reference
         self._load[:] = wanted
         self._load[:, 0] += migrating_millicores
-        self._unplaced = num_unplaced
+
+    def set_unplaced(self, by_band: FloatArray, num_unplaced: int) -> None:
+        """Tell what VMs that should run and have no host want from now on.
+
+        Parameters
+        ----------
+        by_band
+            Their demand, shape ``(num_priorities, num_resources)``, lowest priority first.
+        num_unplaced
+            How many they are.
+        """
+        per_unit = self._limited / self._reference
+        self._unplaced_rates[0] = by_band.sum(axis=0) * per_unit
+        self._unplaced_rates[1] = self._omega @ by_band * self._rho * per_unit
+        self._num_unplaced = num_unplaced
 
     def integrate(self, seconds: float) -> None:
         """Let time pass with the load as it was told last."""
         self._totals += self._rates * seconds
+        self._unplaced_totals += self._unplaced_rates * seconds
         self._bin_load += self._load * seconds
         self._bin_s += seconds
         self._elapsed_s += seconds
-        self._counters.unplaced_vm_s += self._unplaced * seconds
+        self._counters.unplaced_vm_s += self._num_unplaced * seconds
 
     def close_bin(self) -> None:
         """Judge the bin that ends now, if it was seen whole."""
@@ -211,6 +233,8 @@ class Account:
             shortfall_host_s=self._totals[0].copy(),
             weighted_shortfall_host_s=self._totals[1].copy(),
             proportional_shortfall_host_s=self._totals[2].copy(),
+            unplaced_shortfall_host_s=self._unplaced_totals[0].copy(),
+            unplaced_weighted_shortfall_host_s=self._unplaced_totals[1].copy(),
             overloaded_host_intervals=counters.overloaded_host_intervals,
             migrations=counters.migrations,
             failed_migrations=counters.failed_migrations,

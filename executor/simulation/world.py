@@ -249,16 +249,18 @@ class World:
     def _tell_load(self) -> None:
         inventory = self.inventory
         num_hosts = len(inventory.hosts)
-        running = np.flatnonzero((inventory.life == Life.RUNNING) & (inventory.host_of != NOWHERE))
-        slot = inventory.host_of[running] * NUM_PRIORITIES + self._bands[running]
+        wanted = np.flatnonzero(inventory.life == Life.RUNNING)
+        # Those without a host stand in a row of their own, behind the last host.
+        row = np.where(inventory.host_of == NOWHERE, num_hosts, inventory.host_of)[wanted]
+        slot = row * NUM_PRIORITIES + self._bands[wanted]
+        num_slots = (num_hosts + 1) * NUM_PRIORITIES
         by_slot = [
-            np.bincount(
-                slot, weights=self._demand[running, r], minlength=num_hosts * NUM_PRIORITIES
-            )
+            np.bincount(slot, weights=self._demand[wanted, r], minlength=num_slots)
             for r in range(NUM_RESOURCES)
         ]
-        by_band = np.stack(by_slot, axis=-1).astype(np.float64)
-        by_band = by_band.reshape(num_hosts, NUM_PRIORITIES, NUM_RESOURCES)
+        every = np.stack(by_slot, axis=-1).astype(np.float64)
+        every = every.reshape(num_hosts + 1, NUM_PRIORITIES, NUM_RESOURCES)
+        by_band, nowhere = every[:num_hosts], every[num_hosts]
         burned = np.zeros(num_hosts)
         for transfer in self._active:
             if transfer.course.phase is Phase.SETUP:
@@ -268,8 +270,8 @@ class World:
             if transfer.course.phase in SENDING:
                 burned[transfer.source_idx] += self._physics.source_millicores
                 burned[h] += self._physics.destination_millicores
-        unplaced = (inventory.life == Life.RUNNING) & (inventory.host_of == NOWHERE)
-        self.account.set_load(by_band, burned, int(unplaced.sum()))
+        self.account.set_load(by_band, burned)
+        self.account.set_unplaced(nowhere, int((row == num_hosts).sum()))
 
     # Migrations -----------------------------------------------------------------------------
 
