@@ -7,7 +7,7 @@ hosts. Demand is constant within a bin, which lets the simulation integrate exac
 from __future__ import annotations
 
 import enum
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import numpy as np
@@ -75,6 +75,8 @@ class TraceWorkload:
 
     Parameters
     ----------
+    start_at
+        Start of bin 0 of the arrays.
     readings
         Mean demand, shape ``(num_resources, num_vms, num_bins)``; NaN where missing or never
         collected (which counts as 0 until there is a reading).
@@ -83,11 +85,15 @@ class TraceWorkload:
     granted_mib
         Memory handed out by the hypervisor, shape ``(num_vms, num_bins)``, NaN where unknown; it
         is what is resident. ``None`` leaves the footprints of the VMs as they are.
+    first_bin
+        Bin of the arrays that becomes the workload's bin 0. What stands before it is not replayed;
+        it only tells the demand and memory that are kept where the replay begins with missing.
 
     Raises
     ------
     InvalidInputError
-        If shapes disagree, a state is not known, a VM is named twice or demand is negative.
+        If shapes disagree, a state is not known, a VM is named twice, demand is negative, or
+        ``first_bin`` is none of the arrays' bins.
     """
 
     def __init__(
@@ -99,6 +105,7 @@ class TraceWorkload:
         state: npt.ArrayLike,
         granted_mib: npt.ArrayLike | None = None,
         bin_seconds: int = BIN_SECONDS,
+        first_bin: int = 0,
     ) -> None:
         require_utc(start_at, "workload", "start_at")
         require_unique(vm_ids, "vm_ids")
@@ -120,21 +127,28 @@ class TraceWorkload:
             )
         if bin_seconds < 1:
             raise InvalidInputError(f"expected at least 1, got {bin_seconds}", path="bin_seconds")
+        if not 0 <= first_bin < states.shape[1]:
+            raise InvalidInputError(
+                f"expected 0..{states.shape[1] - 1}, got {first_bin}", path="first_bin"
+            )
         with np.errstate(invalid="ignore"):
             if (values < 0).any() or np.isinf(values).any():
                 raise InvalidInputError("expected 0 or more, all finite", path="readings")
         self._vm_ids = vm_ids
-        self._start_at = start_at
+        self._start_at = start_at + timedelta(seconds=first_bin * bin_seconds)
         self._bin_seconds = bin_seconds
+        replayed = states[:, first_bin:]
         self._life = np.select(
-            [states == 255, states == 2], [Life.ABSENT, Life.STOPPED], default=Life.RUNNING
+            [replayed == 255, replayed == 2], [Life.ABSENT, Life.STOPPED], default=Life.RUNNING
         ).astype(np.int8)
         runs = self._life == Life.RUNNING
         measured = (states == 0) | (states == 1)
         # Bin first: a bin is then one contiguous block, which is what the simulation asks for.
-        self._demand = np.empty((states.shape[1], len(vm_ids), NUM_RESOURCES), dtype=np.float32)
+        shape = (replayed.shape[1], len(vm_ids), NUM_RESOURCES)
+        self._demand = np.empty(shape, dtype=np.float32)
         for r in range(NUM_RESOURCES):
-            self._demand[:, :, r] = np.where(runs, _hold(values[r], measured, 0.0), 0.0).T
+            held = _hold(values[r], measured, 0.0, first_bin)
+            self._demand[:, :, r] = np.where(runs, held, 0.0).T
         self._footprint: npt.NDArray[np.int64] | None = None
         if granted_mib is not None:
             granted = np.asarray(granted_mib)
@@ -142,7 +156,8 @@ class TraceWorkload:
                 raise InvalidInputError(
                     f"expected shape {states.shape}, got {granted.shape}", path="granted_mib"
                 )
-            self._footprint = np.ceil(_hold(granted, measured, -1.0)).astype(np.int64).T.copy()
+            held = _hold(granted, measured, -1.0, first_bin)
+            self._footprint = np.ceil(held).astype(np.int64).T.copy()
 
     @property
     def vm_ids(self) -> tuple[VmId, ...]:
@@ -184,10 +199,18 @@ class TraceWorkload:
 
 
 def _hold(
-    values: npt.NDArray[np.floating], measured: npt.NDArray[np.bool_], unknown: float
+    values: npt.NDArray[np.floating],
+    measured: npt.NDArray[np.bool_],
+    unknown: float,
+    first_bin: int,
 ) -> npt.NDArray[np.floating]:
-    """Return readings with gaps filled by the last good one before, else ``unknown``."""
+    """Return readings from ``first_bin`` on, gaps filled by the last good one, else ``unknown``.
+
+    The last good one may lie before ``first_bin``: all bins are looked at, few are kept.
+    """
     good = measured & np.isfinite(values)
-    last = np.maximum.accumulate(np.where(good, np.arange(values.shape[1]), -1), axis=1)
+    last = np.where(good, np.arange(values.shape[1], dtype=np.int32), np.int32(-1))
+    np.maximum.accumulate(last, axis=1, out=last)
+    last = last[:, first_bin:]
     held = np.take_along_axis(values, np.maximum(last, 0), axis=1)
     return np.where(last >= 0, held, unknown)
