@@ -1,6 +1,7 @@
 """Forecasters without training: the opponents to beat, and the way to begin.
 
-Each needs no more than the history it is shown. ``Persistence`` is also the cold start: from the
+Each needs no more than the history it is shown. A VM not read for an hour is forecast from what
+``forecast.stand_in`` assumes of it. ``Persistence`` is also the cold start: from the
 first minute it answers with generic error bands, which give way to a VM's own as readings come in.
 """
 
@@ -12,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from forecast.features import DAY, FILL_BINS, HOUR, WEEK
+from forecast.features import DAY, HOUR, WEEK
 from forecast.forecaster import (
     HORIZON_BINS,
     NUM_HORIZONS,
@@ -25,6 +26,7 @@ from forecast.forecaster import (
 )
 from forecast.history import Floats, History
 from forecast.scaling import scale, unit_of, unscale
+from forecast.stand_in import Levels, levels_at
 from solver.domain.units import Resource
 
 COLD_ERRORS: Final = 2 * HOUR
@@ -80,11 +82,15 @@ def scaled(history: History, resource: Resource, first: int, end: int) -> Floats
     return scale(history.readings[resource, :, max(0, first) : end], unit, resource)
 
 
-def newest(readings: Floats) -> Floats:
-    """Return each row's newest number among its last ``FILL_BINS``, NaN if there is none."""
-    recent = readings[:, -FILL_BINS:][:, ::-1]
-    where = np.argmax(~np.isnan(recent), axis=1)
-    return np.asarray(np.take_along_axis(recent, where[:, None], axis=1)[:, 0])
+def wide_errors(levels: Levels, generic: Floats) -> Floats:
+    """Return generic bands of one horizon, as wide as each VM's level is doubtful.
+
+    Returns
+    -------
+    Floats
+        Shape ``(num_vms, num_quantiles)``.
+    """
+    return np.asarray(levels.widening[:, None] * generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +123,25 @@ class Persistence:
         require_bin(history, at_bin)
         values = empty_values(history.num_vms)
         known = np.zeros(history.num_vms, dtype=np.int64)
+        stale = np.zeros(history.num_vms, dtype=bool)
         for resource in resources:
             recent = scaled(history, resource, at_bin - self.window_bins + 1, at_bin + 1)
-            level = np.nan_to_num(newest(recent))
+            levels = levels_at(history, resource, at_bin)
+            stale |= levels.stale
             generic = generic_errors(resource)
             unit = unit_of(history, resource)
             for h, bins in enumerate(HORIZON_BINS):
                 errors = recent[:, bins:] - recent[:, :-bins]
                 band, count = self._band(errors, generic[h])
-                values[resource, :, h] = unscale(level[:, None] + band, unit, resource)
+                band = np.where(levels.stale[:, None], wide_errors(levels, generic[h]), band)
+                values[resource, :, h] = unscale(levels.values[:, None] + band, unit, resource)
             known = np.maximum(known, count)
         return finished_forecast(
             history,
             at_bin=at_bin,
             resources=resources,
             values=values,
-            cold=known < COLD_ERRORS,
+            cold=(known < COLD_ERRORS) | stale,
         )
 
     def _band(
@@ -173,15 +182,21 @@ class WindowQuantiles:
         require_bin(history, at_bin)
         values = empty_values(history.num_vms)
         known = np.zeros(history.num_vms, dtype=np.int64)
+        stale = np.zeros(history.num_vms, dtype=bool)
         for resource in resources:
             recent = scaled(history, resource, at_bin - self.window_bins + 1, at_bin + 1)
             known = np.maximum(known, np.count_nonzero(~np.isnan(recent), axis=1))
-            band = unscale(
-                np.nan_to_num(row_quantiles(recent)), unit_of(history, resource), resource
-            )
-            values[resource] = band[:, None, :]
+            levels = levels_at(history, resource, at_bin)
+            own = row_quantiles(recent)
+            unread = np.isnan(own[:, 0])
+            stale |= unread
+            unit, generic = unit_of(history, resource), generic_errors(resource)
+            for h in range(NUM_HORIZONS):
+                around = levels.values[:, None] + wide_errors(levels, generic[h])
+                band = np.where(unread[:, None], around, own)
+                values[resource, :, h] = unscale(band, unit, resource)
         return finished_forecast(
-            history, at_bin=at_bin, resources=resources, values=values, cold=known < HOUR
+            history, at_bin=at_bin, resources=resources, values=values, cold=(known < HOUR) | stale
         )
 
 
@@ -217,6 +232,7 @@ class SeasonalNaive:
         require_bin(history, at_bin)
         values = empty_values(history.num_vms)
         known = np.zeros(history.num_vms, dtype=np.int64)
+        stale = np.zeros(history.num_vms, dtype=bool)
         for resource in resources:
             recent = scaled(history, resource, at_bin - self.window_bins + 1, at_bin + 1)
             before_first = at_bin - self.window_bins + 1 - self.season_bins
@@ -228,23 +244,27 @@ class SeasonalNaive:
             own = row_quantiles(recent - before)
             generic = generic_errors(resource)
             unit = unit_of(history, resource)
-            fallback = np.nan_to_num(newest(recent))
+            fallback = levels_at(history, resource, at_bin)
             for h in range(NUM_HORIZONS):
-                level = self._level(history, resource, at_bin + HORIZON_BINS[h], unit, fallback)
-                band = np.where(np.isnan(own), generic[h], own)
-                values[resource, :, h] = unscale(level[:, None] + band, unit, resource)
+                season = self._season(history, resource, at_bin + HORIZON_BINS[h], unit)
+                unread = np.isnan(season)
+                level = np.where(unread, fallback.values, season)
+                wide = wide_errors(fallback, generic[h])
+                guessed = (unread & fallback.stale)[:, None] | np.isnan(own)
+                values[resource, :, h] = unscale(
+                    level[:, None] + np.where(guessed, wide, own), unit, resource
+                )
+                stale |= unread & fallback.stale
         return finished_forecast(
-            history, at_bin=at_bin, resources=resources, values=values, cold=known < HOUR
+            history, at_bin=at_bin, resources=resources, values=values, cold=(known < HOUR) | stale
         )
 
-    def _level(
-        self, history: History, resource: Resource, target: int, unit: Floats, fallback: Floats
-    ) -> Floats:
+    def _season(self, history: History, resource: Resource, target: int, unit: Floats) -> Floats:
+        """Return the reading a season before a bin, NaN where there is none."""
         past = target - self.season_bins
         if past < 0:
-            return fallback
-        level = scale(history.readings[resource, :, past], unit, resource)
-        return np.where(np.isnan(level), fallback, level)
+            return np.full(history.num_vms, np.nan, dtype=np.float32)
+        return scale(history.readings[resource, :, past], unit, resource)
 
 
 def standard_baselines() -> tuple[Forecaster, ...]:

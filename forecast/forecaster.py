@@ -137,7 +137,8 @@ def finished_forecast(
     Parameters
     ----------
     values
-        Shape ``(num_resources, num_vms, num_horizons, num_quantiles)``; changed in place.
+        Shape ``(num_resources, num_vms, num_horizons, num_quantiles)``; changed in place. A
+        number for every VM that is running and every resource that was forecast.
 
     References
     ----------
@@ -151,8 +152,6 @@ def finished_forecast(
     idle = ~present | history.is_off(at_bin)
     for resource in resources:
         values[resource, idle] = 0.0
-        # A resource may never have been read for one VM: nothing known is forecast as nothing.
-        np.nan_to_num(values[resource], copy=False)
     return QuantileForecast(
         vm_ids=history.vm_ids,
         at=history.time_of(at_bin + 1),

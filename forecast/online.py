@@ -19,6 +19,7 @@ import numpy.typing as npt
 from forecast.calibrate import Calibrator, Doubles
 from forecast.classes import BURSTY
 from forecast.error_memory import ErrorMemory, actual_readings
+from forecast.features import WEEK
 from forecast.forecaster import NUM_HORIZONS, Forecaster, QuantileForecast
 from forecast.history import Floats, History
 from forecast.host_sums import SumCalibrator
@@ -104,7 +105,7 @@ class OnlineForecaster:
             num_scenarios=num_scenarios,
             rng=rng,
             start_at=forecast.at,
-            present=history.latest(at_bin),
+            present=history.latest(at_bin, max_age_bins=WEEK),
             common_share=self.sums.share,
         )
 

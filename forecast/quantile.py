@@ -163,7 +163,8 @@ class QuantileModel:
     ) -> QuantileForecast:
         """Forecast the next hour of every VM; see :class:`~forecast.forecaster.Forecaster`.
 
-        A VM with less than an hour of clean readings in the last day gets the cold-start forecast.
+        A VM with less than an hour of clean readings in the last day, or none in the last hour,
+        gets the cold-start forecast.
 
         Raises
         ------
@@ -183,7 +184,8 @@ class QuantileModel:
         for resource in resources:
             block = features_at(history, resource, at_bin, settings=self.features)
             young = (block.known < MIN_KNOWN) | np.isnan(block.level)
-            level = np.nan_to_num(block.level)
+            # The young are forecast below; their level only has to be a number here.
+            level = np.where(young, 0.0, block.level)
             errors = self._predict(resource, block.values, needed=running & ~young)
             roots = np.maximum(np.sqrt(level)[:, None, None] + errors, 0.0)
             values[resource] = unscale(roots**2, unit_of(history, resource), resource)
