@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -94,9 +94,12 @@ def _decodes(data: bytes) -> bool:
 class _Parquet:
     path: Path
     columns: tuple[str, ...]
+    nested: frozenset[str]
 
     def batches(self, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-        dictionaries = [name for name in columns if name in TEXT_COLUMNS and name != "ts"]
+        names = [name for name in columns if name in TEXT_COLUMNS and name != "ts"]
+        # Asking for codes of a nested column is a KeyError; its type is refused by the reader.
+        dictionaries = [name for name in names if name not in self.nested]
         try:
             with pq.ParquetFile(self.path, read_dictionary=dictionaries) as file:
                 for group in range(file.num_row_groups):
@@ -121,7 +124,8 @@ def _open_parquet(path: Path) -> _Parquet:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise InvalidInputError(f"{path}: damaged Parquet file: {error}") from error
-    return _Parquet(path=path, columns=tuple(schema.names))
+    nested = frozenset(field.name for field in schema if pa.types.is_nested(field.type))
+    return _Parquet(path=path, columns=_distinct(path, tuple(schema.names)), nested=nested)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,4 +165,41 @@ def _open_csv(path: Path) -> _Csv:
         raise InvalidInputError(
             f"{path}: the first line is {header[:80]!r}; expected comma-separated column names"
         )
-    return _Csv(path=path, columns=columns)
+    return _Csv(path=path, columns=_distinct(path, columns))
+
+
+def _distinct(path: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns; raise if two have the same name, since either could be meant."""
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise InvalidInputError(
+            f"{path}: column {twice[0]!r} appears {columns.count(twice[0])} times; expected every "
+            "column once"
+        )
+    return columns
+
+
+def names_of(path: Path, column: Any, name: str) -> pa.DictionaryArray:
+    """Return a column of names as codes into a dictionary; numbers will do, null stays null.
+
+    Raises
+    ------
+    InvalidInputError
+        If the column holds something else than text, or text that is not UTF-8.
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_null(kind)
+    ):
+        raise InvalidInputError(f"{path}: column {name!r} is of type {column.type}; expected text")
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    try:
+        column.dictionary.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise InvalidInputError(f"{path}: column {name!r} is not UTF-8 text: {error}") from error
+    return column

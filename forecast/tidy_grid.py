@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from forecast.history import CPU_CLIP, STEP_SECONDS, BinState, Floats, History, HistoryReport
+from forecast.table_files import names_of
 from forecast.tidy_columns import BY_RESOURCE, LIMITS, stamp
 from forecast.tidy_keys import Keys
 from solver.domain.errors import InvalidInputError
@@ -74,25 +75,27 @@ class Grid:
         if "mem_mib" in values:
             np.maximum.at(self.size, vm, np.nan_to_num(values["mem_mib"]))
         if "app_type" in batch.schema.names:
-            self._place_app_types(vm, batch.column("app_type"), wanted)
+            names = names_of(path, batch.column("app_type"), "app_type")
+            self._place_app_types(vm, names, wanted)
 
     def _states(self, where: _Where, batch: pa.RecordBatch) -> npt.NDArray[np.uint8]:
         if not self.has_state:
             return np.zeros(len(where.rows), dtype=np.uint8)
         column = batch.column("state")
-        if column.null_count:
-            column = (
-                column.fill_null(-1)
-                if pa.types.is_signed_integer(column.type)
-                else (column.cast(pa.int64()).fill_null(-1))
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+            raise InvalidInputError(
+                f"{where.path}: column 'state' is of type {column.type}; expected 0, 1, 2 or 3"
             )
-        raw = np.asarray(column.to_numpy(zero_copy_only=False))[where.rows]
-        wrong = (raw < 0) | (raw > BinState.MISSING)
+        # Wide enough for every integer that is not refused anyway; null becomes NaN.
+        numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        raw = np.asarray(numbers)[where.rows]
+        wrong = ~np.isin(raw, (0, 1, 2, 3))
         if wrong.any():
             i = int(np.argmax(wrong))
+            seen = column[int(where.rows[i])].as_py()
             raise InvalidInputError(
                 f"{where.name(i)}, column 'state': expected 0, 1, 2 or 3, got "
-                f"{'null' if raw[i] == -1 else raw[i]}"
+                f"{'null' if seen is None else seen}"
             )
         return raw.astype(np.uint8)
 
@@ -117,8 +120,6 @@ class Grid:
     def _place_app_types(
         self, vm: npt.NDArray[np.int32], column: Any, wanted: npt.NDArray[np.intp]
     ) -> None:
-        if not pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string()).dictionary_encode()
         names = column.dictionary.to_pylist()
         local = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)[wanted]
         _, first = np.unique(vm[local >= 0], return_index=True)

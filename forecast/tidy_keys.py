@@ -17,12 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecast.history import STEP_SECONDS
+from forecast.table_files import names_of
 from forecast.tidy_columns import stamp
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import VmId
 
 MAX_CELLS: Final = 1_000_000_000
 """VMs times bins beyond which a time stamp is wrong rather than the cluster large."""
+
+
+END_S: Final = 7_258_118_400
+"""2200-01-01, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,8 +127,7 @@ def _vm_codes(
     path: Path, column: Any, codes: dict[str, int], last_s: list[int], first_row: int
 ) -> npt.NDArray[np.int32]:
     """Number the VMs of a batch in the order of their first row in the file."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()).dictionary_encode()
+    column = names_of(path, column, "vm")
     if column.null_count:
         bad = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
         raise InvalidInputError(
@@ -153,7 +157,10 @@ def _milliseconds(path: Path, column: Any, first_row: int) -> npt.NDArray[np.int
         )
     kind = column.type
     if pa.types.is_integer(kind):
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int64) * 1000
+        seconds = column.to_numpy(zero_copy_only=False)
+        # Judged before they are multiplied, which would make any number of a large one.
+        _check_era(path, seconds, first_row, per_second=1)
+        return np.asarray(seconds, dtype=np.int64) * 1000
     try:
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             column = _parse_text(column)
@@ -161,13 +168,30 @@ def _milliseconds(path: Path, column: Any, first_row: int) -> npt.NDArray[np.int
             raise InvalidInputError(
                 f"{path}: column 'ts' is of type {kind}; expected time stamps in UTC"
             )
-        stamps = pc.cast(column, pa.timestamp("ms", tz="UTC"), safe=False)
+        finest = pc.CastOptions(pa.timestamp("ms", tz="UTC"), allow_time_truncate=True)
+        stamps = pc.cast(column, options=finest)
     except pa.ArrowInvalid as error:
         raise InvalidInputError(
             f"{path}: a time stamp between rows {first_row + 1} and {first_row + len(column)} "
             f"cannot be read: {error}; expected e.g. 2013-08-12T13:40:00Z"
         ) from error
-    return np.asarray(stamps.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    milliseconds = np.asarray(stamps.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    _check_era(path, milliseconds, first_row, per_second=1000)
+    return milliseconds
+
+
+def _check_era(
+    path: Path, stamps: npt.NDArray[np.integer[Any]], first_row: int, *, per_second: int
+) -> None:
+    """Refuse time stamps before 1970 or after 2199: they are in another unit, or damaged."""
+    wrong = (stamps < 0) | (stamps >= END_S * per_second)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        unit = "s" if per_second == 1 else "ms"
+        raise InvalidInputError(
+            f"{path}: row {first_row + i + 1}: the time stamp is {stamps[i]} {unit} since 1970; "
+            "expected a time of the years 1970 to 2199 (whole numbers count seconds)"
+        )
 
 
 def _parse_text(column: Any) -> Any:

@@ -6,12 +6,23 @@ import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+import typer
 
 from solver.domain.errors import InvalidInputError
 
 _DURATION = re.compile(r"^(\d{1,9})\s*(s|m|min|h)$")
 _SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600}
+
+FIRST_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+END_OF_INSTANTS: Final = datetime(2200, 1, 1, tzinfo=UTC)
+MAX_DURATION_S: Final = 7 * 86_400
+"""Nothing here searches, waits or plans for longer than a week."""
+MAX_SEED: Final = 2**32 - 1
+"""What every generator behind a command accepts; scikit-learn's take no more."""
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0, max=MAX_SEED)]
 
 
 def instant(text: str, option: str) -> datetime:
@@ -20,16 +31,22 @@ def instant(text: str, option: str) -> datetime:
     Raises
     ------
     InvalidInputError
-        If the text is no ISO-8601 date or time.
+        If the text is no ISO-8601 date or time of the years 1970 to 2199.
     """
     try:
         parsed = datetime.fromisoformat(text)
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        at = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidInputError(
             f"expected a date or time such as 2013-09-03 or 2013-09-03T12:00Z, got {text!r}",
             path=option,
         ) from None
+    if not FIRST_INSTANT <= at < END_OF_INSTANTS:
+        raise InvalidInputError(
+            f"expected a time of the years 1970 to {END_OF_INSTANTS.year - 1}, got {text!r}",
+            path=option,
+        )
+    return at
 
 
 def positive_seconds(text: str, option: str) -> int:
@@ -38,13 +55,17 @@ def positive_seconds(text: str, option: str) -> int:
     Raises
     ------
     InvalidInputError
-        If it is not of that form, or zero.
+        If it is not of that form, zero, or longer than a week.
     """
     match = _DURATION.match(text.strip())
     seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
     if seconds < 1:
         raise InvalidInputError(
             f"expected a duration such as 10s, 15m or 1h, got {text!r}", path=option
+        )
+    if seconds > MAX_DURATION_S:
+        raise InvalidInputError(
+            f"expected a duration of at most {MAX_DURATION_S // 3600}h, got {text!r}", path=option
         )
     return seconds
 
@@ -55,7 +76,7 @@ def positive_minutes(text: str, option: str) -> int:
     Raises
     ------
     InvalidInputError
-        If it is not of that form, zero, or not whole minutes.
+        If it is not of that form, zero, longer than a week, or not whole minutes.
     """
     seconds = positive_seconds(text, option)
     if seconds % 60:

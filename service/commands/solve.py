@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from service.commands import console
-from service.options import positive_seconds, require_writable
+from service.options import Seed, positive_seconds, require_writable
 from solver.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def solve(
     ] = None,
     limit: Annotated[str, typer.Option(help="Time to search for, e.g. 10s.")] = "10s",
     engine: Annotated[EngineName, typer.Option(help="Engine.")] = EngineName.PORTFOLIO,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    seed: Seed = 0,
     json: Annotated[
         Path | None, typer.Option(help="Write the result here as JSON.", metavar="OUT")
     ] = None,
