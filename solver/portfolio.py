@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from solver.cpsat.columns import merge_columns
 from solver.cpsat.model import optimise
+from solver.cpsat.objective import count_shortfall_terms
 from solver.cpsat.variables import Scope
 from solver.limit import Allowance
 from solver.problem import NOWHERE, Problem
@@ -29,26 +30,51 @@ from solver.search.state import State
 
 IntArray = npt.NDArray[np.int64]
 
-EXACT_TERMS: Final = 40_000
-"""Largest joint model that is tried at once, in terms; building it takes a fifth of a second."""
+WHOLE_TERMS: Final = 100_000
+"""Largest joint model that is tried at once, in terms of its shortfall constraints."""
+
+MOST_CHOICES: Final = 3_000
+"""Most pairs of VM and destination for which those terms are even counted."""
 
 SECONDS_PER_TERM: Final = 5e-6
 """What building a model takes, to decide whether to begin."""
 
-ROUND_WORK: Final = 0.05
-"""Deterministic seconds for one neighbourhood; a tenth of a second or two of one core."""
+SECONDS_PER_WORK: Final = 3.0
+"""Processor seconds of one of CP-SAT's deterministic seconds on such a model."""
 
 ROUND_OVERHEAD: Final = 0.08
 """Deterministic seconds charged for building and judging one neighbourhood."""
 
-ROUND_COLUMNS: Final = 8
-"""Columns per resource in a neighbourhood's model: four times as fast as all 64, same gains."""
+STALE_PER_LEVEL: Final = 12
+"""Neighbourhoods in a row that bring nothing, after which larger ones are tried."""
 
-ROUND_SIZES: Final = (2, 2, 3)
-"""Hosts of a neighbourhood, one of these at random."""
 
-STALE_ROUNDS: Final = 40
-"""Neighbourhoods in a row that bring nothing, after which no more are tried."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How large neighbourhoods are.
+
+    Parameters
+    ----------
+    sizes
+        Hosts of a neighbourhood, one of these at random.
+    columns
+        Columns per resource in its model; fewer are faster, and less exact.
+    work
+        Deterministic seconds for one.
+    """
+
+    sizes: tuple[int, ...]
+    columns: int
+    work: float
+
+
+LEVELS: Final = (
+    # Eight columns are four times as fast as all 64, and find the same gains first.
+    Level(sizes=(2, 2, 3), columns=8, work=0.05),
+    Level(sizes=(2, 3), columns=24, work=0.1),
+    Level(sizes=(3, 4), columns=12, work=0.2),
+)
+"""Tried in turn while nothing helps; from the first again once something has."""
 
 
 class Engine(enum.Enum):
@@ -127,25 +153,26 @@ def _whole(problem: Problem, best: Answer, allowance: Allowance, *, seed: int) -
     scope = Scope.everything(problem, best.hosts)
     if not scope.vms.size:
         return replace(best, bound=best.total)
-    terms = int(scope.destinations.sum()) * problem.future.prices.size
-    if (
-        terms > EXACT_TERMS
-        or terms * SECONDS_PER_TERM > allowance.left_s
-        or allowance.left_work <= 0
-    ):
+    if int(scope.destinations.sum()) > MOST_CHOICES or allowance.over():
+        return best
+    terms = count_shortfall_terms(problem, scope)
+    building_s = terms * SECONDS_PER_TERM
+    if terms > WHOLE_TERMS or building_s > allowance.left_s / 2:
         return best
     outcome = optimise(
         problem,
         scope,
-        limit_s=(allowance.left_s - terms * SECONDS_PER_TERM) / 2,
-        work_limit=allowance.left_work / 2,
+        limit_s=(allowance.left_s - building_s) / 2,
+        work_limit=allowance.left_work / (2 * SECONDS_PER_WORK),
         seed=seed,
     )
-    allowance.spend(outcome.work)
+    allowance.spend(outcome.work * SECONDS_PER_WORK)
     if outcome.hosts is None:
         return best
-    best = _better(problem, best, outcome.hosts, "cpsat")
-    return replace(best, bound=best.total) if outcome.proven else best
+    if outcome.gap is not None:
+        total = State(problem, outcome.hosts).total
+        best = replace(best, bound=max(best.bound, total - outcome.gap))
+    return _better(problem, best, outcome.hosts, "cpsat")
 
 
 def _by_neighbourhoods(
@@ -156,11 +183,11 @@ def _by_neighbourhoods(
     stale = 0
     state = State(problem, best.hosts)
     weights = interest(problem, state)
-    while stale < STALE_ROUNDS and not allowance.over():
-        size = int(rng.choice(ROUND_SIZES))
-        hosts = linked_hosts(state, weights, size, rng)
+    while stale < STALE_PER_LEVEL * len(LEVELS) and not allowance.over():
+        level = LEVELS[stale // STALE_PER_LEVEL]
+        hosts = linked_hosts(state, weights, int(rng.choice(level.sizes)), rng)
         found = _neighbourhood(
-            problem, state.hosts, hosts, allowance, seed=int(rng.integers(2**31))
+            problem, state.hosts, hosts, level, allowance, seed=int(rng.integers(2**31))
         )
         stale += 1
         if found is None:
@@ -176,7 +203,13 @@ def _by_neighbourhoods(
 
 
 def _neighbourhood(
-    problem: Problem, base: IntArray, hosts: IntArray, allowance: Allowance, *, seed: int
+    problem: Problem,
+    base: IntArray,
+    hosts: IntArray,
+    level: Level,
+    allowance: Allowance,
+    *,
+    seed: int,
 ) -> IntArray | None:
     """Return a new placement in which the VMs of a few hosts may have changed places."""
     inside = np.zeros(problem.num_hosts, dtype=np.bool_)
@@ -191,9 +224,9 @@ def _neighbourhood(
         problem,
         scope,
         limit_s=allowance.left_s,
-        work_limit=min(ROUND_WORK, allowance.left_work),
+        work_limit=min(level.work, allowance.left_work),
         seed=seed,
-        columns=merge_columns(problem.future, vms, ROUND_COLUMNS),
+        columns=merge_columns(problem.future, vms, level.columns),
     )
     allowance.spend(outcome.work + ROUND_OVERHEAD)
     if outcome.hosts is None or (outcome.hosts == base).all():

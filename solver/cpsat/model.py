@@ -33,14 +33,15 @@ class Outcome:
     ----------
     hosts
         Host position of every VM; ``None`` when nothing was found in time.
-    proven
-        Whether no placement of the scope has a lower total.
+    gap
+        No placement of the scope has a total lower than this one's by more, in cost units: 0 is
+        proven best. ``None`` when nothing is known.
     work
         Deterministic seconds used.
     """
 
     hosts: IntArray | None
-    proven: bool
+    gap: int | None
     work: float
 
 
@@ -103,8 +104,18 @@ def optimise(
         # The base is a solution and head room is kept, so only a wrong encoder gets here.
         raise RuntimeError(f"joint model {solver.status_name(status)}: {model.validate()}")
     found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+    exact = found and scale == 1 and columns is None
     return Outcome(
         hosts=variables.placement(solver) if found else None,
-        proven=status == cp_model.OPTIMAL and scale == 1 and columns is None,
+        gap=_gap(solver, status) if exact else None,
         work=solver.response_proto.deterministic_time,
     )
+
+
+def _gap(solver: cp_model.CpSolver, status: cp_model.CpSolverStatus) -> int:
+    """Return the gap in whole units, rounded up by what floating point may have lost."""
+    if status == cp_model.OPTIMAL:
+        return 0
+    value, bound = solver.objective_value, solver.best_objective_bound
+    lost = max(abs(value), abs(bound)) * 2.0**-50
+    return math.ceil(value - bound + lost) + 1

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from ortools.sat.python import cp_model
 
-from solver.cpsat.variables import Variables
-from solver.problem import Columns
+from solver.cpsat.variables import Scope, Variables
+from solver.problem import NOWHERE, Columns, Problem
 
 IntArray = npt.NDArray[np.int64]
 
@@ -59,11 +59,7 @@ def add_shortfall(variables: Variables, objective: Objective, columns: Columns) 
         fixed = np.flatnonzero(variables.fixed == h)
         linear = np.zeros(len(guests), dtype=np.int64)
         for b in range(problem.num_bands):
-            counted = problem.band[vms] >= b
-            served = fixed[problem.band[fixed] >= b]
-            demand = columns.demand[vms] * counted[:, None]
-            least = columns.demand[served].sum(axis=0) - columns.threshold[h]
-            most = least + demand.sum(axis=0)
+            demand, least, most = _range(problem, columns, h, b, vms, fixed)
             priced = columns.prices[b] > 0
             always = np.flatnonzero(priced & (least >= 0))
             linear += demand[:, always] @ columns.prices[b, always]
@@ -79,6 +75,39 @@ def add_shortfall(variables: Variables, objective: Objective, columns: Columns) 
                 objective.add(s, int(columns.prices[b, c]), int(most[c]))
         for i, price in enumerate(linear.tolist()):
             objective.add(x[i], price)
+
+
+def count_shortfall_terms(problem: Problem, scope: Scope) -> int:
+    """Return how many terms ``add_shortfall`` would add: what makes a model large."""
+    columns = problem.future
+    outside = scope.base.copy()
+    outside[scope.vms] = NOWHERE
+    terms = 0
+    for h in range(problem.num_hosts):
+        vms = scope.vms[scope.destinations[:, h]]
+        fixed = np.flatnonzero(outside == h)
+        for b in range(problem.num_bands):
+            demand, least, most = _range(problem, columns, h, b, vms, fixed)
+            stands = (columns.prices[b] > 0) & (least < 0) & (most > 0)
+            terms += int(np.count_nonzero(demand[:, stands]))
+    return terms
+
+
+def _range(
+    problem: Problem, columns: Columns, h: int, b: int, vms: IntArray, fixed: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return what counts in a band on a host, and the least and most it is above thresholds.
+
+    Returns
+    -------
+    tuple
+        Demand of ``vms``, zero below the band, shape ``(n, C)``; and load minus threshold with
+        none and with all of them, beside the ``fixed`` VMs, each of shape ``(C,)``.
+    """
+    demand = columns.demand[vms] * (problem.band[vms] >= b)[:, None]
+    served = fixed[problem.band[fixed] >= b]
+    least = columns.demand[served].sum(axis=0) - columns.threshold[h]
+    return demand, least, least + demand.sum(axis=0)
 
 
 def add_move_costs(variables: Variables, objective: Objective) -> None:

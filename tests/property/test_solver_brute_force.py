@@ -53,6 +53,8 @@ def test_the_joint_model_finds_the_optimum_and_proves_it(
     problem = compile_problem(cluster, scenarios, WEIGHTS)
     best = best_total(cluster, scenarios)
     assert relaxed_bound(problem) <= best
+    hasty = run(problem, engine, Allowance(60.0, 0.002), threshold=0, seed=0)
+    assert hasty.bound <= best <= hasty.total
     answer = run(problem, engine, Allowance(60.0, 10.0), threshold=0, seed=0)
     assert answer.total == best
     assert answer.bound == best
