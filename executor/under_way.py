@@ -58,17 +58,23 @@ def added_violations(
 def _all_at_once(cluster: Cluster, steps: Sequence[Step]) -> Plan:
     """Return a plan with one instant at which all the steps are under way.
 
-    What is under way *now* is the question, so nothing of the planned times and bytes counts.
+    What is under way *now* is the question, so nothing of the planned times counts: the steps last
+    equally long, as long as the largest needs for what its VM has resident.
     """
+    resident_mib = {vm.id: vm.memory_footprint_mib for vm in cluster.vms}
+    rate = {step.vm_id: max(1, step.bandwidth_mib_per_s) for step in steps}
+    end_ms = 1 + max(
+        (resident_mib.get(step.vm_id, 0) * 1000 // rate[step.vm_id] for step in steps), default=0
+    )
     return Plan(
         made_at=cluster.observed_at,
         steps=tuple(
             replace(
                 step,
                 start_ms=0,
-                end_ms=1,
-                transferred_mib=0,
-                bandwidth_mib_per_s=max(1, step.bandwidth_mib_per_s),
+                end_ms=end_ms,
+                transferred_mib=resident_mib.get(step.vm_id, 0),
+                bandwidth_mib_per_s=rate[step.vm_id],
             )
             for step in steps
         ),

@@ -11,15 +11,15 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-from solver.solve import SolveParams, solve
 
 from forecast.forecaster import QuantileForecast
 from forecast.history import History
 from forecast.online import OnlineForecaster
 from service.cooldown import Cooldowns
 from solver.domain.cluster import Cluster
-from solver.domain.result import Result, SolveStatus
+from solver.domain.result import Result
 from solver.domain.scenario import ScenarioSet
+from solver.solve import SolveParams, solve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +63,7 @@ class Planner:
         """Return the result and the seconds it took."""
         begin = time.perf_counter()
         result = solve(cluster, scenarios, replace(self._params, was_acting=self._acting))
-        self._acting = result.status is not SolveStatus.BELOW_THRESHOLD
+        self._acting = result.balancing
         return result, time.perf_counter() - begin
 
 
@@ -98,6 +98,8 @@ class PredictivePlanner:
             If a VM of the cluster is not in the history.
         """
         begin = time.perf_counter()
+        # The cluster says which VMs exist: one whose telemetry lags is not one without demand.
+        history = history.with_present([vm.id for vm in cluster.vms], at_bin)
         forecast, scenarios = self._online.scenarios(
             history,
             at_bin=at_bin,

@@ -21,7 +21,7 @@ from solver.domain.migration import MigrationParameters
 from solver.domain.plan import Plan
 from solver.domain.result import MoveExplanation, Result, SolveStatus
 from solver.domain.scenario import ScenarioSet
-from solver.domain.score import Score, host_contention, score_placement
+from solver.domain.score import Score, host_contention, score_placement, score_plan
 from solver.domain.units import VmId
 from solver.domain.weights import Weights, to_units
 from solver.explain import explain_moves, explain_refusals
@@ -83,15 +83,19 @@ class SolveParams:
             raise InvalidInputError(
                 f"expected one of {engines}, got {self.engine!r}", path="params.engine"
             )
+        if isinstance(self.seed, bool) or not 0 <= self.seed < 2**31:
+            raise InvalidInputError(
+                f"expected a seed of 0..{2**31 - 1}, got {self.seed}", path="params.seed"
+            )
         for name in ("limit_s", "work_limit"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InvalidInputError(
                     f"expected more than 0 seconds, got {value}", path=f"params.{name}"
                 )
-        if not 0 <= self.stop_threshold_host_s <= self.act_threshold_host_s:
+        if not 0 <= self.stop_threshold_host_s <= self.act_threshold_host_s <= 1e9:
             raise InvalidInputError(
-                f"expected 0 <= stop <= act, got stop {self.stop_threshold_host_s} and act "
+                f"expected 0 <= stop <= act <= 1e9, got stop {self.stop_threshold_host_s} and act "
                 f"{self.act_threshold_host_s} host-seconds",
                 path="params.stop_threshold_host_s",
             )
@@ -147,11 +151,18 @@ class _Solve:
         broken = self._hard_violations(self.cluster.placement)
         if not balancing and not broken:
             return self._package(
-                Plan(made_at=self.cluster.observed_at), None, below_threshold=True, cut_off={}
+                Plan(made_at=self.cluster.observed_at),
+                None,
+                status=SolveStatus.BELOW_THRESHOLD,
+                balancing=False,
+                cut_off={},
             )
         answer = self._search() if balancing else self._repair(broken)
-        plan, cut_off = self._sequence(answer.hosts)
-        return self._package(plan, answer, below_threshold=False, cut_off=cut_off)
+        plan, cut_off = self._sequence(answer.hosts, search_again=balancing)
+        if self._too_late(plan):
+            cut_off |= {step.vm_id: "its relief would come too late" for step in plan.steps}
+            plan = Plan(made_at=self.cluster.observed_at)
+        return self._package(plan, answer, status=None, balancing=balancing, cut_off=cut_off)
 
     def _search(self, problem: Problem | None = None) -> Answer:
         params = self.params
@@ -190,10 +201,11 @@ class _Solve:
             return wide
         return narrow
 
-    def _sequence(self, hosts: IntArray) -> tuple[Plan, dict[VmId, str]]:
+    def _sequence(self, hosts: IntArray, *, search_again: bool) -> tuple[Plan, dict[VmId, str]]:
         """Return a safe plan, and the VMs for which there was no safe way, with the reason.
 
-        What the cut leaves behind is pruned and sequenced again, until a plan reaches all of it.
+        What the cut leaves behind is pruned, or solved again without the VMs cut off where that
+        is better, and sequenced again, until a plan reaches all of it.
         """
         cut_off: dict[VmId, str] = {}
         problem = self.problem
@@ -214,9 +226,26 @@ class _Solve:
             movable = np.array([vm.id not in cut_off for vm in self.cluster.vms], dtype=np.bool_)
             reached = problem.positions(sequenced.plan.placement_after(self.cluster.placement))
             problem = self.problem.restricted_to(movable)
-            hosts = prune(problem, reached)
-            if State(problem, hosts).total >= self.before.total:
-                hosts = problem.start
+            choices = [problem.start, prune(problem, reached)]
+            if search_again:
+                choices.append(self._search(problem).hosts)
+            hosts = min(choices, key=lambda choice: State(problem, choice).total)
+
+    def _too_late(self, plan: Plan) -> bool:
+        """Whether a drawn-out plan saves nothing once its relief is counted as it comes.
+
+        Engines price a placement as if its moves took no time and parking cost nothing. That is
+        near enough while a plan is over within a step; one that is not, or that parks VMs, is
+        scored again along its schedule, the way back of a parked VM charged like the way there.
+        """
+        step_ms = self.scenarios.step_seconds * 1000
+        parked = {step.vm_id for step in plan.steps if step.parking}
+        if not parked and plan.makespan_ms <= step_ms:
+            return False
+        _, contention = score_plan(self.cluster, self.scenarios, self.params.weights, plan)
+        after = self._score(plan.placement_after(self.cluster.placement))
+        ways_back = sum(cost.total for vm_id, cost in after.move_costs.items() if vm_id in parked)
+        return after.total - after.contention + contention + ways_back >= self.before.total
 
     def _explain(self, hosts: IntArray) -> tuple[MoveExplanation, ...]:
         """Return why each VM moves; kept for the last placement asked about."""
@@ -231,7 +260,8 @@ class _Solve:
         plan: Plan,
         answer: Answer | None,
         *,
-        below_threshold: bool,
+        status: SolveStatus | None,
+        balancing: bool,
         cut_off: dict[VmId, str],
     ) -> Result:
         placement = plan.placement_after(self.cluster.placement)
@@ -240,8 +270,18 @@ class _Solve:
         contention = host_contention(self.cluster, self.scenarios, self.params.weights, placement)
         remaining = self._hard_violations(placement)
         bound = None if answer is None else answer.bound
+        explanations = self._explain(hosts)
+        refusals = explain_refusals(
+            self.cluster,
+            self.problem,
+            hosts,
+            contention=contention,
+            remaining=remaining,
+            hot_host_s=self.params.act_threshold_host_s,
+            cut_off=cut_off,
+        )
         return Result(
-            status=_status(plan, after, bound, below_threshold=below_threshold),
+            status=status or _status(plan, after, bound),
             plan=plan,
             placement=placement,
             before=self.before,
@@ -251,16 +291,9 @@ class _Solve:
             runtime_s=self.allowance.elapsed_s,
             contention_before=self.contention_before,
             contention_after=contention,
-            explanations=self._explain(hosts),
-            refusals=explain_refusals(
-                self.cluster,
-                self.problem,
-                hosts,
-                contention=contention,
-                remaining=remaining,
-                hot_host_s=self.params.act_threshold_host_s,
-                cut_off=cut_off,
-            ),
+            balancing=balancing,
+            explanations=explanations,
+            refusals=refusals,
             remaining=remaining,
         )
 
@@ -277,9 +310,7 @@ class _Solve:
         return tuple(v for v in check_placement(self.cluster, placement) if v.hard)
 
 
-def _status(plan: Plan, after: Score, bound: int | None, *, below_threshold: bool) -> SolveStatus:
-    if below_threshold:
-        return SolveStatus.BELOW_THRESHOLD
+def _status(plan: Plan, after: Score, bound: int | None) -> SolveStatus:
     if not plan.steps:
         return SolveStatus.NO_BENEFICIAL_MOVE
     if bound is not None and after.total <= bound:

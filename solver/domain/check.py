@@ -93,12 +93,7 @@ def check_moves(cluster: Cluster, placement: Placement) -> tuple[Violation, ...]
     """
     found: list[Violation] = []
     hosts = {host.id: host for host in cluster.hosts}
-    exempt = {
-        vm_id
-        for violation in check_placement(cluster, cluster.placement)
-        if violation.hard
-        for vm_id in violation.vm_ids
-    }
+    exempt = _exempt_from_cool_down(cluster)
     migrations: list[tuple[HostId, HostId]] = []
     for vm in cluster.vms:
         target = placement.get(vm.id)
@@ -109,7 +104,14 @@ def check_moves(cluster: Cluster, placement: Placement) -> tuple[Violation, ...]
         elif target is not None and target != vm.host_id:
             if vm.host_id is not None:
                 migrations.append((vm.host_id, target))
-            found.extend(_wrong_move(cluster, hosts, vm, target, exempt=vm.id in exempt))
+            if hosts[target].state is HostState.MAINTENANCE:
+                what = f"enters {target!r}, which is in maintenance"
+                found.append(_move_violation("enters_maintenance", vm, what))
+            found.extend(
+                _wrong_move(
+                    cluster, hosts, vm, target, source_id=vm.host_id, exempt=vm.id in exempt
+                )
+            )
     return (*found, *_budget_violations(cluster, migrations))
 
 
@@ -148,7 +150,7 @@ def check_plan(cluster: Cluster, plan: Plan) -> tuple[Violation, ...]:
     for violation in (
         *new_or_worse(before, check_placement(cluster, after)),
         *check_moves(cluster, after),
-        *_parking_violations(cluster, plan),
+        *_step_violations(cluster, plan),
         *_budget_violations(
             cluster,
             [(s.source_id, s.destination_id) for s in plan.steps if s.source_id is not None],
@@ -333,11 +335,27 @@ def _move_violation(kind: str, vm: VM, what: str) -> Violation:
     )
 
 
+def _exempt_from_cool_down(cluster: Cluster) -> set[VmId]:
+    """Return the VMs that take part in a hard violation at the start: repair is exempt."""
+    return {
+        vm_id
+        for violation in check_placement(cluster, cluster.placement)
+        if violation.hard
+        for vm_id in violation.vm_ids
+    }
+
+
 def _wrong_move(
-    cluster: Cluster, hosts: Mapping[HostId, Host], vm: VM, target: HostId, *, exempt: bool
+    cluster: Cluster,
+    hosts: Mapping[HostId, Host],
+    vm: VM,
+    target: HostId,
+    *,
+    source_id: HostId | None,
+    exempt: bool,
 ) -> list[Violation]:
     found = []
-    if vm.host_id is not None and not vm.migratable:
+    if source_id is not None and not vm.migratable:
         found.append(
             _move_violation(
                 "not_migratable",
@@ -349,7 +367,7 @@ def _wrong_move(
         found.append(
             _move_violation("cool_down", vm, f"is moved before {vm.not_before_at.isoformat()}")
         )
-    for end, host_id in (("from", vm.host_id), ("to", target)):
+    for end, host_id in (("from", source_id), ("to", target)):
         if host_id is not None and hosts[host_id].state is HostState.UNREACHABLE:
             found.append(_move_violation("unreachable", vm, f"is moved {end} {host_id!r}"))
     return found
@@ -394,6 +412,14 @@ def _malformed_steps(
             wrong = f"starts at {step.start_ms} ms while the VM is under way"
         elif step.source_id != where[step.vm_id]:
             wrong = f"leaves {step.source_id!r}, but the VM is on {where[step.vm_id]!r}"
+        elif (
+            step.kind is StepKind.MIGRATE
+            and step.transferred_mib < vms[step.vm_id].memory_footprint_mib
+        ):
+            wrong = (
+                f"sends {step.transferred_mib} MiB, but the VM has "
+                f"{vms[step.vm_id].memory_footprint_mib} MiB resident"
+            )
         elif step.kind is StepKind.MIGRATE and not _long_enough(step):
             wrong = (
                 f"sends {step.transferred_mib} MiB at {step.bandwidth_mib_per_s} MiB/s "
@@ -469,19 +495,26 @@ def _cap_violations(
     ]
 
 
-def _parking_violations(cluster: Cluster, plan: Plan) -> list[Violation]:
-    """Return immovable VMs and frozen hosts touched on the way, which the end does not show."""
+def _step_violations(cluster: Cluster, plan: Plan) -> list[Violation]:
+    """Return what no single step may do, which the end of a plan may not show."""
     vms = {vm.id: vm for vm in cluster.vms}
-    frozen = {host.id for host in cluster.hosts if host.state is HostState.UNREACHABLE}
+    hosts = {host.id: host for host in cluster.hosts}
+    exempt = _exempt_from_cool_down(cluster)
     found = []
     for step in plan.steps:
         vm = vms[step.vm_id]
-        if step.kind is StepKind.MIGRATE and not vm.migratable:
-            found.append(
-                _move_violation("not_migratable", vm, f"is moved: {vm.not_migratable_reason}")
-            )
-        if {step.source_id, step.destination_id} & frozen:
-            found.append(_move_violation("unreachable", vm, "is moved from or to a frozen host"))
+        if hosts[step.destination_id].state is HostState.MAINTENANCE:
+            what = f"enters {step.destination_id!r}, which is in maintenance"
+            found.append(_move_violation("enters_maintenance", vm, what))
+        # A VM may be seen where an earlier step left it; what binds is the VM itself.
+        found += _wrong_move(
+            cluster,
+            hosts,
+            vm,
+            step.destination_id,
+            source_id=step.source_id,
+            exempt=step.vm_id in exempt,
+        )
     return found
 
 

@@ -119,8 +119,8 @@ class VM:
     host_id
         Where it runs; ``None`` when it runs nowhere and is to be started.
     memory_footprint_mib
-        Memory resident on its host: what a migration has to copy; at most the allocation unless
-        the allocation is unknown (0). Defaults to the allocation.
+        Memory resident on its host: what a migration has to copy. Defaults to the allocation; may
+        exceed it a little, by what the hypervisor itself needs for the VM.
     dirty_mib_per_s
         Rate at which it rewrites its memory.
     priority

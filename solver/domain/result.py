@@ -78,6 +78,9 @@ class Result:
         The engine whose answer won.
     contention_before, contention_after
         Per host, in the cluster's order.
+    balancing
+        Whether contention opened the gate, rather than a repair alone; the next solve's
+        ``was_acting``.
     remaining
         Hard violations that are still there after the plan.
     """
@@ -92,6 +95,7 @@ class Result:
     runtime_s: float
     contention_before: tuple[HostContention, ...]
     contention_after: tuple[HostContention, ...]
+    balancing: bool = False
     explanations: tuple[MoveExplanation, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     remaining: tuple[Violation, ...] = field(default=())

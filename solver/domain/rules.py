@@ -167,20 +167,35 @@ def find_contradiction(
                         f"hard rules {', '.join(map(repr, blamed[vm_id]))} "
                         f"leave no host for VM {vm_id!r}"
                     )
-    for affinity in (rule for rule in hard if isinstance(rule, Affinity)):
+    for names, together in _united(tuple(rule for rule in hard if isinstance(rule, Affinity))):
         common = set(host_ids)
-        for vm_id in affinity.vm_ids:
+        for vm_id in together:
             common &= allowed.get(vm_id, common)
         if not common:
             return (
-                f"hard rule {affinity.id!r} wants {list(affinity.vm_ids)} on one host, "
+                f"hard rules {names} want {sorted(together)} on one host, "
                 "but their pins and bans leave no host in common"
             )
         for anti in (rule for rule in hard if isinstance(rule, AntiAffinity)):
-            both = sorted(set(affinity.vm_ids) & set(anti.vm_ids))
+            both = sorted(together & set(anti.vm_ids))
             if len(both) > 1:
-                return (
-                    f"hard rules {affinity.id!r} and {anti.id!r} want VMs {both} "
-                    "both together and apart"
-                )
+                return f"hard rules {names} and {anti.id!r} want VMs {both} both together and apart"
     return None
+
+
+def _united(affinities: tuple[Affinity, ...]) -> list[tuple[str, set[VmId]]]:
+    """Return the sets of VMs that affinities tie together, with the names of the rules.
+
+    Rules that share a VM bind all their VMs to one host.
+    """
+    sets: list[tuple[list[str], set[VmId]]] = []
+    for rule in affinities:
+        names, together = [rule.id], set(rule.vm_ids)
+        apart = []
+        for other_names, others in sets:
+            if others & together:
+                names, together = other_names + names, others | together
+            else:
+                apart.append((other_names, others))
+        sets = [*apart, (names, together)]
+    return [(", ".join(map(repr, names)), together) for names, together in sets]

@@ -98,9 +98,10 @@ class Weights:
                 f"expected {NUM_RESOURCES} weights, got {len(self.resources)}",
                 path="weights.resources",
             )
-        if self.priority_steps_per_doubling == 0:
+        if self.priority_steps_per_doubling < 0.1:
             raise InvalidInputError(
-                "expected more than 0, got 0", path="weights.priority_steps_per_doubling"
+                f"expected at least 0.1, got {self.priority_steps_per_doubling}",
+                path="weights.priority_steps_per_doubling",
             )
 
     def omega(self, priority: int) -> float:
@@ -145,6 +146,12 @@ def shortfall_prices(
         itself), to be multiplied by ``max(0, demand of priorities >= p − capacity)``: serving the
         highest priority first makes the shortfall of a host exactly that sum. Step 0 is priced as
         one step long; objectives use steps 1 and later (step 0 when there are no others).
+
+    Raises
+    ------
+    InvalidInputError
+        If all demand going short at once would cost more than ``MAX_COST``: totals must fit 64
+        bits whatever the placement.
     """
     omega = np.array([weights.omega(MIN_PRIORITY + i) for i in range(NUM_PRIORITIES)])
     increments = np.diff(omega, prepend=0.0)
@@ -161,6 +168,16 @@ def shortfall_prices(
         * scenarios.step_seconds
         * np.einsum("k,r,p->krp", probability, per_unit, increments)
     )
+    # In floats and before any cast: an overflow must be seen, not wrap around.
+    wanted = scenarios.demand.sum(axis=1, dtype=np.float64).sum(axis=2)
+    worst = float((price.sum(axis=2) * wanted).sum()) if wanted.size else 0.0
+    if worst > MAX_COST:
+        raise InvalidInputError(
+            f"demand and weights are too large to be told apart in 64 bits: all demand going short "
+            f"would cost {worst:.3g}, at most {MAX_COST:.3g} fit; expected smaller weights, or "
+            "demand in the right units",
+            path="weights",
+        )
     whole = np.rint(price).astype(np.int64)
     return np.repeat(whole[:, :, None, :], 1 + scenarios.num_steps, axis=2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -40,6 +41,14 @@ def step(
 
 
 def found(cluster: Cluster, *steps: Step) -> dict[tuple[str, ...], Violation]:
+    """Return what the checker finds in a plan, by key; nothing is resident, so nothing is sent."""
+    weightless = replace(
+        cluster, vms=tuple(replace(vm, memory_footprint_mib=0) for vm in cluster.vms)
+    )
+    return found_as_is(weightless, *steps)
+
+
+def found_as_is(cluster: Cluster, *steps: Step) -> dict[tuple[str, ...], Violation]:
     """Return what the checker finds in a plan, by key."""
     return {v.key: v for v in check_plan(cluster, Plan(made_at=NOW, steps=steps))}
 
@@ -378,3 +387,31 @@ def test_parking_moves_count_in_the_budget_by_step() -> None:
         step("v1", "h3", "h2", 2, 3),
     ]
     assert set(found(cluster, *steps)) == {("budget", "all hosts")}
+
+
+def test_a_migration_sends_at_least_what_is_resident() -> None:
+    """A plan cannot declare a 4 GiB VM moved in an instant by saying that nothing was sent.
+
+    Durations, bandwidths and caps were judged by figures that the plan gave about itself.
+    """
+    cluster = make_cluster([make_host("h1"), make_host("h2")], [make_vm("v1")])
+    problems = found_as_is(cluster, step("v1", "h1", "h2", 0, 5))
+    assert list(problems) == [("step", "0", "v1")]
+    assert "sends 0 MiB, but the VM has 4096 MiB resident" in str(problems)
+
+
+def test_nothing_enters_a_host_in_maintenance_even_in_exchange() -> None:
+    """One VM leaves, another comes: the number is no higher, and it is wrong all the same."""
+    hosts = [make_host("h1", state=HostState.MAINTENANCE), make_host("h2")]
+    cluster = make_cluster(hosts, [make_vm("v1", "h1"), make_vm("v2", "h2")])
+    problems = found(cluster, step("v1", "h1", "h2", 0, 5), step("v2", "h2", "h1", 5, 9))
+    assert ("enters_maintenance", "v2") in problems
+    assert ("enters_maintenance", "v2") in {v.key for v in check_moves(cluster, {V1: H2, V2: H1})}
+
+
+def test_a_cooling_vm_is_not_moved_there_and_back() -> None:
+    """The end of the plan shows nothing, the steps do."""
+    cooling = make_vm("v1", not_before_at=NOW + timedelta(hours=1))
+    cluster = make_cluster([make_host("h1"), make_host("h2")], [cooling])
+    problems = found(cluster, step("v1", "h1", "h2", 0, 5), step("v1", "h2", "h1", 5, 9))
+    assert ("cool_down", "v1") in problems

@@ -1,0 +1,127 @@
+"""What a solve does once its first idea cannot be carried out, or not in time."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.pipeline import Planner
+from solver.domain.errors import InvalidInputError
+from solver.domain.result import SolveStatus
+from solver.domain.rules import Affinity, AntiAffinity, Pin
+from solver.domain.score import score_placement, score_plan
+from solver.domain.units import HostId, VmId
+from solver.domain.weights import Weights
+from solver.solve import SolveParams, solve
+from tests.builders import make_cluster, make_host, make_scenarios, make_vm
+
+PARAMS = SolveParams(limit_s=20, work_limit=2)
+
+
+@pytest.mark.parametrize("engine", ["cpsat", "portfolio"])
+def test_a_swap_without_an_order_is_solved_again_without_it(engine: str) -> None:
+    """The best placement swaps two VMs for which no host has room to park; a small move is left.
+
+    What the cut left behind was only pruned, never solved again: greedy found the small move,
+    the better engines ended with an empty plan while saying it was not taken.
+    """
+    cluster = make_cluster(
+        [
+            make_host("h1", memory_gib=62),
+            make_host("h2", memory_gib=60),
+            make_host("h3", memory_gib=2),
+        ],
+        [
+            make_vm("a", "h1", memory_gib=58),
+            make_vm("x", "h1", memory_gib=2, not_migratable_reason="passthrough"),
+            make_vm("s", "h1", memory_gib=2),
+            make_vm("b", "h2", memory_gib=58),
+        ],
+    )
+    scenarios = make_scenarios(cluster, {"a": 8, "x": 4, "s": 1, "b": 1})
+    greedy = solve(cluster, scenarios, SolveParams(engine="greedy", limit_s=20))
+    result = solve(cluster, scenarios, SolveParams(engine=engine, limit_s=20, work_limit=2))
+    assert [step.vm_id for step in result.plan.steps] == ["s"]
+    assert result.after.total <= greedy.after.total < result.before.total
+
+
+def test_relief_that_comes_after_the_horizon_is_no_reason_to_move() -> None:
+    """Two hundred GiB over ten MiB/s arrive in hours; the forecast is for one.
+
+    Engines price a placement as if its moves took no time; nothing looked at the schedule.
+    """
+    slow = {"memory_gib": 600, "migration_bandwidth_mib_per_s": 10}
+    cluster = make_cluster(
+        [make_host("h1", **slow), make_host("h2", **slow)],
+        [
+            make_vm("a", "h1", memory_gib=200, priority=1),
+            make_vm("b", "h1", memory_gib=200, not_migratable_reason="p", priority=10),
+        ],
+    )
+    scenarios = make_scenarios(cluster, {"a": 9, "b": 9})
+    result = solve(cluster, scenarios, PARAMS)
+    without, with_plan = score_plan(cluster, scenarios, Weights(), result.plan)
+    assert with_plan + result.after.migration <= without
+    assert result.plan.steps == ()
+    assert result.status is SolveStatus.NO_BENEFICIAL_MOVE
+
+
+def test_what_cannot_be_repaired_does_not_open_the_gate_for_balancing() -> None:
+    """A VM too big to start anywhere is reported every time; the others are left alone.
+
+    The planner took any answer but "below the threshold" for acting, and from the second cycle
+    on balanced down to the lower threshold.
+    """
+    cluster = make_cluster(
+        [make_host("h1"), make_host("h2")],
+        [
+            make_vm("a", "h1", memory_gib=1),
+            make_vm("b", "h1", memory_gib=1),
+            make_vm("big", None, memory_gib=500),
+        ],
+    )
+    scenarios = make_scenarios(cluster, {"a": 5, "b": 5.005})
+    planner = Planner(PARAMS)
+    for _ in range(3):
+        result, _ = planner.plan(cluster, scenarios)
+        assert result.plan.steps == ()
+        assert not result.balancing
+        assert result.remaining
+
+
+def test_contradictions_are_found_across_affinities_that_share_a_vm() -> None:
+    """Two affinities tie three VMs together, though no rule names all three."""
+    hosts = [make_host("h1"), make_host("h2")]
+    vms = [make_vm(v, "h1") for v in "abc"]
+    a, b, c = (VmId(v) for v in "abc")
+    tied = (Affinity(id="ab", vm_ids=(a, b)), Affinity(id="bc", vm_ids=(b, c)))
+    with pytest.raises(InvalidInputError, match=r"'ab', 'bc' and 'apart' want VMs \['a', 'c'\]"):
+        make_cluster(hosts, vms, rules=(*tied, AntiAffinity(id="apart", vm_ids=(a, c))))
+    pins = (
+        Pin(id="a1", vm_ids=(a,), host_ids=(HostId("h1"),)),
+        Pin(id="c2", vm_ids=(c,), host_ids=(HostId("h2"),)),
+    )
+    with pytest.raises(InvalidInputError, match="leave no host in common"):
+        make_cluster(hosts, vms, rules=(*tied, *pins))
+
+
+def test_costs_that_do_not_fit_64_bits_are_refused_rather_than_wrapped() -> None:
+    """Absurd weights and absurd present demand gave negative scores and "below the threshold"."""
+    cluster = make_cluster([make_host("h1", cores=1)], [make_vm(f"v{i}") for i in range(6)])
+    heavy = Weights(contention=28_000, resources=(1e6, 10, 1, 1))
+    scenarios = make_scenarios(cluster, {f"v{i}": 16 for i in range(6)})
+    with pytest.raises(InvalidInputError, match="too large to be told apart in 64 bits"):
+        score_placement(cluster, scenarios, heavy, cluster.placement)
+    absurd = {f"v{i}": 2_147_483.0 for i in range(6)}
+    present = make_scenarios(cluster, {}, present=absurd)
+    with pytest.raises(InvalidInputError, match="too large to be told apart in 64 bits"):
+        solve(cluster, present, SolveParams(weights=Weights(contention=1e4)))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"seed": 2**31}, {"seed": -1}, {"act_threshold_host_s": float("inf")}],
+)
+def test_parameters_that_engines_cannot_take_are_refused(params: dict[str, float]) -> None:
+    """They reached CP-SAT or a cast and ended in a traceback."""
+    with pytest.raises(InvalidInputError, match=r"params\."):
+        SolveParams(**params)  # type: ignore[arg-type]
