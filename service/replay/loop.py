@@ -123,10 +123,14 @@ class _Run:
         report = self._driver.account()
         return PolicyFigures(
             weighted_shortfall_host_s=report.total_weighted_shortfall_host_s,
-            weighted_shortfall_host_s_by_resource=_by_resource(report.weighted_shortfall_host_s),
-            proportional_shortfall_host_s=float(report.proportional_shortfall_host_s.sum()),
+            weighted_shortfall_host_s_by_resource=_by_resource(
+                report.weighted_shortfall_host_s, report.unplaced_weighted_shortfall_host_s
+            ),
+            proportional_shortfall_host_s=report.total_proportional_shortfall_host_s,
             shortfall_host_s=report.total_shortfall_host_s,
-            shortfall_host_s_by_resource=_by_resource(report.shortfall_host_s),
+            shortfall_host_s_by_resource=_by_resource(
+                report.shortfall_host_s, report.unplaced_shortfall_host_s
+            ),
             overloaded_host_intervals=report.overloaded_host_intervals,
             migrations=report.migrations,
             failed_migrations=report.failed_migrations,
@@ -161,6 +165,14 @@ class _Run:
                 self._dropped_moves += 1
 
 
-def _by_resource(per_host: FloatArray) -> dict[str, float]:
-    """Return totals by the name of the resource, of an array of shape ``(hosts, resources)``."""
-    return dict(zip(FIELDS, per_host.sum(axis=0).tolist(), strict=True))
+def _by_resource(per_host: FloatArray, unplaced: FloatArray) -> dict[str, float]:
+    """Return totals by the name of the resource.
+
+    Parameters
+    ----------
+    per_host
+        Shape ``(hosts, resources)``.
+    unplaced
+        What VMs without a host went short of, shape ``(resources,)``.
+    """
+    return dict(zip(FIELDS, (per_host.sum(axis=0) + unplaced).tolist(), strict=True))

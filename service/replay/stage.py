@@ -59,13 +59,15 @@ class Stage:
 
     def workload(self, first_bin: int) -> TraceWorkload:
         """Return the demand of the window's VMs from a bin on, to the end of what was read."""
-        window = self._window_vms().window(first_bin, self.history.num_bins)
+        history = self._window_vms()
         return TraceWorkload(
-            vm_ids=window.vm_ids,
-            start_at=window.start_at,
-            readings=window.readings,
-            state=window.state,
-            granted_mib=window.granted_mib,
+            vm_ids=history.vm_ids,
+            start_at=history.start_at,
+            readings=history.readings,
+            state=history.state,
+            granted_mib=history.granted_mib,
+            bin_seconds=history.step_seconds,
+            first_bin=first_bin,
         )
 
     def _window_vms(self) -> History:
