@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.commands import console
-from service.options import instant, require_writable
+from service.options import Seed, instant, require_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +22,7 @@ def backtest(
     unseen_fraction: Annotated[
         float, typer.Option(help="Share of the VMs kept out of training.", min=0.0, max=0.99)
     ] = 0.3,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    seed: Seed = 0,
     json: Annotated[Path | None, typer.Option(help="Write all figures here as JSON.")] = None,
 ) -> None:
     """Forecast a trace from a rolling origin, as it would have been, and compare with baselines."""

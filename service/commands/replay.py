@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service.commands import console
-from service.options import instant, positive_minutes, require_writable
+from service.options import Seed, instant, positive_minutes, require_writable
 
 
 def replay(
@@ -22,7 +22,7 @@ def replay(
         str, typer.Option(help="Comma-separated: none, reactive, predictive, oracle.")
     ] = "none,reactive,predictive,oracle",
     interval: Annotated[str, typer.Option(help="Time between plans.")] = "15m",
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    seed: Seed = 0,
     json: Annotated[Path | None, typer.Option(help="Write the figures here as JSON.")] = None,
     host_disk_mib_per_s: Annotated[
         int | None, typer.Option(help="Disk throughput of each host; unlimited unless given.")

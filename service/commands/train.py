@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service.commands import console
-from service.options import instant, require_writable
+from service.options import Seed, instant, require_writable
 
 
 def train(
@@ -17,7 +17,7 @@ def train(
     until: Annotated[
         str | None, typer.Option(help="Read nothing from this instant (UTC) on.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the training sample.", min=0)] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train the forecaster on a history; `foreswap solve --model` uses it."""
     from forecast.persist import save_model
