@@ -170,6 +170,9 @@ def shortfall_prices(
     )
     # In floats and before any cast: an overflow must be seen, not wrap around.
     wanted = scenarios.demand.sum(axis=1, dtype=np.float64).sum(axis=2)
+    # What no host limits never goes short, however much of it is wanted.
+    columns = zip(*(host.usable() for host in cluster.hosts), strict=True)
+    wanted[:, [all(value is None for value in column) for column in columns]] = 0.0
     worst = float((price.sum(axis=2) * wanted).sum()) if wanted.size else 0.0
     if worst > MAX_COST:
         raise InvalidInputError(
