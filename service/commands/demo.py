@@ -22,7 +22,7 @@ def demo(
     hours: Annotated[float, typer.Option(help="Simulated hours to show.")] = 3.0,
     speed: Annotated[
         float, typer.Option(help="How many times faster than life; slower while VMs move.")
-    ] = 300.0,
+    ] = 400.0,
     save_svg: Annotated[
         Path | None, typer.Option(help="Write a picture of the run here.", hidden=True)
     ] = None,

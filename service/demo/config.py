@@ -43,7 +43,7 @@ class DemoConfig:
     num_vms: int = 400
     seed: int = 0
     hours: float = 3.0
-    speed: float = 300.0
+    speed: float = 400.0
     once: bool = False
 
     def __post_init__(self) -> None:

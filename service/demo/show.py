@@ -47,7 +47,7 @@ WORK_LIMIT: Final = 0.2
 PATIENCE_S: Final = 60.0
 """Wall seconds after which even a slow machine's plan is cut short."""
 
-FRAMES_PER_SECOND: Final = 8.0
+FRAMES_PER_SECOND: Final = 6.0
 MOVES_SHOWN_S: Final = 3.0
 """Wall seconds in which the moves of a plan are shown, slowly enough to be followed."""
 AFTERWARDS: Final = timedelta(hours=1)
