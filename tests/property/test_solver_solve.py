@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from dataclasses import replace
+
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from solver.domain.check import check_moves, check_placement, check_plan, new_or_worse
@@ -81,6 +83,20 @@ def test_portfolio_is_never_worse_than_greedy_and_repeats_itself(
     assert (first.hosts == second.hosts).all()
     assert first.bound == second.bound
     assert first.bound <= first.total
+
+
+@given(problems())
+def test_a_plan_is_never_worse_than_the_plan_of_greedy(
+    problem: tuple[Cluster, ScenarioSet],
+) -> None:
+    """Once no safe order cut anything off, or whatever it did."""
+    cluster, scenarios = problem
+    base = SolveParams(limit_s=60.0, act_threshold_host_s=0.0, stop_threshold_host_s=0.0)
+    contention = host_contention(cluster, scenarios, WEIGHTS, cluster.placement)
+    assume(any(host.total > 0 for host in contention))
+    greedy = solve(cluster, scenarios, replace(base, engine="greedy"))
+    portfolio = solve(cluster, scenarios, replace(base, work_limit=0.2))
+    assert portfolio.after.total <= greedy.after.total
 
 
 @given(problems(max_vms=6))
