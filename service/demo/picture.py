@@ -45,4 +45,4 @@ class Picture:
             record=True, width=WIDTH, height=HEIGHT, file=io.StringIO(), force_terminal=True
         )
         console.print(draw(self._best, WIDTH, HEIGHT))
-        write_text(path, console.export_svg(title="foreswap demo"))
+        write_text(path, console.export_svg(title="foreswap demo", unique_id="foreswap-demo"))
