@@ -155,10 +155,15 @@ def shortfall_prices(
     """
     omega = np.array([weights.omega(MIN_PRIORITY + i) for i in range(NUM_PRIORITIES)])
     increments = np.diff(omega, prepend=0.0)
+    usable = [host.usable() for host in cluster.hosts]
+    limited = [any(row[r] is not None for row in usable) for r in range(NUM_RESOURCES)]
+    # What no host limits is never short, and has no reference to be priced by.
     per_unit = np.array(
         [
-            rho / reference
-            for rho, reference in zip(weights.resources, reference_amounts(cluster), strict=True)
+            rho / reference if is_limited else 0.0
+            for rho, reference, is_limited in zip(
+                weights.resources, reference_amounts(cluster), limited, strict=True
+            )
         ]
     )
     probability = np.array(scenarios.probability_ppm) / PROBABILITY_PPM

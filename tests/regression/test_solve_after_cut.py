@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from service.pipeline import Planner
@@ -9,7 +11,7 @@ from solver.domain.errors import InvalidInputError
 from solver.domain.result import SolveStatus
 from solver.domain.rules import Affinity, AntiAffinity, Pin
 from solver.domain.score import score_placement, score_plan
-from solver.domain.units import HostId, VmId
+from solver.domain.units import HostId, Resource, VmId
 from solver.domain.weights import Weights
 from solver.solve import SolveParams, solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
@@ -115,6 +117,20 @@ def test_costs_that_do_not_fit_64_bits_are_refused_rather_than_wrapped() -> None
     present = make_scenarios(cluster, {}, present=absurd)
     with pytest.raises(InvalidInputError, match="too large to be told apart in 64 bits"):
         solve(cluster, present, SolveParams(weights=Weights(contention=1e4)))
+
+
+def test_what_no_host_limits_is_not_what_makes_costs_too_large() -> None:
+    """Disk and network without limits have no reference host; their demand costs nothing.
+
+    The first guard against overflow priced them by a reference of one unit, and refused an
+    ordinary cluster of 60 VMs.
+    """
+    cluster = make_cluster([make_host("h1"), make_host("h2")], [make_vm("a"), make_vm("b")])
+    scenarios = make_scenarios(cluster, {"a": 6, "b": 6})
+    busy = scenarios.demand.copy()
+    busy[:, :, Resource.NET_IO] = 2_000_000_000
+    result = solve(cluster, replace(scenarios, demand=busy), PARAMS)
+    assert len(result.plan.steps) == 1
 
 
 @pytest.mark.parametrize(
