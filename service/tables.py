@@ -5,8 +5,9 @@ Used by the commands and by the demonstration. Nothing is computed here beyond s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -57,19 +58,28 @@ def percent(fraction: float | None) -> str:
 def contention_table(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> Table:
     """Return the contended hosts, worst first: load, score and overload before and after.
 
-    Hosts without any contention before and after are counted in one last row.
+    Hosts without any contention before and after are counted in the caption.
     """
-    table = Table(title="Contention by host", title_justify="left", caption_justify="left")
+    table = Table(
+        title="Contention by host",
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("host", no_wrap=True)
     table.add_column("state")
-    table.add_column("VMs", justify="right")
-    table.add_column("CPU now", justify="right")
-    table.add_column("memory now", justify="right")
-    table.add_column("score now", justify="right")
-    table.add_column("predicted", justify="right")
-    table.add_column("P(overload)", justify="right")
-    table.add_column("after", justify="right")
-    table.add_column("P(overload) after", justify="right")
+    for name in (
+        "VMs",
+        "CPU\nnow",
+        "memory\nnow",
+        "score\nnow",
+        "score\n1 h",
+        "P(over)\n1 h",
+        "score\nafter",
+        "P(over)\nafter",
+    ):
+        table.add_column(name, justify="right")
     loads = present_load(cluster, scenarios)
     guests = {host.id: 0 for host in cluster.hosts}
     for vm in cluster.vms:
@@ -134,16 +144,19 @@ def present_load(cluster: Cluster, scenarios: ScenarioSet) -> list[tuple[float |
     ]
 
 
-def plan_table(plan: Plan, reasons: dict[str, str] | None = None) -> Table:
-    """Return the steps of a plan in their order, each with its reason."""
-    table = Table(title="Plan", title_justify="left", show_lines=True)
+def plan_table(plan: Plan, reasons: Mapping[str, str] | None) -> Table:
+    """Return the steps of a plan in their order, with a column of reasons if there are any."""
+    table = Table(
+        title="Plan", title_justify="left", box=SIMPLE_HEAD, show_lines=reasons is not None
+    )
     table.add_column("step", justify="right")
     table.add_column("VM", no_wrap=True)
     table.add_column("from → to", no_wrap=True)
     table.add_column("start to end, s", justify="right")
     table.add_column("MiB", justify="right")
     table.add_column("cost", justify="right")
-    table.add_column("reason", ratio=1)
+    if reasons is not None:
+        table.add_column("reason", ratio=1)
     for number, step in enumerate(plan.steps, 1):
         way = f"{step.source_id or '(off)'} → {step.destination_id}"
         if step.kind is StepKind.START:
@@ -157,14 +170,14 @@ def plan_table(plan: Plan, reasons: dict[str, str] | None = None) -> Table:
             f"{step.start_ms / 1000:.0f} to {step.end_ms / 1000:.0f}",
             f"{step.transferred_mib:,}",
             host_s(step.cost.total),
-            (reasons or {}).get(step.vm_id, step.reason),
+            *(() if reasons is None else (reasons.get(step.vm_id, step.reason),)),
         )
     return table
 
 
 def terms_table(before: Score, after: Score) -> Table:
     """Return every term of the objective, of doing nothing and of the plan."""
-    table = Table(title="Objective, host-seconds", title_justify="left")
+    table = Table(title="Objective, host-seconds", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("term")
     table.add_column("doing nothing", justify="right")
     table.add_column("with the plan", justify="right")

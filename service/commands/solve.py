@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from solver.domain.units import Resource
 
 NUM_SCENARIOS: Final = 16
+ROOMY: Final = 110
+"""Columns from which reasons stand in the table of the plan rather than below it."""
 STALE_AFTER: Final = timedelta(minutes=30)
 """A history that ends longer than this before the snapshot says little about the next hour."""
 
@@ -200,7 +202,10 @@ def _show(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
     out.print(contention_table(cluster, scenarios, result))
     if result.plan.steps:
         reasons = {str(item.vm_id): item.sentence for item in result.explanations}
-        out.print(plan_table(result.plan, reasons))
+        roomy = out.width >= ROOMY
+        out.print(plan_table(result.plan, reasons if roomy else None))
+        for number, step in enumerate(() if roomy else result.plan.steps, 1):
+            out.print(f"{number}. {reasons.get(step.vm_id, step.reason)}", markup=False)
         out.print(terms_table(result.before, result.after))
     repaired = len([v for v in check_placement(cluster, cluster.placement) if v.hard]) - len(
         result.remaining
