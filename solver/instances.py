@@ -42,6 +42,7 @@ from solver.domain.score import HostContention, Score
 from solver.domain.units import FIELDS, NUM_RESOURCES, Amounts, HostId, Limits, VmId
 from solver.domain.weights import UNITS_PER_HOST_S
 from solver.schema import (
+    MAX_STEPS,
     VERSION,
     AffinityModel,
     AntiAffinityModel,
@@ -206,20 +207,27 @@ def scenarios_from_document(document: object) -> ScenarioSet:
     """
     model = validate(ScenariosDocument, document, kind="scenarios")
     shape = (len(model.probability_ppm), 1 + model.num_steps)
-    demand = np.zeros((shape[0], len(model.demand), NUM_RESOURCES, shape[1]), dtype=np.int64)
-    for v, (vm_id, item) in enumerate(model.demand.items()):
-        for r, field in enumerate(FIELDS):
+    # All lengths first: a wrong number of steps must not be what decides how much is allocated.
+    for vm_id, item in model.demand.items():
+        for field in FIELDS:
             paths = getattr(item, field)
-            if paths is None:
-                continue
-            seen = {len(path) for path in paths}
-            if len(paths) != shape[0] or seen != {shape[1]}:
+            seen = set() if paths is None else {len(path) for path in paths}
+            if paths is not None and (len(paths) != shape[0] or seen != {shape[1]}):
                 raise InvalidInputError(
                     f"expected {shape[0]} scenarios of {shape[1]} steps (the present and "
                     f"{model.num_steps} more), got {len(paths)} of {sorted(seen)}",
                     path=f"demand[{show(vm_id)}].{field}",
                 )
-            demand[:, v, r, :] = paths
+    if model.num_steps > MAX_STEPS:
+        raise InvalidInputError(
+            f"expected at most {MAX_STEPS} steps, got {model.num_steps}", path="num_steps"
+        )
+    demand = np.zeros((shape[0], len(model.demand), NUM_RESOURCES, shape[1]), dtype=np.int64)
+    for v, item in enumerate(model.demand.values()):
+        for r, field in enumerate(FIELDS):
+            paths = getattr(item, field)
+            if paths is not None:
+                demand[:, v, r, :] = paths
     return ScenarioSet(
         vm_ids=tuple(VmId(vm_id) for vm_id in model.demand),
         start_at=model.start_at,

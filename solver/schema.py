@@ -30,6 +30,9 @@ from solver.domain.units import MAX_AMOUNT
 VERSION: Final = 1
 """Version of every document this release reads and writes."""
 
+MAX_STEPS: Final = 10_000
+"""Steps of a scenario beyond which a number is wrong rather than a horizon long."""
+
 MAX_SHOWN_CHARACTERS: Final = 80
 """Longest value quoted in an error."""
 
