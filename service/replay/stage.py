@@ -44,8 +44,8 @@ class Stage:
         The whole trace up to an hour after the window.
     start
         Hosts, and every VM of the window with the host it starts on.
-    first_bin, end_bin
-        The window, as bins of the history.
+    first_bin
+        The first bin of the window in the history.
     resources
         What the hosts limit, and so what is worth forecasting.
     """
@@ -54,7 +54,6 @@ class Stage:
     history: History
     start: Cluster
     first_bin: int
-    end_bin: int
     resources: tuple[Resource, ...]
 
     def workload(self, first_bin: int) -> TraceWorkload:
@@ -106,7 +105,6 @@ def set_stage(config: ReplayConfig) -> Stage:
         history=history,
         start=start,
         first_bin=first_bin,
-        end_bin=end_bin,
         resources=resources,
     )
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from solver.domain.cluster import VM, Cluster, HostState
 from solver.domain.migration import MigrationParameters, estimate
+from solver.domain.score import UNLIMITED
 from solver.domain.units import NUM_RESOURCES, HostId
 from solver.domain.weights import Weights
 from solver.sequencing.admission import HostRules
-from solver.sequencing.state import UNLIMITED, Move, Occupancy
+from solver.sequencing.state import Move, Occupancy
 
 MAX_PRICED_HOSTS = 16
 """Parking hosts priced per VM; on a large cluster the first that fit are as good as any."""

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 
 from solver.domain.cluster import VM, Cluster, reserved_amounts
 from solver.domain.rules import AntiAffinity
+from solver.domain.score import UNLIMITED
 from solver.domain.units import FIELDS, HostId, VmId
-
-UNLIMITED = 2**62
-"""Stands for "no limit" among capacities: larger than any sum of reservations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
