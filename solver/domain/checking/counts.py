@@ -14,7 +14,6 @@ from solver.domain.rules import (
     Among,
     AntiAffinity,
     Dependency,
-    GroupRule,
     Level,
     LicenceLimit,
     PerHostLimit,
@@ -135,8 +134,3 @@ class GroupCount:
                 return max(0, self._sum - limit)
             case _:
                 return self._sum
-
-
-def binds_at_instants(rule: PlacementRule) -> bool:
-    """Whether a rule binds while VMs are under way, not only at rest."""
-    return rule.continuous if isinstance(rule, GroupRule) else not isinstance(rule, Affinity)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from solver.domain.checking.counts import Cells, GroupCount, binds_at_instants
+from solver.domain.checking.counts import Cells, GroupCount
 from solver.domain.checking.hosts import compatibility_violations, host_violations
 from solver.domain.checking.rules import group_violation, host_rule_violation
 from solver.domain.checking.violation import SEVERITY_ONE, Violation
@@ -124,7 +124,7 @@ class Course(Standing):
                 for vm_id in rule.vm_ids:
                     self._host_rules_of[vm_id].append(rule)
         for count in self._counts:
-            if count.rule.hard and binds_at_instants(count.rule):
+            if count.rule.hard and count.rule.binds_under_way:
                 for vm_ids in count.rule.named_vm_ids.values():
                     for vm_id in vm_ids:
                         self._counts_of[vm_id].append(count)
