@@ -229,12 +229,13 @@ def _facts(cluster: Cluster, vms: Iterable[VM]) -> Iterator[_Statement]:
 
 def _scope(
     cluster: Cluster, cells: Cells, group: _Group, num_statements: int
-) -> tuple[_Statement, ...]:
-    """Return what hangs most closely together with what is broken first.
+) -> tuple[tuple[_Statement, ...], bool]:
+    """Return what hangs most closely together with what is broken first, and whether it is all.
 
     That is as many statements as asked for, or fewer where that would be too much to search.
     """
     nearest = _by_distance(group, num_statements)
+    num_reached = len(nearest)
     while len(nearest) > 1:
         num_vms = len(_vm_ids(nearest))
         if num_vms * min(num_vms, len(cluster.hosts)) <= MAX_CHOICES:
@@ -243,7 +244,8 @@ def _scope(
                 break
         nearest = nearest[: len(nearest) // 2]
     near = frozenset(nearest)
-    return tuple(statement for statement in group.statements if statement in near)
+    scope = tuple(statement for statement in group.statements if statement in near)
+    return scope, len(scope) == num_reached < num_statements
 
 
 def _vm_ids(statements: Iterable[_Statement]) -> frozenset[VmId]:
@@ -322,8 +324,7 @@ def _search_around_broken(cluster: Cluster, cells: Cells, group: _Group, limit_s
     deadline = time.monotonic() + limit_s
     num_statements = FIRST_SCOPE
     while True:
-        scope = _scope(cluster, cells, group, num_statements)
-        whole = len(scope) == len(group.statements)
+        scope, whole = _scope(cluster, cells, group, num_statements)
         # Fewest rules first, then fewest facts.
         rule_cost = 1 + sum(bool(statement.fact) for statement in scope)
         rules = [statement.rule for statement in scope]
