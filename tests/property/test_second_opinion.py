@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from solver.capacity.second_opinion import relaxed_opinion, second_opinion
 from solver.compiler.compile import compile_problem
@@ -17,9 +18,16 @@ from solver.domain.score import score_placement
 from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
-from tests.strategies import problems
+from tests.strategies import clusters, scenarios_of
 
 WEIGHTS = Weights()
+
+
+@st.composite
+def problems(draw: st.DrawFn, *, max_hosts: int, max_vms: int) -> tuple[Cluster, ScenarioSet]:
+    """Draw a cluster with rules of every kind, and the demand of its VMs."""
+    cluster = draw(clusters(max_hosts=max_hosts, max_vms=max_vms, whole=True))
+    return cluster, draw(scenarios_of(cluster))
 
 
 def best_total(cluster: Cluster, scenarios: ScenarioSet) -> int:
