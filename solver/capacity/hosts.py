@@ -108,6 +108,7 @@ def hosts_needed(
     bound = 0
     prices = np.array([kind.price for kind in types], dtype=np.int64)
     best: tuple[IntArray, IntArray] | None = None
+    last: _Numbers | None = None
     for factor in HEAD_ROOM:
         left_s = ends_s - time.monotonic()
         if left_s <= 0:
@@ -118,13 +119,18 @@ def hosts_needed(
                 return HostsNeeded(status=CapacityStatus.INFEASIBLE, limits=program.shortage())
             bound = max(0, least)
         if numbers is None:
-            break
+            # So much head room is not to be had: what is, is the last to be tried.
+            if last is None or status is not MipStatus.INFEASIBLE or program.all_hosts is None:
+                break
+            numbers = _Numbers(counts=program.all_hosts, honoured=last.honoured)
         chosen = np.repeat(np.arange(len(types)), numbers.counts)
         honoured = needs.honouring(numbers.honoured)
         found = _carry(honoured, chosen, survive_loss)
         if found is not None:
             best = _drop_unneeded(honoured, chosen, found, prices, survive_loss, ends_s)
+        if found is not None or status is MipStatus.INFEASIBLE:
             break
+        last = numbers
     if best is None:
         return HostsNeeded(
             status=CapacityStatus.UNKNOWN,
@@ -232,6 +238,13 @@ class _Program:
         self._class_of, self._members = _size_classes(needs, self._reserving)
         self.binding = ""
         """What the last numbers hang on."""
+
+    @property
+    def all_hosts(self) -> IntArray | None:
+        """How many hosts of each type can be had; ``None`` if any number of some."""
+        if any(kind.max_count is None for kind in self._types):
+            return None
+        return np.array([_most(kind) for kind in self._types], dtype=np.int64)
 
     def misfit(self, vms: Sequence[VM]) -> str:
         """Return why some VM fits on no type at all by its reservation; empty when all do."""

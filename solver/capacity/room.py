@@ -80,12 +80,18 @@ def room_for(
         most = numbers
         numbers, survives, exact = _thinned(cluster, flavour, numbers, ends_s)
         if not survives:
+            lost = survives is False
             return Room(
-                status=CapacityStatus.INFEASIBLE,
+                status=CapacityStatus.INFEASIBLE if lost else CapacityStatus.UNKNOWN,
                 number=0,
-                bound=0,
-                survives_loss=False,
-                limits="the cluster as it is was not seen to survive the loss of any one host",
+                bound=0 if lost else bound,
+                overload_ppm=overload_ppm(more.needs, more.taken, scenarios.probability_ppm),
+                survives_loss=survives,
+                limits=(
+                    "the cluster as it is does not survive the loss of any one host"
+                    if lost
+                    else "whether the cluster survives the loss of any one host is not known"
+                ),
             )
         if not exact:
             status = CapacityStatus.FEASIBLE
@@ -218,21 +224,24 @@ def _most(
 
 def _thinned(
     cluster: Cluster, flavour: Flavour, numbers: IntArray, ends_s: float
-) -> tuple[IntArray, bool, bool]:
+) -> tuple[IntArray, bool | None, bool]:
     """Return numbers with which any loss is survived, whether one is, and whether they are most.
 
     Hosts are filled to one level, the highest that stands the loss; then one by one beyond it.
     """
 
-    def stands(some: IntArray) -> bool:
+    def stands(some: IntArray) -> bool | None:
         left_s = ends_s - time.monotonic()
-        return left_s > 0 and bool(survival(_with(cluster, flavour, some), limit_s=left_s).survives)
+        if left_s <= 0:
+            return None
+        return survival(_with(cluster, flavour, some), limit_s=left_s).survives
 
     if stands(numbers):
         return numbers, True, True
     none = np.zeros_like(numbers)
-    if not stands(none):
-        return none, False, True
+    verdict = stands(none)
+    if not verdict:
+        return none, verdict, True
     low, high = 0, int(numbers.max(initial=0))
     while high - low > 1:
         level = (low + high) // 2

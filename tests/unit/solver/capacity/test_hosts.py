@@ -173,6 +173,20 @@ def test_what_cannot_be_is_told_with_its_reason() -> None:
     assert (nothing.status, nothing.price) == (CapacityStatus.OPTIMAL, 0)
 
 
+def test_the_last_host_that_can_be_had_is_used() -> None:
+    """Sums say less than packings do; what can be had in all is tried before giving up."""
+    vms = [make_vm(f"v{i}", None, memory_gib=gib) for i, gib in enumerate((5, 5, 5, 3))]
+    kind = HostType(template=make_host("s", memory_gib=9), price=1, max_count=3)
+    answer = hosts_needed(vms, futures(vms, 1, 0), [kind], target_ppm=0)
+    assert answer.counts == {"s": 3}
+    assert answer.status is CapacityStatus.OPTIMAL
+    # Five of 4 GiB go into the sum of two hosts, but not onto them.
+    vms = [make_vm(f"v{i}", None, memory_gib=gib) for i, gib in enumerate((4, 4, 4, 4, 4))]
+    kind = HostType(template=make_host("s", memory_gib=10.5), price=1, max_count=3)
+    answer = hosts_needed(vms, futures(vms, 1, 0), [kind], target_ppm=0)
+    assert answer.counts == {"s": 3}
+
+
 def test_nothing_is_printed_and_nothing_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
