@@ -14,10 +14,12 @@ from solver.domain.cluster import Cluster, Placement
 from solver.domain.migration import DEFAULT_MIGRATION, MigrationParameters
 from solver.domain.plan import MoveCost, Plan, Step, StepKind
 from solver.domain.units import VmId
-from solver.sequencing.admission import AffinityRules, admit
+from solver.sequencing.admission import RestingRules, admit
 from solver.sequencing.cycles import find_order
-from solver.sequencing.schedule import TimedLeg, schedule
+from solver.sequencing.optimal import improved
+from solver.sequencing.schedule import schedule
 from solver.sequencing.state import Occupancy
+from solver.sequencing.timed import TimedLeg
 
 _FREE = MoveCost()
 
@@ -78,13 +80,14 @@ def sequence(
     InvalidInputError
         If the target names an unknown VM or host.
     """
-    affinity = AffinityRules(cluster, placement)
-    admission = admit(cluster, placement, urgency, affinity)
-    start = Occupancy(cluster)
+    resting = RestingRules(cluster, placement, urgency)
+    admission = admit(cluster, placement, urgency, resting)
+    start = Occupancy(cluster, {move.vm.id for move in admission.moves})
     order = find_order(
-        cluster, start, admission.moves, affinity, parameters, staying=admission.refused.keys()
+        cluster, start, admission.moves, resting, parameters, staying=admission.refused.keys()
     )
-    timed = schedule(cluster, start, order.legs, parameters)
+    listed = schedule(cluster, start, order.legs, parameters)
+    timed = improved(cluster, start, listed, parameters)
     cut = admission.refused | order.cut_off
     return Sequenced(
         plan=Plan(

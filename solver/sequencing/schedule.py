@@ -5,8 +5,9 @@ leg that fits. Which legs there are, and that some order of them works, comes fr
 
 Link shares
 -----------
-A host's migration bandwidth is shared by what enters and what leaves it. A leg that starts gets
-the smallest of the link's bandwidth and, at either end, the free bandwidth divided by the legs
+A host's migration bandwidth is shared by what enters and what leaves it. Either every leg waits
+until its narrowest link is free and has it whole, or shares are even: a leg that starts gets the
+smallest of the link's bandwidth and, at either end, the free bandwidth divided by the legs
 that may still join it there (as many as are waiting, within the caps). So a lone migration has the
 whole link, several share evenly, shares never change while a migration lasts, and they never add
 up to more than the host has. A share cannot be taken back, so a host that is poor in bandwidth
@@ -18,48 +19,18 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from solver.domain.cluster import Cluster
-from solver.domain.migration import MigrationParameters, estimate
+from solver.domain.migration import MigrationParameters
 from solver.domain.units import VmId
 from solver.sequencing.state import Leg, Occupancy
-
-START_MS = 10_000
-"""Nominal duration of a start: creating the domain and reaching its firmware.
-
-Nobody waits on it but the plan's clock; starts use neither migration slots nor bandwidth.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedLeg:
-    """A leg with its time, in milliseconds from the start of the plan, and its link share."""
-
-    leg: Leg
-    start_ms: int
-    end_ms: int
-    bandwidth_mib_per_s: int
-    transferred_mib: int
-    downtime_ms: int
-
-    @classmethod
-    def of_start(cls, leg: Leg, now_ms: int) -> TimedLeg:
-        """Return a start that begins now."""
-        return cls(
-            leg=leg,
-            start_ms=now_ms,
-            end_ms=now_ms + START_MS,
-            bandwidth_mib_per_s=0,
-            transferred_mib=0,
-            downtime_ms=0,
-        )
+from solver.sequencing.timed import TimedLeg, merit
 
 
 def schedule(
     cluster: Cluster, start: Occupancy, legs: Sequence[Leg], parameters: MigrationParameters
 ) -> tuple[TimedLeg, ...]:
-    """Give every leg its time.
+    """Give every leg its time: the better of two schedules, with even shares and with whole links.
 
     Legs start by urgency as soon as they fit. Should that paint the plan into a corner (a VM took
     room that another one needed first), the schedule is made again with every leg keeping clear of
@@ -78,11 +49,19 @@ def schedule(
     tuple of TimedLeg
         All legs, by start and then as they were dispatched.
     """
-    timed = _Run(cluster, start.copy(), legs, parameters, in_order=False).run()
-    if len(timed) < len(legs):
-        timed = _Run(cluster, start.copy(), legs, parameters, in_order=True).run()
-    assert len(timed) == len(legs), "legs in a feasible order can all be started"
-    return tuple(timed)
+    for in_order in (False, True):
+        found = []
+        for whole_links in (True, False):
+            run = _Run(
+                cluster, start.copy(), legs, parameters, in_order=in_order, whole_links=whole_links
+            )
+            timed = run.run()
+            if len(timed) < len(legs):
+                break
+            found.append(tuple(timed))
+        else:
+            return min(found, key=merit)
+    raise AssertionError("legs in a feasible order can all be started")
 
 
 _NOWHERE = -1
@@ -100,7 +79,9 @@ class _Run:
         parameters: MigrationParameters,
         *,
         in_order: bool,
+        whole_links: bool,
     ) -> None:
+        self._whole_links = whole_links
         self._budget = cluster.budget
         self._cluster = cluster
         self._state = state
@@ -116,8 +97,8 @@ class _Run:
         self._free_mib_per_s = [host.migration_bandwidth_mib_per_s for host in cluster.hosts]
         self._waiting = set(range(len(legs)))
         self._into: dict[int, list[int]] = defaultdict(list)  # Ascending.
-        self._out_of: dict[int, set[int]] = defaultdict(set)
-        self._migrations_into = [0] * len(cluster.hosts)
+        self._ready_out: dict[int, set[int]] = defaultdict(set)  # Their VMs are at their source.
+        self._ready_in: dict[int, set[int]] = defaultdict(set)
         self._by_vm: dict[VmId, list[int]] = defaultdict(list)
         self._by_unit: dict[int, list[int]] = defaultdict(list)
         self._at: dict[VmId, int] = {}
@@ -127,10 +108,10 @@ class _Run:
             self._into[leg.destination].append(i)
             self._by_vm[vm_id].append(i)
             self._by_unit[leg.move.unit].append(i)
-            if leg.source is not None:
-                self._out_of[leg.source].add(i)
-                self._migrations_into[leg.destination] += 1
+            if leg.source == leg.move.source:
+                self._ready(i)
         self._begun_units: set[int] = set()
+        self._clear: dict[int, set[int]] = {}  # By host, until something changes there.
         self._rank = _ranks(legs)
         self._moves: list[tuple[tuple[bool, int], int]] = []
         self._starts: list[tuple[tuple[bool, int], int]] = []
@@ -180,7 +161,7 @@ class _Run:
                 self._try_start(i)
 
     def _fits(self, i: int) -> bool:
-        """Whether place, caps per host, room and anti-affinity allow a leg now."""
+        """Whether place, caps per host, room and rules allow a leg now."""
         leg = self._legs[i]
         vm = leg.move.vm
         if self._at[vm.id] != (_NOWHERE if leg.source is None else leg.source):
@@ -190,27 +171,43 @@ class _Run:
             or self._running_in[leg.destination] >= self._budget.max_parallel_in_per_host
         ):
             return False
-        return self._state.admits(vm, leg.destination)
+        return self._state.admits(vm, leg.source, leg.destination)
 
     def _keeps_clear(self, i: int) -> bool:
         """Whether a leg leaves alone the room and the rules that earlier legs wait for."""
         leg = self._legs[i]
-        load, allowed = self._state.load[leg.destination], self._state.allowed[leg.destination]
+        return i in self._clear_of(leg.destination) and not any(
+            j < i for j in self._waiting_mates(leg)
+        )
+
+    def _clear_of(self, host: int) -> set[int]:
+        """Return the legs into a host that fit beside all earlier ones, sharing no rule."""
+        clear = self._clear.get(host)
+        if clear is None:
+            clear = self._clear[host] = self._find_clear(host)
+        return clear
+
+    def _find_clear(self, host: int) -> set[int]:
+        load, allowed = self._state.load(host), self._state.allowed(host)
         free = [most - used for most, used in zip(allowed, load, strict=True)]
-        for j in self._into[leg.destination]:
-            for r, amount in self._state.needs(self._legs[j].move.vm, leg.destination):
+        clear: set[int] = set()
+        rules: set[int] = set()
+        for i in self._into[host]:
+            vm = self._legs[i].move.vm
+            for r, amount in self._state.needs(vm, host):
                 free[r] -= amount
                 if free[r] < 0:
-                    return False
-            if j == i:
-                break
-        return not any(j < i for j in self._waiting_mates(leg))
+                    return clear
+            mine = {rule for rule, _ in self._state.rules_of(vm)}
+            if rules.isdisjoint(mine):
+                clear.add(i)
+            rules |= mine
+        return clear
 
     def _waiting_mates(self, leg: Leg) -> Iterator[int]:
-        """Yield the waiting legs of VMs under an anti-affinity rule of this leg's VM."""
-        for rule in self._state.apart_from(leg.move.vm):
-            for vm_id in self._state.members(rule):
-                yield from (j for j in self._by_vm.get(vm_id, ()) if j in self._waiting)
+        """Yield the waiting legs that this leg may let start on any host, or keep from it."""
+        for vm_id in self._state.mates(leg.move.vm):
+            yield from (j for j in self._by_vm.get(vm_id, ()) if j in self._waiting)
 
     def _try_start(self, i: int) -> None:
         """Start a leg unless there is no bandwidth left for it."""
@@ -221,25 +218,11 @@ class _Run:
         share = self._share(leg, leg.source)
         if share < 1:
             return
-        course = estimate(
-            leg.move.vm.memory_footprint_mib, leg.move.vm.dirty_mib_per_s, share, self._parameters
-        )
-        transferred_mib = int(course.transferred_mib)
-        # Parameters fitted to measurements may promise more than the share can carry.
-        duration_ms = max(1, int(course.duration_ms), transferred_mib * 1000 // share)
-        timed = TimedLeg(
-            leg=leg,
-            start_ms=self._now_ms,
-            end_ms=self._now_ms + duration_ms,
-            bandwidth_mib_per_s=share,
-            transferred_mib=transferred_mib,
-            downtime_ms=int(course.downtime_ms),
-        )
+        timed = TimedLeg.of_migration(leg, self._now_ms, share, self._parameters)
         self._running += 1
         self._running_out[leg.source] += 1
         self._running_in[leg.destination] += 1
-        self._migrations_into[leg.destination] -= 1
-        self._out_of[leg.source].remove(i)
+        self._ready_out[leg.source].remove(i)
         for end in (leg.source, leg.destination):
             self._free_mib_per_s[end] -= share
         self._start(i, timed, share)
@@ -250,17 +233,22 @@ class _Run:
         link = self._cluster.network.link(hosts[source], hosts[leg.destination])
         ends = (source, leg.destination)
         free = [self._free_mib_per_s[end] for end in ends]
+        if self._whole_links:
+            narrowest = min(
+                link.bandwidth_mib_per_s, *(hosts[e].migration_bandwidth_mib_per_s for e in ends)
+            )
+            return narrowest if narrowest <= min(free) else 0
         fair = [mib // self._may_join(end) for mib, end in zip(free, ends, strict=True)]
         return min(link.bandwidth_mib_per_s, max(1, min(fair)), *free)
 
     def _may_join(self, host: int) -> int:
-        """Return how many waiting migrations the caps let join those under way on a host."""
+        """Return how many legs whose turn has come the caps let join those under way on a host."""
         budget = self._budget
         leaving = min(
-            len(self._out_of[host]), budget.max_parallel_out_per_host - self._running_out[host]
+            len(self._ready_out[host]), budget.max_parallel_out_per_host - self._running_out[host]
         )
         entering = min(
-            self._migrations_into[host], budget.max_parallel_in_per_host - self._running_in[host]
+            len(self._ready_in[host]), budget.max_parallel_in_per_host - self._running_in[host]
         )
         here = self._running_in[host] + self._running_out[host]
         return max(1, min(leaving + entering, budget.max_parallel - here))
@@ -269,16 +257,21 @@ class _Run:
         leg = timed.leg
         self._waiting.remove(i)
         self._into[leg.destination].remove(i)
+        self._ready_in[leg.destination].remove(i)
+        self._clear.pop(leg.destination, None)
         self._at[leg.move.vm.id] = _UNDER_WAY
-        self._state.enter(leg.move.vm, leg.destination)
+        self._state.begin(leg.move.vm, leg.source, leg.destination)
         self._timed.append(timed)
         heapq.heappush(self._ends, (timed.end_ms, i, share))
         if leg.move.unit not in self._begun_units:
             self._begun_units.add(leg.move.unit)
             self._queue_all(self._by_unit[leg.move.unit])
+        if leg.source is None:
+            self._queue_all(tuple(self._waiting_mates(leg)))
         if self._in_order:
             # What this leg had claimed is free to be judged anew.
-            self._queue_all((*self._into[leg.destination], *self._waiting_mates(leg)))
+            self._queue_into(leg.destination)
+            self._queue_all(tuple(self._waiting_mates(leg)))
 
     def _finish(self, i: int, share: int) -> None:
         """Free what a leg held and queue whatever may have waited for it."""
@@ -286,16 +279,36 @@ class _Run:
         self._at[leg.move.vm.id] = leg.destination
         if leg.source is None:
             return
-        self._state.leave(leg.move.vm, leg.source)
+        self._state.end(leg.move.vm, leg.source, leg.destination)
+        self._clear.pop(leg.source, None)
         self._running -= 1
         self._running_out[leg.source] -= 1
         self._running_in[leg.destination] -= 1
         for end in (leg.source, leg.destination):
             self._free_mib_per_s[end] += share
+        for j in self._by_vm[leg.move.vm.id]:
+            if j in self._waiting:
+                self._ready(j)
         # Only now, with all of it free: a leg that lacks anything is not looked at again.
         for end in (leg.source, leg.destination):
-            self._queue_all((*self._out_of[end], *self._into[end]))
+            if self._running_out[end] < self._budget.max_parallel_out_per_host:
+                self._queue_all(self._ready_out[end])
+            self._queue_into(end)
         self._queue_all(tuple(self._waiting_mates(leg)))
+
+    def _ready(self, i: int) -> None:
+        """Note that the VM of a leg is where the leg begins."""
+        leg = self._legs[i]
+        self._ready_in[leg.destination].add(i)
+        if leg.source is not None:
+            self._ready_out[leg.source].add(i)
+
+    def _queue_into(self, host: int) -> None:
+        """Queue the legs into a host that may start now."""
+        if self._in_order:
+            self._queue_all(self._clear_of(host) & self._ready_in[host])
+        else:
+            self._queue_all(self._ready_in[host])
 
     def _queue_all(self, legs: Iterable[int]) -> None:
         for i in legs:

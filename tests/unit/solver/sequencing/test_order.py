@@ -17,7 +17,7 @@ from solver.domain.plan import MoveCost, Step, StepKind
 from solver.domain.rules import Affinity, AntiAffinity, Ban, MoveBudget, Pin
 from solver.domain.units import HostId, VmId
 from solver.sequencing.order import Sequenced, sequence
-from solver.sequencing.schedule import START_MS
+from solver.sequencing.timed import START_MS
 from tests.builders import NOW, make_cluster, make_host, make_vm
 
 
@@ -89,7 +89,7 @@ def test_a_slot_is_refilled_the_instant_it_frees() -> None:
         make_vm("v2", memory_gib=40),
         make_vm("v3", memory_gib=2),
     ]
-    cluster = make_cluster(hosts(2), vms)
+    cluster = make_cluster(hosts(2, migration_bandwidth_mib_per_s=2_000), vms)
     answer = solved(cluster, dict.fromkeys(("v1", "v2", "v3"), "h2"), {"v1": 3, "v2": 2, "v3": 1})
     steps = steps_by_vm(answer)
     assert steps["v1"].start_ms == steps["v2"].start_ms == 0
