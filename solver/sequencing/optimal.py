@@ -20,6 +20,7 @@ from solver.domain.cluster import Cluster
 from solver.domain.migration import MigrationParameters
 from solver.domain.units import VmId
 from solver.sequencing.counts import Crowding
+from solver.sequencing.schedule import narrowest_link
 from solver.sequencing.state import Occupancy
 from solver.sequencing.timed import TimedLeg, merit, weights
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 MAX_LEGS: Final = 16
 """Largest plan that is scheduled so."""
 
-WORK_LIMIT: Final = 0.15
-"""Deterministic seconds of CP-SAT, about as many wall seconds and at most twice as many."""
+WORK_LIMIT: Final = 0.03
+"""Deterministic seconds of CP-SAT; models this small take about ten times as many wall seconds."""
 
 SHARES: Final = (1, 2, 3, 4)
 """A leg may have all of its narrowest link, half of it, a third or a quarter."""
@@ -106,11 +107,7 @@ class _Plan:
         ]
         if leg.source is None:
             return ways
-        ends = [self._cluster.hosts[h] for h in (leg.source, leg.destination)]
-        narrowest = min(
-            self._cluster.network.link(*ends).bandwidth_mib_per_s,
-            *(host.migration_bandwidth_mib_per_s for host in ends),
-        )
+        narrowest = narrowest_link(self._cluster, leg)
         known = {item.bandwidth_mib_per_s}
         for share in (narrowest // parts for parts in SHARES if narrowest >= parts):
             if share not in known:

@@ -30,9 +30,10 @@ from solver.sequencing.timed import TimedLeg, merit
 def schedule(
     cluster: Cluster, start: Occupancy, legs: Sequence[Leg], parameters: MigrationParameters
 ) -> tuple[TimedLeg, ...]:
-    """Give every leg its time: the better of two schedules, with even shares and with whole links.
+    """Give every leg its time: the best of a few schedules by rules.
 
-    Legs start by urgency as soon as they fit. Should that paint the plan into a corner (a VM took
+    Legs start as soon as they fit, by urgency or by urgency per MiB, with their whole link or with
+    even shares; the best by ``merit`` is returned. Should that lead into a corner (a VM took
     room that another one needed first), the schedule is made again with every leg keeping clear of
     the room and the rules that legs before it in the given order wait for, which always works:
     when nothing is under way, the first waiting leg finds at least the room it had in that order.
@@ -49,11 +50,19 @@ def schedule(
     tuple of TimedLeg
         All legs, by start and then as they were dispatched.
     """
+    narrowest = [narrowest_link(cluster, leg) for leg in legs]
     for in_order in (False, True):
         found = []
-        for whole_links in (True, False):
+        for whole_links, short_first in ((True, True), (True, False), (False, False)):
             run = _Run(
-                cluster, start.copy(), legs, parameters, in_order=in_order, whole_links=whole_links
+                cluster,
+                start.copy(),
+                legs,
+                parameters,
+                narrowest,
+                in_order=in_order,
+                whole_links=whole_links,
+                short_first=short_first,
             )
             timed = run.run()
             if len(timed) < len(legs):
@@ -62,6 +71,18 @@ def schedule(
         else:
             return min(found, key=merit)
     raise AssertionError("legs in a feasible order can all be started")
+
+
+def narrowest_link(cluster: Cluster, leg: Leg) -> int:
+    """Return the most bandwidth a leg can have; 0 for a start."""
+    if leg.source is None:
+        return 0
+    source, destination = cluster.hosts[leg.source], cluster.hosts[leg.destination]
+    return min(
+        cluster.network.link(source, destination).bandwidth_mib_per_s,
+        source.migration_bandwidth_mib_per_s,
+        destination.migration_bandwidth_mib_per_s,
+    )
 
 
 _NOWHERE = -1
@@ -77,10 +98,14 @@ class _Run:
         state: Occupancy,
         legs: Sequence[Leg],
         parameters: MigrationParameters,
+        narrowest: Sequence[int],
         *,
         in_order: bool,
         whole_links: bool,
+        short_first: bool,
     ) -> None:
+        self._narrowest = narrowest
+        self._least_mib_per_s = narrowest if whole_links else [1] * len(legs)
         self._whole_links = whole_links
         self._budget = cluster.budget
         self._cluster = cluster
@@ -112,7 +137,7 @@ class _Run:
                 self._ready(i)
         self._begun_units: set[int] = set()
         self._clear: dict[int, set[int]] = {}  # By host, until something changes there.
-        self._rank = _ranks(legs)
+        self._rank = _ranks(legs, short_first=short_first)
         self._moves: list[tuple[tuple[bool, int], int]] = []
         self._starts: list[tuple[tuple[bool, int], int]] = []
         self._queued: list[tuple[bool, int] | None] = [None] * len(legs)
@@ -158,20 +183,22 @@ class _Run:
             if i not in self._waiting or not self._fits(i):
                 continue
             if not self._in_order or self._keeps_clear(i):
-                self._try_start(i)
+                self._begin(i)
 
     def _fits(self, i: int) -> bool:
-        """Whether place, caps per host, room and rules allow a leg now."""
+        """Whether place, bandwidth, caps per host, room and rules allow a leg now."""
         leg = self._legs[i]
-        vm = leg.move.vm
-        if self._at[vm.id] != (_NOWHERE if leg.source is None else leg.source):
+        source, destination = leg.source, leg.destination
+        if self._at[leg.move.vm.id] != (_NOWHERE if source is None else source):
             return False
-        if leg.source is not None and (
-            self._running_out[leg.source] >= self._budget.max_parallel_out_per_host
-            or self._running_in[leg.destination] >= self._budget.max_parallel_in_per_host
+        if source is not None and (
+            self._free_mib_per_s[source] < self._least_mib_per_s[i]
+            or self._free_mib_per_s[destination] < self._least_mib_per_s[i]
+            or self._running_out[source] >= self._budget.max_parallel_out_per_host
+            or self._running_in[destination] >= self._budget.max_parallel_in_per_host
         ):
             return False
-        return self._state.admits(vm, leg.source, leg.destination)
+        return self._state.admits(leg.move.vm, source, destination)
 
     def _keeps_clear(self, i: int) -> bool:
         """Whether a leg leaves alone the room and the rules that earlier legs wait for."""
@@ -209,15 +236,13 @@ class _Run:
         for vm_id in self._state.mates(leg.move.vm):
             yield from (j for j in self._by_vm.get(vm_id, ()) if j in self._waiting)
 
-    def _try_start(self, i: int) -> None:
-        """Start a leg unless there is no bandwidth left for it."""
+    def _begin(self, i: int) -> None:
+        """Start a leg that fits."""
         leg = self._legs[i]
         if leg.source is None:
             self._start(i, TimedLeg.of_start(leg, self._now_ms), 0)
             return
-        share = self._share(leg, leg.source)
-        if share < 1:
-            return
+        share = self._narrowest[i] if self._whole_links else self._share(i, leg.source)
         timed = TimedLeg.of_migration(leg, self._now_ms, share, self._parameters)
         self._running += 1
         self._running_out[leg.source] += 1
@@ -227,19 +252,11 @@ class _Run:
             self._free_mib_per_s[end] -= share
         self._start(i, timed, share)
 
-    def _share(self, leg: Leg, source: int) -> int:
-        """Return the bandwidth granted to a migration that starts now; 0 if none is left."""
-        hosts = self._cluster.hosts
-        link = self._cluster.network.link(hosts[source], hosts[leg.destination])
-        ends = (source, leg.destination)
-        free = [self._free_mib_per_s[end] for end in ends]
-        if self._whole_links:
-            narrowest = min(
-                link.bandwidth_mib_per_s, *(hosts[e].migration_bandwidth_mib_per_s for e in ends)
-            )
-            return narrowest if narrowest <= min(free) else 0
-        fair = [mib // self._may_join(end) for mib, end in zip(free, ends, strict=True)]
-        return min(link.bandwidth_mib_per_s, max(1, min(fair)), *free)
+    def _share(self, i: int, source: int) -> int:
+        """Return the even share of a migration that starts now."""
+        free = {h: self._free_mib_per_s[h] for h in (source, self._legs[i].destination)}
+        fair = min(mib // self._may_join(h) for h, mib in free.items())
+        return min(self._narrowest[i], max(1, fair), *free.values())
 
     def _may_join(self, host: int) -> int:
         """Return how many legs whose turn has come the caps let join those under way on a host."""
@@ -315,21 +332,29 @@ class _Run:
             self._queue(i)
 
 
-def _ranks(legs: Sequence[Leg]) -> list[int]:
-    """Rank legs by urgency, affinity groups together, ties by id and never by chance."""
+def _ranks(legs: Sequence[Leg], *, short_first: bool) -> list[int]:
+    """Rank legs by urgency, affinity groups together, ties by id and never by chance.
+
+    Parameters
+    ----------
+    short_first
+        Rank by urgency per MiB that is to be sent (Smith's rule), not by urgency alone.
+    """
     most: dict[int, int] = {}
-    for leg in legs:
-        unit = leg.move.unit
-        most[unit] = max(most.get(unit, leg.urgency), leg.urgency)
-
-    def key(i: int) -> tuple[int, str, int, int, str, int]:
-        move = legs[i].move
-        return -most[move.unit], names[move.unit], move.unit, -legs[i].urgency, move.vm.id, i
-
+    size: dict[int, int] = {}
     names: dict[int, str] = {}
     for leg in legs:
-        unit, name = leg.move.unit, leg.move.vm.id
-        names[unit] = min(names.get(unit, name), name)
+        unit, vm = leg.move.unit, leg.move.vm
+        most[unit] = max(most.get(unit, leg.urgency), leg.urgency)
+        size[unit] = size.get(unit, 0) + max(1, vm.memory_footprint_mib)
+        names[unit] = min(names.get(unit, vm.id), vm.id)
+
+    def key(i: int) -> tuple[float, str, int, int, str, int]:
+        move = legs[i].move
+        unit = move.unit
+        first = most[unit] / size[unit] if short_first else most[unit]
+        return -first, names[unit], unit, -legs[i].urgency, move.vm.id, i
+
     ranks = [0] * len(legs)
     for rank, i in enumerate(sorted(range(len(legs)), key=key)):
         ranks[i] = rank
