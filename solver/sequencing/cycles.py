@@ -72,7 +72,7 @@ def find_order(
     """
     if not moves:
         return Order(legs=(), cut_off={})
-    attempts = _Attempts(start, ParkingLot(cluster, moves, parameters))
+    attempts = _Attempts(start, ParkingLot(cluster, start, moves, parameters))
     cut_off: dict[VmId, str] = {}
     never_parked: set[VmId] = set()
     restart = 0

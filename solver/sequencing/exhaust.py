@@ -97,7 +97,7 @@ class Exhaustive:
         self._start: _Positions = tuple(move.source for move in moves)
         self._at = self._start
         inside = {h for move in moves for h in (move.source, move.destination) if h is not None}
-        self._spots = [parking.spots(self._state, move, inside) for move in moves]
+        self._spots = [parking.spots(move, inside) for move in moves]
         self._traces: dict[_Key, _Trace] = {}
         self.num_states = 0
 

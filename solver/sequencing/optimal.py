@@ -20,9 +20,8 @@ from solver.domain.cluster import Cluster
 from solver.domain.migration import MigrationParameters
 from solver.domain.units import VmId
 from solver.sequencing.counts import Crowding
-from solver.sequencing.schedule import narrowest_link
 from solver.sequencing.state import Occupancy
-from solver.sequencing.timed import TimedLeg, merit, weights
+from solver.sequencing.timed import TimedLeg, merit, narrowest_link, weights
 
 if TYPE_CHECKING:
     from solver.cpsat.intervals import Holding, Limits
@@ -107,7 +106,7 @@ class _Plan:
         ]
         if leg.source is None:
             return ways
-        narrowest = narrowest_link(self._cluster, leg)
+        narrowest = narrowest_link(self._cluster, leg.source, leg.destination)
         known = {item.bandwidth_mib_per_s}
         for share in (narrowest // parts for parts in SHARES if narrowest >= parts):
             if share not in known:

@@ -17,6 +17,7 @@ from solver.domain.weights import Weights
 from solver.sequencing.admission import HostRules
 from solver.sequencing.room import Room
 from solver.sequencing.state import Move, Occupancy
+from solver.sequencing.timed import narrowest_link
 
 MAX_PRICED_HOSTS = 16
 """Parking hosts priced per VM; on a large cluster the first that fit are as good as any."""
@@ -78,9 +79,15 @@ class ParkingLot:
     """Hosts that may take a VM for a while."""
 
     def __init__(
-        self, cluster: Cluster, moves: Sequence[Move], parameters: MigrationParameters
+        self,
+        cluster: Cluster,
+        start: Occupancy,
+        moves: Sequence[Move],
+        parameters: MigrationParameters,
     ) -> None:
         self._cluster = cluster
+        self._start = start
+        self._start_room: Room | None = None
         self._rules = HostRules(cluster)
         self._parameters = parameters
         self._sent: dict[tuple[int, int, int], int] = {}
@@ -158,8 +165,10 @@ class ParkingLot:
             and self._rules.fits(move.vm, self.host_id(host))
         )
 
-    def spots(self, state: Occupancy, move: Move, hosts: Set[int]) -> list[tuple[float, int]]:
+    def spots(self, move: Move, hosts: Set[int]) -> list[tuple[float, int]]:
         """Return cost and position of hosts a VM may be parked on, the cheapest first.
+
+        All other VMs are where they start.
 
         Parameters
         ----------
@@ -169,36 +178,39 @@ class ParkingLot:
         """
         if move.source is None:
             return []
-        near: list[tuple[float, int]] = []
-        far: list[tuple[float, int]] = []
-        for h in self._up:
-            known = h in hosts
-            if h in (move.source, move.destination) or not (
-                known or (len(far) < MAX_PRICED_HOSTS and state.admits(move.vm, move.source, h))
-            ):
-                continue
-            if self._rules.fits(move.vm, self._cluster.hosts[h].id):
-                (near if known else far).append((self._cost(move, h), h))
+        near = [
+            (self._cost(move, h), h)
+            for h in sorted(hosts)
+            if h not in (move.source, move.destination)
+            and self._cluster.hosts[h].state is HostState.UP
+            and self._rules.fits(move.vm, self.host_id(h))
+        ]
+        if self._start_room is None:
+            self._start_room = self.room(self._start, {})
+        far = [
+            (self._cost(move, h), h)
+            for h in islice(
+                (
+                    h
+                    for h in self._start_room.fitting(self._start, move.vm, clear=False)
+                    if h not in hosts and self._may_park(self._start, move, h)
+                ),
+                MAX_PRICED_HOSTS,
+            )
+        ]
         return sorted(near + sorted(far)[:MAX_FAR_SPOTS])
 
     def _cost(self, move: Move, host: int) -> float:
         assert move.source is not None, "only migrations are parked"
-        there = self._sent_mib(move.vm, self._bandwidth(move.source, host))
-        on = self._sent_mib(move.vm, self._bandwidth(host, move.destination))
-        straight = self._sent_mib(move.vm, self._bandwidth(move.source, move.destination))
+        there = self._sent_mib(move.vm, move.source, host)
+        on = self._sent_mib(move.vm, host, move.destination)
+        straight = self._sent_mib(move.vm, move.source, move.destination)
         return _OMEGA(move.vm.priority) * (there + max(0, on - straight))
 
-    def _sent_mib(self, vm: VM, bandwidth: int) -> int:
+    def _sent_mib(self, vm: VM, source: int, destination: int) -> int:
+        bandwidth = narrowest_link(self._cluster, source, destination)
         key = (vm.memory_footprint_mib, vm.dirty_mib_per_s, bandwidth)
         sent = self._sent.get(key)
         if sent is None:
             sent = self._sent[key] = int(estimate(*key, self._parameters).transferred_mib)
         return sent
-
-    def _bandwidth(self, a: int, b: int) -> int:
-        one, other = self._cluster.hosts[a], self._cluster.hosts[b]
-        return min(
-            self._cluster.network.link(one, other).bandwidth_mib_per_s,
-            one.migration_bandwidth_mib_per_s,
-            other.migration_bandwidth_mib_per_s,
-        )

@@ -24,7 +24,7 @@ from solver.domain.cluster import Cluster
 from solver.domain.migration import MigrationParameters
 from solver.domain.units import VmId
 from solver.sequencing.state import Leg, Occupancy
-from solver.sequencing.timed import TimedLeg, merit
+from solver.sequencing.timed import TimedLeg, merit, narrowest_link
 
 
 def schedule(
@@ -50,7 +50,10 @@ def schedule(
     tuple of TimedLeg
         All legs, by start and then as they were dispatched.
     """
-    narrowest = [narrowest_link(cluster, leg) for leg in legs]
+    narrowest = [
+        0 if leg.source is None else narrowest_link(cluster, leg.source, leg.destination)
+        for leg in legs
+    ]
     for in_order in (False, True):
         found = []
         for whole_links, short_first in ((True, True), (True, False), (False, False)):
@@ -71,18 +74,6 @@ def schedule(
         else:
             return min(found, key=merit)
     raise AssertionError("legs in a feasible order can all be started")
-
-
-def narrowest_link(cluster: Cluster, leg: Leg) -> int:
-    """Return the most bandwidth a leg can have; 0 for a start."""
-    if leg.source is None:
-        return 0
-    source, destination = cluster.hosts[leg.source], cluster.hosts[leg.destination]
-    return min(
-        cluster.network.link(source, destination).bandwidth_mib_per_s,
-        source.migration_bandwidth_mib_per_s,
-        destination.migration_bandwidth_mib_per_s,
-    )
 
 
 _NOWHERE = -1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from solver.domain.cluster import Cluster
 from solver.domain.migration import MigrationParameters, estimate
 from solver.sequencing.state import Leg
 
@@ -99,6 +100,16 @@ def merit(timed: Sequence[TimedLeg]) -> Merit:
         weighted_end=sum(w * item.end_ms for w, item in zip(weight, timed, strict=True)),
         makespan_ms=max((item.end_ms for item in timed), default=0),
         sum_end_ms=sum(item.end_ms for item in timed),
+    )
+
+
+def narrowest_link(cluster: Cluster, a: int, b: int) -> int:
+    """Return the most bandwidth that a migration between two hosts, by position, can have."""
+    one, other = cluster.hosts[a], cluster.hosts[b]
+    return min(
+        cluster.network.link(one, other).bandwidth_mib_per_s,
+        one.migration_bandwidth_mib_per_s,
+        other.migration_bandwidth_mib_per_s,
     )
 
 
