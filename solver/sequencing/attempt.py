@@ -190,7 +190,7 @@ class Pass:
             self._state.end(vm, leg.source, leg.destination)
             for waiting in self._incoming.get(leg.source, {}).values():
                 self._push(waiting)
-        for vm_id in self._state.mates(vm):
+        for vm_id in self._state.released(vm):
             if vm_id in self._waiting:
                 self._push(self._waiting[vm_id])
 

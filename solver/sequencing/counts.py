@@ -212,18 +212,16 @@ class Scatter(Count):
 
     def put(self, role: int, host: int) -> None:
         """Count a VM at rest on a host."""
-        cell = self._cell(host)
-        self._number[cell] = self._number.get(cell, 0) + 1
+        self._add(self._cell(host), 1)
 
     def take(self, role: int, host: int) -> None:
         """Count a VM at rest on a host no more."""
-        self._number[self._cell(host)] -= 1
+        self._add(self._cell(host), -1)
 
     @property
     def amount(self) -> int:
         """How many VMs are away from the most of them."""
-        most = max((n for cell, n in self._number.items() if cell != NO_CELL), default=0)
-        return sum(self._number.values()) - most
+        return self._amount - max(self._number.values(), default=0)
 
     def admits(self, role: int, source: int | None, host: int) -> bool:
         """Whether as few are away as at the start once the VM is at both ends."""
@@ -231,6 +229,11 @@ class Scatter(Count):
         admitted = self.amount <= self.limit
         self.take(role, host)
         return admitted
+
+    def _add(self, cell: int, number: int) -> None:
+        self._amount += number
+        if cell != NO_CELL:
+            self._number[cell] = self._number.get(cell, 0) + number
 
 
 class Footprint(Count):
@@ -308,10 +311,10 @@ class Mixing(_TwoGroups):
         return self._others, self._number
 
 
-class Spreading(Count):
-    """Cells that are missing to a number of different ones.
+class _Presence(_TwoGroups):
+    """Cells that are to hold a VM for certain, whichever of the moves under way end first.
 
-    ``_number`` counts VMs that stay in a cell for certain; one on its way to another cell is in
+    ``_others`` counts those that stay in a cell for certain. One on its way to another cell is in
     either, and counts by what is certain of it and of the others under way.
     """
 
@@ -319,101 +322,18 @@ class Spreading(Count):
         self, rule: PlacementRule, cells: Mapping[int, int] | None, *, bound: int = 0
     ) -> None:
         super().__init__(rule, cells, bound=bound)
-        self._placed = 0
         self._ways: list[tuple[int, int]] = []
 
     def copy(self) -> Count:
         """Return an independent count."""
         twin = super().copy()
-        assert isinstance(twin, Spreading)
+        assert isinstance(twin, _Presence)
         twin._ways = list(self._ways)
         return twin
 
-    @property
-    def amount(self) -> int:
-        """How many cells are missing, whichever of the moves under way end first."""
-        occupied = sum(number > 0 for number in self._number.values())
-        ways = [way for way in self._ways if not any(self._number.get(cell, 0) > 0 for cell in way)]
-        return max(0, min(self._bound, self._placed) - occupied - _disjoint(ways))
-
-    def put(self, role: int, host: int) -> None:
-        """Count a VM at rest on a host."""
-        self._placed += 1
-        self._add(self._cell(host), 1)
-
-    def take(self, role: int, host: int) -> None:
-        """Count a VM at rest on a host no more."""
-        self._placed -= 1
-        self._add(self._cell(host), -1)
-
     def begin(self, role: int, source: int | None, host: int) -> None:
-        """Let a VM set out for a host: from now on it is in one cell or the other."""
-        if source is None:
-            self.put(role, host)
-            return
-        way = self._cell(source), self._cell(host)
-        if way[0] != way[1]:
-            self._add(way[0], -1)
-            self._ways.append(way)
-
-    def end(self, role: int, source: int, host: int) -> None:
-        """Let a VM leave its source for good."""
-        way = self._cell(source), self._cell(host)
-        if way[0] != way[1]:
-            self._ways.remove(way)
-            self._add(way[1], 1)
-
-    def admits(self, role: int, source: int | None, host: int) -> bool:
-        """Whether no more cells are missing than at the start, now and after every end."""
-        twin = self.copy()
-        twin.begin(role, source, host)
-        return twin.amount <= self.limit
-
-    def _add(self, cell: int, number: int) -> None:
-        self._number[cell] = self._number.get(cell, 0) + number
-
-
-class Dependence(_TwoGroups):
-    """Cells with a member and without any of the others.
-
-    ``_others`` counts those that stay in a cell for certain, as in ``Spreading``.
-    """
-
-    def __init__(
-        self, rule: PlacementRule, cells: Mapping[int, int] | None, *, bound: int = 0
-    ) -> None:
-        super().__init__(rule, cells, bound=bound)
-        self._ways: list[tuple[int, int]] = []
-
-    def copy(self) -> Count:
-        """Return an independent count."""
-        twin = super().copy()
-        assert isinstance(twin, Dependence)
-        twin._ways = list(self._ways)
-        return twin
-
-    @property
-    def amount(self) -> int:
-        """How many cells lack what they depend on, whichever of the moves end first."""
-        lacking = {
-            cell
-            for cell, number in self._number.items()
-            if number > 0 and not self._others.get(cell, 0) > 0
-        }
-        ways = [way for way in self._ways if lacking.issuperset(way)]
-        return len(lacking) - _disjoint(ways)
-
-    def put(self, role: int, host: int) -> None:
-        """Count a VM at rest on a host."""
-        self._add(role, self._cell(host), 1)
-
-    def take(self, role: int, host: int) -> None:
-        """Count a VM at rest on a host no more."""
-        self._add(role, self._cell(host), -1)
-
-    def begin(self, role: int, source: int | None, host: int) -> None:
-        """Let a VM set out: a member needs the others at both ends, an other is at one end."""
-        if role == MEMBER or source is None:
+        """Let a VM set out: what is asked to be present is in one cell or the other from now on."""
+        if source is None or not self._is_asked_for(role):
             self.put(role, host)
             return
         way = self._cell(source), self._cell(host)
@@ -423,7 +343,7 @@ class Dependence(_TwoGroups):
 
     def end(self, role: int, source: int, host: int) -> None:
         """Let a VM leave its source for good."""
-        if role == MEMBER:
+        if not self._is_asked_for(role):
             self.take(role, source)
             return
         way = self._cell(source), self._cell(host)
@@ -432,14 +352,100 @@ class Dependence(_TwoGroups):
             self._add(role, way[1], 1)
 
     def admits(self, role: int, source: int | None, host: int) -> bool:
-        """Whether no more cells lack the others than at the start, now and after every end."""
-        twin = self.copy()
-        twin.begin(role, source, host)
-        return twin.amount <= self.limit
+        """Whether the rule gets no more broken than at the start, now and after every end."""
+        self.begin(role, source, host)
+        admitted = self.amount <= self.limit
+        if source is None or not self._is_asked_for(role):
+            self.take(role, host)
+        elif self._cell(source) != self._cell(host):
+            self._ways.pop()
+            self._add(role, self._cell(source), 1)
+        return admitted
+
+    @abstractmethod
+    def _is_asked_for(self, role: int) -> bool:
+        """Whether the rule asks for the presence of such VMs."""
+
+    @abstractmethod
+    def _add(self, role: int, cell: int, number: int) -> None:
+        """Add VMs that are in a cell for certain."""
+
+
+class Spreading(_Presence):
+    """Cells that are missing to a number of different ones."""
+
+    def __init__(
+        self, rule: PlacementRule, cells: Mapping[int, int] | None, *, bound: int = 0
+    ) -> None:
+        super().__init__(rule, cells, bound=bound)
+        self._placed = 0
+        self._occupied = 0
+
+    @property
+    def amount(self) -> int:
+        """How many cells are missing, whichever of the moves under way end first."""
+        ways = [way for way in self._ways if not any(self._others.get(cell, 0) for cell in way)]
+        return max(0, min(self._bound, self._placed) - self._occupied - _disjoint(ways))
+
+    def put(self, role: int, host: int) -> None:
+        """Count a VM at rest on a host."""
+        self._placed += 1
+        self._add(role, self._cell(host), 1)
+
+    def take(self, role: int, host: int) -> None:
+        """Count a VM at rest on a host no more."""
+        self._placed -= 1
+        self._add(role, self._cell(host), -1)
+
+    def _is_asked_for(self, role: int) -> bool:
+        return True
+
+    def _add(self, role: int, cell: int, number: int) -> None:
+        before = self._others.get(cell, 0)
+        self._others[cell] = before + number
+        self._occupied += (before + number > 0) - (before > 0)
+
+
+class Dependence(_Presence):
+    """Cells with a member and without any of the others."""
+
+    def __init__(
+        self, rule: PlacementRule, cells: Mapping[int, int] | None, *, bound: int = 0
+    ) -> None:
+        super().__init__(rule, cells, bound=bound)
+        self._lacking: set[int] = set()
+
+    def copy(self) -> Count:
+        """Return an independent count."""
+        twin = super().copy()
+        assert isinstance(twin, Dependence)
+        twin._lacking = set(self._lacking)
+        return twin
+
+    @property
+    def amount(self) -> int:
+        """How many cells lack what they depend on, whichever of the moves end first."""
+        ways = [way for way in self._ways if self._lacking.issuperset(way)]
+        return len(self._lacking) - _disjoint(ways)
+
+    def put(self, role: int, host: int) -> None:
+        """Count a VM at rest on a host."""
+        self._add(role, self._cell(host), 1)
+
+    def take(self, role: int, host: int) -> None:
+        """Count a VM at rest on a host no more."""
+        self._add(role, self._cell(host), -1)
+
+    def _is_asked_for(self, role: int) -> bool:
+        return role == OTHER
 
     def _add(self, role: int, cell: int, number: int) -> None:
         side = self._number if role == MEMBER else self._others
         side[cell] = side.get(cell, 0) + number
+        if self._number.get(cell, 0) > 0 and self._others.get(cell, 0) <= 0:
+            self._lacking.add(cell)
+        else:
+            self._lacking.discard(cell)
 
 
 def _disjoint(ways: list[tuple[int, int]]) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from solver.domain.cluster import Cluster
 from solver.domain.migration import MigrationParameters
@@ -127,6 +127,11 @@ class _Run:
             if leg.source == leg.move.source:
                 self._ready(i)
         self._begun_units: set[int] = set()
+        self._by_rule: dict[int, list[int]] = defaultdict(list)  # Wide ones; descending.
+        if in_order:
+            for i in reversed(range(len(legs))):
+                for rule in state.wide_rules(legs[i].move.vm):
+                    self._by_rule[rule].append(i)
         self._clear: dict[int, set[int]] = {}  # By host, until something changes there.
         self._rank = _ranks(legs, short_first=short_first)
         self._moves: list[tuple[tuple[bool, int], int]] = []
@@ -194,8 +199,8 @@ class _Run:
     def _keeps_clear(self, i: int) -> bool:
         """Whether a leg leaves alone the room and the rules that earlier legs wait for."""
         leg = self._legs[i]
-        return i in self._clear_of(leg.destination) and not any(
-            j < i for j in self._waiting_mates(leg)
+        return i in self._clear_of(leg.destination) and all(
+            self._first_of(rule) >= i for rule in self._state.wide_rules(leg.move.vm)
         )
 
     def _clear_of(self, host: int) -> set[int]:
@@ -222,10 +227,17 @@ class _Run:
             rules |= mine
         return clear
 
-    def _waiting_mates(self, leg: Leg) -> Iterator[int]:
-        """Yield the waiting legs that this leg may let start on any host, or keep from it."""
-        for vm_id in self._state.mates(leg.move.vm):
-            yield from (j for j in self._by_vm.get(vm_id, ()) if j in self._waiting)
+    def _first_of(self, rule: int) -> int:
+        """Return the first waiting leg of a rule's VMs; past the last one if none waits."""
+        legs = self._by_rule[rule]
+        while legs and legs[-1] not in self._waiting:
+            legs.pop()
+        return legs[-1] if legs else len(self._legs)
+
+    def _queue_released(self, leg: Leg) -> None:
+        """Queue the legs of VMs that a rule may let in now that another has moved."""
+        for vm_id in self._state.released(leg.move.vm):
+            self._queue_all(j for j in self._by_vm.get(vm_id, ()) if j in self._waiting)
 
     def _begin(self, i: int) -> None:
         """Start a leg that fits."""
@@ -275,11 +287,12 @@ class _Run:
             self._begun_units.add(leg.move.unit)
             self._queue_all(self._by_unit[leg.move.unit])
         if leg.source is None:
-            self._queue_all(tuple(self._waiting_mates(leg)))
+            self._queue_released(leg)
         if self._in_order:
             # What this leg had claimed is free to be judged anew.
             self._queue_into(leg.destination)
-            self._queue_all(tuple(self._waiting_mates(leg)))
+            for rule in self._state.wide_rules(leg.move.vm):
+                self._queue(self._first_of(rule))
 
     def _finish(self, i: int, share: int) -> None:
         """Free what a leg held and queue whatever may have waited for it."""
@@ -302,7 +315,7 @@ class _Run:
             if self._running_out[end] < self._budget.max_parallel_out_per_host:
                 self._queue_all(self._ready_out[end])
             self._queue_into(end)
-        self._queue_all(tuple(self._waiting_mates(leg)))
+        self._queue_released(leg)
 
     def _ready(self, i: int) -> None:
         """Note that the VM of a leg is where the leg begins."""

@@ -76,9 +76,9 @@ class Occupancy:
         self._start = _Start(cluster, cells.position)
         self._loads: dict[int, list[int]] = {}
         self._counts: list[Count] = []
-        self._members: list[list[VmId]] = []
         self._roles: dict[VmId, list[tuple[int, int]]] = {}
         self._own: set[int] = set()
+        self._refused: dict[int, dict[VmId, None]] = {}
         start = {vm.id: vm.host_id for vm in cluster.vms}
         for rule in cluster.rules:
             if rule.hard and binds_instants(rule):
@@ -89,8 +89,7 @@ class Occupancy:
     ) -> None:
         """Count a rule from now on, if any VM of it may move."""
         who = list(roles(rule))
-        movers = [vm_id for vm_id, _ in who if vm_id in moving]
-        if not movers:
+        if not any(vm_id in moving for vm_id, _ in who):
             return
         count = count_of(rule, cells)
         for vm_id, role in who:
@@ -101,7 +100,6 @@ class Occupancy:
                 self._roles.setdefault(vm_id, []).append((len(self._counts), role))
         count.limit = count.amount
         self._counts.append(count)
-        self._members.append(movers)
 
     def copy(self) -> Occupancy:
         """Return an independent state that shares what never changes, and what has not yet."""
@@ -109,9 +107,9 @@ class Occupancy:
         twin._start = self._start
         twin._loads = {host: list(load) for host, load in self._loads.items()}
         twin._counts = list(self._counts)
-        twin._members = self._members
         twin._roles = self._roles
         twin._own = set()
+        twin._refused = {}
         self._own.clear()
         return twin
 
@@ -136,14 +134,20 @@ class Occupancy:
         """Return the count of a rule; not to be changed."""
         return self._counts[rule]
 
-    def mates(self, vm: VM) -> Iterator[VmId]:
-        """Yield the moving VMs, itself included, that a move of this VM may let move anywhere.
+    def wide_rules(self, vm: VM) -> list[int]:
+        """Return the rules of a VM in which a move of one VM may let in another on any host.
 
-        Where leaving a host helps on that host only, those that wait to enter it are meant.
+        In the other rules leaving a host helps on that host only.
         """
-        for i, _ in self._roles.get(vm.id, ()):
-            if not self._counts[i].local:
-                yield from self._members[i]
+        return [i for i, _ in self._roles.get(vm.id, ()) if not self._counts[i].local]
+
+    def released(self, vm: VM) -> Iterator[VmId]:
+        """Yield whom the rules of a VM that has moved refused before: they may be let in now.
+
+        Those that wait to enter the host it left are not meant.
+        """
+        for i in self.wide_rules(vm):
+            yield from self._refused.pop(i, {})
 
     def has_room(self, vm: VM, host: int) -> bool:
         """Whether the VM's reservation fits on top of what the host holds."""
@@ -157,8 +161,9 @@ class Occupancy:
         """Whether the VM may set out for a host now, and may leave its source whenever it ends."""
         if not self.has_room(vm, host):
             return False
-        for i, role in self._roles.get(vm.id, ()):  # As above.
+        for i, role in self._roles.get(vm.id, ()):
             if not self._counts[i].admits(role, source, host):
+                self._refused.setdefault(i, {})[vm.id] = None
                 return False
         return True
 
