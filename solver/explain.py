@@ -18,7 +18,7 @@ from solver.domain.cluster import VM, Cluster, HostState
 from solver.domain.plan import MoveCost
 from solver.domain.result import MoveExplanation, Refusal
 from solver.domain.score import HostContention
-from solver.domain.units import FIELDS, HostId, VmId
+from solver.domain.units import HostId, VmId
 from solver.domain.weights import to_host_s
 from solver.problem import NOWHERE, Problem
 from solver.search.state import FORBIDDEN, State
@@ -239,7 +239,7 @@ def _why_stuck(cluster: Cluster, state: State, v: int) -> str | None:
     """Return why a VM may go nowhere at all, ``None`` when somewhere is allowed."""
     vm = cluster.vms[v]
     home = {host.id: host for host in cluster.hosts}.get(vm.host_id or HostId(""))
-    others = state.problem.allowed[v].copy()
+    others = state.problem.allowed_hosts(np.array([v]))[0]
     if state.hosts[v] != NOWHERE:
         others[int(state.hosts[v])] = False
     if others.any():
@@ -261,7 +261,7 @@ def _why_no_room(state: State, v: int) -> str:
     """Return what a VM lacks on the hosts where it may be."""
     problem = state.problem
     lacking: Counter[int] = Counter()
-    hosts = np.flatnonzero(problem.allowed[v])
+    hosts = np.flatnonzero(problem.allowed_hosts(np.array([v]))[0])
     hosts = hosts[hosts != state.hosts[v]]
     added = problem.reserved[problem.host_class[hosts], v]
     over = state.reserved[hosts] + added > problem.reserved_limit[hosts]
@@ -269,7 +269,7 @@ def _why_no_room(state: State, v: int) -> str:
         lacking[r] += 1
     if not over.any(axis=1).all():
         return "is held back by group rules or by the budget of moves"
-    names = " and ".join(FIELDS[problem.resources[r]] for r, _ in lacking.most_common())
+    names = " and ".join(problem.resource_names[r] for r, _ in lacking.most_common())
     return f"finds no room: {names} reserved on all {len(hosts)} hosts where it may be"
 
 

@@ -214,12 +214,13 @@ def _neighbourhood(
     """Return a new placement in which the VMs of a few hosts may have changed places."""
     inside = np.zeros(problem.num_hosts, dtype=np.bool_)
     inside[hosts] = True
-    destinations = problem.allowed & inside
-    waiting = (base == NOWHERE) & destinations.any(axis=1)
-    vms = np.flatnonzero(waiting | (np.isin(base, hosts) & (destinations.sum(axis=1) > 1)))
+    asked = np.flatnonzero((base == NOWHERE) | np.isin(base, hosts))
+    destinations = problem.allowed_hosts(asked) & inside
+    free = destinations.sum(axis=1) > (base[asked] != NOWHERE)
+    vms, destinations = asked[free], destinations[free]
     if not vms.size:
         return None
-    scope = Scope(base=base, vms=vms, destinations=destinations[vms])
+    scope = Scope(base=base, vms=vms, destinations=destinations)
     outcome = optimise(
         problem,
         scope,

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from solver.compiler.compile import compile_problem
 from solver.contention import DEFAULT_ACT_HOST_S, DEFAULT_STOP_HOST_S, needs_balancing
 from solver.domain.check import Violation, check_placement
 from solver.domain.cluster import Cluster, Placement
@@ -27,7 +28,7 @@ from solver.domain.weights import Weights, to_units
 from solver.explain import explain_moves, explain_refusals
 from solver.limit import Allowance
 from solver.portfolio import Answer, Engine, run
-from solver.problem import Problem, compile_problem
+from solver.problem import Problem
 from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
 from solver.search.state import State

@@ -53,7 +53,7 @@ def build(problem: Problem, scope: Scope, columns: Columns) -> tuple[Variables, 
     add_places(variables, objective)
     add_capacity(variables, objective)
     for rule in problem.group_rules:
-        if rule.together:
+        if rule.ties:
             add_affinity(variables, objective, rule)
         else:
             add_anti_affinity(variables, objective, rule)

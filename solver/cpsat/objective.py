@@ -112,7 +112,7 @@ def _range(
 
 def add_move_costs(variables: Variables, objective: Objective) -> None:
     """Price each migration from the start."""
-    costs = variables.problem.move_costs.rows(variables.scope.vms)
+    costs = variables.problem.move_rows(variables.scope.vms)
     row = {v: i for i, v in enumerate(variables.scope.vms.tolist())}
     for v, h, x in variables.moved():
         objective.add(x, int(costs[row[v], h]))

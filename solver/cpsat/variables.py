@@ -37,9 +37,9 @@ class Scope:
     @classmethod
     def everything(cls, problem: Problem, base: IntArray) -> Scope:
         """Return the scope of every VM that may be anywhere else: nothing is left out."""
-        choices = problem.allowed.sum(axis=1) + (problem.start == NOWHERE)
+        choices = problem.num_choices() + (problem.start == NOWHERE)
         vms = np.flatnonzero(choices > 1)
-        return cls(base=base, vms=vms, destinations=problem.allowed[vms])
+        return cls(base=base, vms=vms, destinations=problem.allowed_hosts(vms))
 
 
 class Variables:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import enum
 import math
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from solver.domain.contradiction import find_contradiction
 from solver.domain.errors import InvalidInputError
-from solver.domain.rules import NO_BUDGET, Level, MoveBudget, PlacementRule, find_contradiction
+from solver.domain.rules import NO_BUDGET, Level, MoveBudget, PlacementRule
 from solver.domain.units import Amounts, HostId, Limits, VmId, require_amount
 
 DEFAULT_PRIORITY: Final = 5
@@ -257,7 +258,7 @@ class Cluster:
     ------
     InvalidInputError
         If there is no host, an id stands twice, a VM or rule names an unknown host or VM, or hard
-        rules contradict each other for some VM.
+        pins and bans leave some VM no host.
     """
 
     observed_at: datetime
@@ -337,16 +338,16 @@ def require_known(
     rule: PlacementRule,
     what: str,
     named: Mapping[str, tuple[str, ...]],
-    known: Container[str],
+    known: set[HostId] | set[VmId],
     path: str,
 ) -> None:
     """Raise ``InvalidInputError`` for the first thing that a field of the rule names in vain."""
     for name, ids in named.items():
-        for value in ids:
-            if value not in known:
-                raise InvalidInputError(
-                    f"rule {rule.id!r} names unknown {what} {value!r}", path=f"{path}.{name}"
-                )
+        if not known.issuperset(ids):
+            value = next(value for value in ids if value not in known)
+            raise InvalidInputError(
+                f"rule {rule.id!r} names unknown {what} {value!r}", path=f"{path}.{name}"
+            )
 
 
 def require_names(names: tuple[str, ...], what: str, path: str) -> None:

@@ -22,7 +22,7 @@ def relaxed_bound(problem: Problem) -> int:
     VM costs at least its cheapest place, the move there included; reservations that cannot leave
     an over-full host keep it over-full.
     """
-    choices = problem.allowed.sum(axis=1)
+    choices = problem.num_choices()
     stuck = np.flatnonzero((problem.start != NOWHERE) & (choices == 1))
     return _least_shortfall(problem, stuck) + _least_places(problem) + _least_excess(problem, stuck)
 
@@ -47,12 +47,13 @@ def _least_shortfall(problem: Problem, stuck: IntArray) -> int:
 
 def _least_places(problem: Problem) -> int:
     """Return the sum of every VM's cheapest place; staying is free unless a rule prices it."""
-    here = problem.place_prices[np.arange(problem.num_vms), problem.start]
+    places = problem.places
+    here = places.price_rows[places.price_class, problem.start]
     asked = np.flatnonzero((problem.start == NOWHERE) | (here > 0))
     if not asked.size:
         return 0
-    costs = problem.place_prices[asked] + problem.move_costs.rows(asked)
-    costs = np.where(problem.allowed[asked], costs, problem.nowhere_prices[asked][:, None])
+    costs = problem.place_prices(asked) + problem.move_rows(asked)
+    costs = np.where(problem.allowed_hosts(asked), costs, problem.nowhere_prices[asked][:, None])
     cheapest = costs.min(axis=1)
     idle = problem.start[asked] == NOWHERE
     cheapest[idle] = np.minimum(cheapest[idle], problem.nowhere_prices[asked[idle]])

@@ -104,10 +104,12 @@ def _between(
 
 
 def _search_between(state: State, a: int, b: int) -> Exchange | None:
-    allowed = state.problem.allowed
     there = np.flatnonzero(state.hosts == a)
     here = np.flatnonzero(state.hosts == b)
-    there, here = there[allowed[there, b]], here[allowed[here, a]]
+    there, here = (
+        there[state.problem.allowed_hosts(there)[:, b]],
+        here[state.problem.allowed_hosts(here)[:, a]],
+    )
     if not there.size or not here.size:
         return None
     estimates = state.exchanges(there, here)

@@ -86,7 +86,7 @@ def _worst_source(state: State, threshold: int, hopeless: set[int]) -> int | Non
     What is broken counts with its price, so VMs that run nowhere and hosts to be emptied come
     before what is merely contended.
     """
-    waiting = (state.hosts == NOWHERE) & state.problem.allowed.any(axis=1)
+    waiting = (state.hosts == NOWHERE) & (state.problem.num_choices() > 0)
     if NOWHERE not in hopeless and waiting.any():
         return NOWHERE
     broken = _broken_by_host(state)
@@ -102,7 +102,12 @@ def _broken_by_host(state: State) -> IntArray:
     problem = state.problem
     placed = np.flatnonzero(state.hosts != NOWHERE)
     broken = state.overfull.copy()
-    np.add.at(broken, state.hosts[placed], problem.place_prices[placed, state.hosts[placed]])
+    places = problem.places
+    np.add.at(
+        broken,
+        state.hosts[placed],
+        places.price_rows[places.price_class[placed], state.hosts[placed]],
+    )
     for rule, amount in zip(problem.group_rules, state.amounts, strict=True):
         if amount:
             where = state.hosts[rule.vms]
@@ -122,7 +127,7 @@ def _best_relocation(state: State, source: int) -> Relocation | None:
 
 
 def _best_single(state: State, vms: IntArray) -> Relocation | None:
-    movable = vms[state.problem.allowed[vms].sum(axis=1) > (state.hosts[vms] != NOWHERE)]
+    movable = vms[state.problem.num_choices()[vms] > (state.hosts[vms] != NOWHERE)]
     if not movable.size:
         return None
     delta = state.relocations(movable)
@@ -137,7 +142,7 @@ def _best_together(state: State, clump: tuple[int, ...]) -> Relocation | None:
     source = int(state.hosts[clump[0]])
     found = [
         Relocation(clump, h, state.what_if([(v, h) for v in clump]))
-        for h in np.flatnonzero(state.problem.allowed[list(clump)].all(axis=0)).tolist()
+        for h in np.flatnonzero(state.problem.allowed_hosts(np.array(clump)).all(axis=0)).tolist()
         if h != source
     ]
     best = min(found, key=lambda relocation: relocation.delta, default=None)

@@ -87,13 +87,17 @@ class State:
     def place_cost(self, v: int, h: int) -> int:
         """Return the price of VM ``v`` being on host ``h`` or nowhere."""
         problem = self.problem
-        return int(problem.nowhere_prices[v] if h == NOWHERE else problem.place_prices[v, h])
+        return int(
+            problem.nowhere_prices[v]
+            if h == NOWHERE
+            else problem.places.price_rows[problem.places.price_class[v], h]
+        )
 
     def move_cost(self, v: int, h: int) -> int:
         """Return the migration cost of VM ``v`` being on host ``h`` rather than at its start."""
         if h in (NOWHERE, self.problem.start[v]):
             return 0
-        return int(self.problem.move_costs.rows(np.array([v]))[0, h])
+        return int(self.problem.move_rows(np.array([v]))[0, h])
 
     def apply(self, v: int, h: int) -> None:
         """Put VM ``v`` on host ``h``, which may be ``NOWHERE``; no check of what is allowed."""
@@ -130,19 +134,20 @@ class State:
         problem = self.problem
         source = int(self.hosts[vms[0]])
         delta = self.loads.insertions(vms) + self._moving_change(vms, source)
-        delta += problem.place_prices[vms]
+        prices = problem.place_prices(vms)
+        delta += prices
         if source == NOWHERE:
             delta -= problem.nowhere_prices[vms][:, None]
         else:
             leaving = self.loads.removals(source, vms) + self._overfull_change(source, vms, -1)
-            delta += (leaving - problem.place_prices[vms, source])[:, None]
+            delta += (leaving - prices[:, source])[:, None]
         for h in np.flatnonzero((problem.reserved_limit > problem.capacity).any(axis=1)).tolist():
             delta[:, h] += self._overfull_change(h, vms, 1)
         delta += self._disruption_change(vms, source)[:, None] * (
             np.arange(problem.num_hosts)[None, :] != problem.start[vms][:, None]
         )
         delta += self._homecoming_change(vms, source)
-        forbidden = ~problem.allowed[vms] | ~self._fits(vms) | self._over_budget(vms, source)
+        forbidden = ~problem.allowed_hosts(vms) | ~self._fits(vms) | self._over_budget(vms, source)
         for i, v in enumerate(vms.tolist()):
             for rule_idx in problem.rules_of_vm.get(v, ()):
                 change, broken = self._rule_change(rule_idx, source)
@@ -173,11 +178,14 @@ class State:
         change = self.loads.exchanges(a, there, here)
         change += self.loads.exchanges(b, here, there).T
         for vms, old, new, axis in ((there, a, b, 1), (here, b, a, 0)):
-            moving = problem.move_costs.rows(vms)
-            places = problem.place_prices[vms]
+            moving = problem.move_rows(vms)
+            places = problem.place_prices(vms)
             cost = moving[:, new] - moving[:, old] + places[:, new] - places[:, old]
             change += np.expand_dims(cost, axis)
-        forbidden = ~problem.allowed[there, b][:, None] | ~problem.allowed[here, a][None, :]
+        forbidden = (
+            ~problem.allowed_hosts(there)[:, b][:, None]
+            | ~problem.allowed_hosts(here)[:, a][None, :]
+        )
         for h, leaving, entering, transposed in ((a, there, here, False), (b, here, there, True)):
             reserved = problem.reserved[problem.host_class[h]]
             used = self.reserved[h] - reserved[leaving][:, None] + reserved[entering][None, :]
@@ -203,7 +211,7 @@ class State:
             The change; ``FORBIDDEN`` when the outcome is not allowed.
         """
         problem = self.problem
-        if any(h != NOWHERE and not problem.allowed[v, h] for v, h in moves):
+        if any(h != NOWHERE and not problem.may_be(v, h) for v, h in moves):
             return FORBIDDEN
         before, versions = self.total, self.loads.version.copy()
         back = [(v, int(self.hosts[v])) for v, _ in moves]
@@ -253,7 +261,7 @@ class State:
         return fits.T
 
     def _moving_change(self, vms: IntArray, source: int) -> IntArray:
-        costs = self.problem.move_costs.rows(vms)
+        costs = self.problem.move_rows(vms)
         if source == NOWHERE:
             return costs
         return costs - costs[:, source][:, None]
@@ -264,7 +272,7 @@ class State:
         counts = self._counts[rule_idx].copy()
         if source != NOWHERE:
             counts[source] -= 1
-        if rule.together:
+        if rule.ties:
             largest = np.maximum(counts.max(), counts + 1)
             amount = counts.sum() + 1 - largest
         else:
@@ -328,14 +336,15 @@ class State:
         problem = self.problem
         placed = np.flatnonzero(self.hosts != NOWHERE)
         nowhere = np.flatnonzero(self.hosts == NOWHERE)
-        self._placing = int(problem.place_prices[placed, self.hosts[placed]].sum()) + int(
-            problem.nowhere_prices[nowhere].sum()
-        )
+        places = problem.places
+        self._placing = int(
+            places.price_rows[places.price_class[placed], self.hosts[placed]].sum()
+        ) + int(problem.nowhere_prices[nowhere].sum())
         moved = placed[
             (problem.start[placed] != NOWHERE) & (problem.start[placed] != self.hosts[placed])
         ]
         self._moving = (
-            int(problem.move_costs.rows(moved)[np.arange(len(moved)), self.hosts[moved]].sum())
+            int(problem.move_rows(moved)[np.arange(len(moved)), self.hosts[moved]].sum())
             if moved.size
             else 0
         )
@@ -362,6 +371,6 @@ class State:
 
 
 def _amount(rule: GroupRule, counts: IntArray) -> int:
-    if rule.together:
+    if rule.ties:
         return int(counts.sum() - counts.max())
     return int(np.maximum(0, counts - 1).sum())

@@ -7,6 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.compiler.compile import compile_problem
 from solver.domain.check import check_moves, check_placement, new_or_worse
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.scenario import ScenarioSet
@@ -14,7 +15,6 @@ from solver.domain.score import score_placement
 from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
-from solver.problem import compile_problem
 from solver.search.bound import relaxed_bound
 from tests.strategies import problems
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from solver.compiler.compile import compile_problem
 from solver.domain.check import check_moves, check_placement, check_plan, new_or_worse
 from solver.domain.cluster import Cluster
 from solver.domain.result import Result, SolveStatus
@@ -15,7 +16,6 @@ from solver.domain.score import host_contention, score_placement
 from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
-from solver.problem import compile_problem
 from solver.solve import SolveParams, solve
 from tests.strategies import problems
 

@@ -6,12 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.compiler.compile import compile_problem
 from solver.domain.check import check_moves, check_placement, new_or_worse
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import host_contention, score_placement
 from solver.domain.weights import Weights
-from solver.problem import NOWHERE, compile_problem
+from solver.problem import NOWHERE
 from solver.search.greedy import greedy
 from solver.search.state import FORBIDDEN, State
 from tests.strategies import problems

@@ -7,7 +7,7 @@ from ortools.sat.python import cp_model
 
 from solver.cpsat.objective import Objective
 from solver.cpsat.variables import Variables
-from solver.domain.check import SEVERITY_BROKEN, SEVERITY_ONE
+from solver.domain.check import SEVERITY_ONE
 
 
 def add_capacity(variables: Variables, objective: Objective) -> None:
@@ -40,7 +40,7 @@ def _price_excess(
     excess = model.new_int_var(0, largest, f"excess_{h}_{r}")
     model.add(excess >= used - capacity)
     model.add(excess <= largest * broken)
-    objective.add(broken, SEVERITY_BROKEN * problem.repair_price)
+    objective.add(broken, int(problem.broken_ppm[r]) * problem.repair_price)
     # The judge divides rounding down: the least whole number above (ppm - (reference - 1)) / ref.
     most_ppm = largest * SEVERITY_ONE // reference
     severity = model.new_int_var(0, most_ppm, f"severity_{h}_{r}")

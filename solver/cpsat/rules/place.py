@@ -14,6 +14,6 @@ def add_places(variables: Variables, objective: Objective) -> None:
     """Price each VM being where a rule or maintenance does not want it, or nowhere."""
     problem = variables.problem
     for (v, h), x in variables.at.items():
-        objective.add(x, int(problem.place_prices[v, h]))
+        objective.add(x, int(problem.places.price_rows[problem.places.price_class[v], h]))
     for v, x in variables.nowhere.items():
         objective.add(x, int(problem.nowhere_prices[v]))

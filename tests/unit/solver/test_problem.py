@@ -7,17 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from solver.compiler.compile import compile_problem
 from solver.domain.cluster import HostState
 from solver.domain.errors import InvalidInputError
 from solver.domain.rules import Ban, Pin
 from solver.domain.score import pair_costs
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights
-from solver.problem import NOWHERE, compile_problem
+from solver.problem import NOWHERE, IntArray, Problem
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 V1 = VmId("v1")
 NO_KNEES = Weights(imbalance=0.0)
+
+
+def everyone(problem: Problem) -> IntArray:
+    """Return the positions of all VMs."""
+    return np.arange(problem.num_vms)
 
 
 def test_equal_columns_are_merged_and_unlimited_resources_dropped() -> None:
@@ -50,11 +56,11 @@ def test_a_broken_rule_lets_its_vm_stay_and_go_anywhere() -> None:
     pin = Pin(id="pin", vm_ids=(V1,), host_ids=(HostId("h1"),))
     scenarios = make_scenarios(make_cluster(hosts, [make_vm("v1")]), {})
     kept = compile_problem(make_cluster(hosts, [make_vm("v1")], rules=(pin,)), scenarios, Weights())
-    assert kept.allowed.tolist() == [[True, False, False]]
+    assert kept.allowed_hosts(everyone(kept)).tolist() == [[True, False, False]]
     away = make_cluster(hosts, [make_vm("v1", "h2")], rules=(pin,))
     broken = compile_problem(away, scenarios, Weights())
-    assert broken.allowed.all()
-    assert (broken.place_prices > 0).tolist() == [[False, True, True]]
+    assert broken.allowed_hosts(everyone(broken)).all()
+    assert (broken.place_prices(everyone(broken)) > 0).tolist() == [[False, True, True]]
 
 
 def test_hosts_out_of_service_take_nothing() -> None:
@@ -66,7 +72,7 @@ def test_hosts_out_of_service_take_nothing() -> None:
     ]
     cluster = make_cluster(hosts, [make_vm("a", "h1"), make_vm("b", "h2"), make_vm("c", None)])
     problem = compile_problem(cluster, make_scenarios(cluster, {}), Weights())
-    assert problem.allowed.tolist() == [
+    assert problem.allowed_hosts(everyone(problem)).tolist() == [
         [True, False, True],
         [False, True, False],
         [False, False, True],
@@ -80,8 +86,12 @@ def test_restriction_freezes_the_rest() -> None:
     )
     problem = compile_problem(cluster, make_scenarios(cluster, {}), Weights())
     narrow = problem.restricted_to(np.array([True, False, False]))
-    assert narrow.allowed.tolist() == [[True, True], [True, False], [False, False]]
-    assert problem.allowed.all()
+    assert narrow.allowed_hosts(everyone(narrow)).tolist() == [
+        [True, True],
+        [True, False],
+        [False, False],
+    ]
+    assert problem.allowed_hosts(everyone(problem)).all()
 
 
 def test_move_costs_are_those_of_the_public_function() -> None:
@@ -92,7 +102,7 @@ def test_move_costs_are_those_of_the_public_function() -> None:
     )
     scenarios = make_scenarios(cluster, {"a": 4.0, "b": 8.0})
     problem = compile_problem(cluster, scenarios, Weights())
-    found = problem.move_costs.rows(np.array([1, 2, 0]))
+    found = problem.move_rows(np.array([1, 2, 0]))
     expected = pair_costs(
         cluster, scenarios, Weights(), np.array([1, 0]), np.arange(3)[None, :]
     ).total
@@ -142,5 +152,5 @@ def test_soft_host_rules_price_the_wrong_places() -> None:
     ban = Ban(id="no", vm_ids=(V1,), host_ids=(HostId("h2"),), penalty_host_s=2.5)
     cluster = make_cluster([make_host("h1"), make_host("h2")], [make_vm("v1")], rules=(ban,))
     problem = compile_problem(cluster, make_scenarios(cluster, {}), Weights())
-    assert problem.allowed.all()
-    assert problem.place_prices.tolist() == [[0, 2_500_000_000]]
+    assert problem.allowed_hosts(everyone(problem)).all()
+    assert problem.place_prices(everyone(problem)).tolist() == [[0, 2_500_000_000]]

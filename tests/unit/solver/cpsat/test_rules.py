@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ortools.sat.python import cp_model
 
+from solver.compiler.compile import compile_problem
 from solver.cpsat.model import build
 from solver.cpsat.variables import Scope
 from solver.domain.cluster import Cluster, HostState
@@ -12,7 +13,6 @@ from solver.domain.rules import Affinity, AntiAffinity, Ban, MoveBudget, Pin, Pl
 from solver.domain.score import score_placement
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights
-from solver.problem import compile_problem
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 NAMES = ("v1", "v2", "v3")

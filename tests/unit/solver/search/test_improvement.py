@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from solver.compiler.compile import compile_problem
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.rules import Affinity, MoveBudget
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights
-from solver.problem import Problem, compile_problem
+from solver.problem import Problem
 from solver.search.bound import relaxed_bound
 from solver.search.exchange import improve_by_exchange
 from solver.search.greedy import greedy

@@ -1,0 +1,1 @@
+"""Cluster, scenarios, rules and weights become the arrays that engines read."""
