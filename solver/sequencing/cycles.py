@@ -1,8 +1,10 @@
 """The order of moves: which can follow which, and what has to be parked on the way.
 
 Time plays no part here: moves are made one after another in thought, which is the most room that
-any schedule can have. Where moves wait for each other in a circle, one VM is parked on a third
-host, the cheapest way. Where no order is found, VMs are cut off.
+any schedule can have. Where moves wait for each other in a circle, one VM of it is moved twice: it
+is parked on a host outside the circle or on another one of it, whichever is cheaper, and goes on
+from there. Each VM is parked at most once, and VMs that the target leaves where they are stay: none
+steps aside for others and back. Where no order is found, VMs are cut off.
 
 Finding an order is NP-hard already without parking, so this is a search by rules with a few
 restarts: moves that can hurt nobody first, then those that others wait for. Where that leaves

@@ -2,8 +2,8 @@
 
 One step after the other, each in its own module: ``admission`` drops what may not be moved at all,
 ``cycles`` finds an order and what has to be parked, ``schedule`` gives each step its time, and
-``optimal`` better times where the plan is small. What the target asks for and cannot be reached is
-cut off and said so; the placement can then be solved again.
+``optimal`` better times where the plan is small and complete. What the target asks for and cannot
+be reached is cut off and said so; the placement can then be solved again.
 """
 
 from __future__ import annotations
@@ -91,9 +91,11 @@ def sequence(
     order = find_order(
         cluster, start, admission.moves, resting, parameters, staying=admission.refused.keys()
     )
-    listed = schedule(cluster, start, order.legs, parameters)
-    timed = improved(cluster, start, listed, parameters)
     cut = admission.refused | order.cut_off
+    timed = schedule(cluster, start, order.legs, parameters)
+    if not cut:
+        # What leaves something out is solved and sequenced again: better times would be lost.
+        timed = improved(cluster, start, timed, parameters)
     return Sequenced(
         plan=Plan(
             made_at=cluster.observed_at,

@@ -56,7 +56,7 @@ def schedule(
     ]
     for in_order in (False, True):
         found = []
-        for whole_links, short_first in ((True, True), (True, False), (False, False)):
+        for whole_links, short_first in ((True, True), (True, False), (False, True)):
             run = _Run(
                 cluster,
                 start.copy(),
