@@ -17,6 +17,7 @@ runs fewer legs at once than its caps allow.
 from __future__ import annotations
 
 import heapq
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -98,6 +99,8 @@ class _Run:
         self._narrowest = narrowest
         self._least_mib_per_s = narrowest if whole_links else [1] * len(legs)
         self._whole_links = whole_links
+        self._least_of_all = min(self._least_mib_per_s, default=0)
+        self._rank = _ranks(legs, short_first=short_first)
         self._budget = cluster.budget
         self._cluster = cluster
         self._state = state
@@ -114,7 +117,8 @@ class _Run:
         self._waiting = set(range(len(legs)))
         self._into: dict[int, list[int]] = defaultdict(list)  # Ascending.
         self._ready_out: dict[int, set[int]] = defaultdict(set)  # Their VMs are at their source.
-        self._ready_in: dict[int, set[int]] = defaultdict(set)
+        self._ready_in: dict[int, list[tuple[int, int]]] = defaultdict(list)  # By rank.
+        self._ready_starts: dict[int, set[int]] = defaultdict(set)
         self._by_vm: dict[VmId, list[int]] = defaultdict(list)
         self._by_unit: dict[int, list[int]] = defaultdict(list)
         self._at: dict[VmId, int] = {}
@@ -133,7 +137,6 @@ class _Run:
                 for rule in state.wide_rules(legs[i].move.vm):
                     self._by_rule[rule].append(i)
         self._clear: dict[int, set[int]] = {}  # By host, until something changes there.
-        self._rank = _ranks(legs, short_first=short_first)
         self._moves: list[tuple[tuple[bool, int], int]] = []
         self._starts: list[tuple[tuple[bool, int], int]] = []
         self._queued: list[tuple[bool, int] | None] = [None] * len(legs)
@@ -151,18 +154,19 @@ class _Run:
             self._dispatch()
         return self._timed
 
-    def _queue(self, i: int) -> None:
+    def _queue(self, i: int) -> bool:
         """Have a leg looked at if it fits, those of a group that is torn apart now first.
 
         One that does not fit is dropped: whatever frees what it lacks will queue it again.
         """
         if i not in self._waiting or not self._fits(i):
-            return
+            return False
         leg = self._legs[i]
         key = (leg.move.unit not in self._begun_units, self._rank[i])
         if self._queued[i] != key:
             self._queued[i] = key
             heapq.heappush(self._starts if leg.source is None else self._moves, (key, i))
+        return True
 
     def _dispatch(self) -> None:
         """Start what fits, the most urgent first, until no slot or no such leg is left."""
@@ -176,10 +180,12 @@ class _Run:
             if self._queued[i] != key:
                 continue  # Queued again under a better key.
             self._queued[i] = None
-            if i not in self._waiting or not self._fits(i):
+            if i not in self._waiting:
                 continue
-            if not self._in_order or self._keeps_clear(i):
+            if self._fits(i) and self._may_go(i):
                 self._begin(i)
+            else:
+                self._queue_into(self._legs[i].destination)  # The next may go instead.
 
     def _fits(self, i: int) -> bool:
         """Whether place, bandwidth, caps per host, room and rules allow a leg now."""
@@ -277,7 +283,10 @@ class _Run:
         leg = timed.leg
         self._waiting.remove(i)
         self._into[leg.destination].remove(i)
-        self._ready_in[leg.destination].remove(i)
+        if leg.source is None:
+            self._ready_starts[leg.destination].remove(i)
+        else:
+            self._ready_in[leg.destination].remove((self._rank[i], i))
         self._clear.pop(leg.destination, None)
         self._at[leg.move.vm.id] = _UNDER_WAY
         self._state.begin(leg.move.vm, leg.source, leg.destination)
@@ -320,16 +329,29 @@ class _Run:
     def _ready(self, i: int) -> None:
         """Note that the VM of a leg is where the leg begins."""
         leg = self._legs[i]
-        self._ready_in[leg.destination].add(i)
-        if leg.source is not None:
+        if leg.source is None:
+            self._ready_starts[leg.destination].add(i)
+        else:
             self._ready_out[leg.source].add(i)
+            insort(self._ready_in[leg.destination], (self._rank[i], i))
 
     def _queue_into(self, host: int) -> None:
-        """Queue the legs into a host that may start now."""
-        if self._in_order:
-            self._queue_all(self._clear_of(host) & self._ready_in[host])
-        else:
-            self._queue_all(self._ready_in[host])
+        """Queue as many of the legs into a host as may start now, those that rank first."""
+        for i in self._ready_starts[host]:
+            if self._may_go(i):
+                self._queue(i)
+        slots = self._budget.max_parallel_in_per_host - self._running_in[host]
+        if self._free_mib_per_s[host] < self._least_of_all:
+            return
+        for _, i in self._ready_in[host]:
+            if slots <= 0:
+                return
+            if self._may_go(i) and self._queue(i):
+                slots -= 1
+
+    def _may_go(self, i: int) -> bool:
+        """Whether the order allows a leg that fits to start now."""
+        return not self._in_order or self._keeps_clear(i)
 
     def _queue_all(self, legs: Iterable[int]) -> None:
         for i in legs:
