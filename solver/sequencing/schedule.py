@@ -343,10 +343,13 @@ class _Run:
         slots = self._budget.max_parallel_in_per_host - self._running_in[host]
         if self._free_mib_per_s[host] < self._least_of_all:
             return
-        for _, i in self._ready_in[host]:
+        legs = self._ready_in[host]
+        if self._in_order:
+            legs = sorted((self._rank[i], i) for i in self._clear_of(host))
+        for _, i in legs:
             if slots <= 0:
                 return
-            if self._may_go(i) and self._queue(i):
+            if self._legs[i].source is not None and self._may_go(i) and self._queue(i):
                 slots -= 1
 
     def _may_go(self, i: int) -> bool:
