@@ -28,20 +28,7 @@ from solver.domain.cluster import VM, Cluster, Host, HostState, Link, Network, O
 from solver.domain.errors import InvalidInputError
 from solver.domain.plan import MoveCost, Plan, Step, StepKind
 from solver.domain.result import Result
-from solver.domain.rules import (
-    Affinity,
-    Among,
-    AntiAffinity,
-    Ban,
-    Dependency,
-    LicenceLimit,
-    MoveBudget,
-    PerHostLimit,
-    Pin,
-    PlacementRule,
-    Split,
-    Spread,
-)
+from solver.domain.rules import RULES, MoveBudget, PlacementRule
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import HostContention, Score
 from solver.domain.units import FIELDS, NUM_RESOURCES, Amounts, HostId, Limits, VmId
@@ -80,22 +67,7 @@ SCHEMAS: Final[Mapping[str, type[Strict]]] = {
 }
 """Published schemas by file name."""
 
-RULES: Final[Mapping[str, type[PlacementRule]]] = {
-    rule.kind: rule
-    for rule in (
-        Pin,
-        Ban,
-        Affinity,
-        AntiAffinity,
-        Among,
-        Spread,
-        Dependency,
-        Split,
-        PerHostLimit,
-        LicenceLimit,
-    )
-}
-"""Rules by kind."""
+RULE_OF_KIND: Final[Mapping[str, type[PlacementRule]]] = {rule.kind: rule for rule in RULES}
 
 Domain = TypeVar("Domain")
 
@@ -418,7 +390,7 @@ def _pairs(path: str, items: list[PairLinkModel]) -> dict[tuple[str, str], Link]
 def _rule(item: AnyRuleModel) -> PlacementRule:
     """Return the rule: its fields are those of its class, lists of ids becoming tuples."""
     fields = {name: _frozen(value) for name, value in item.model_dump(exclude={"kind"}).items()}
-    return RULES[item.kind](**fields)
+    return RULE_OF_KIND[item.kind](**fields)
 
 
 def _frozen(value: Any) -> Any:

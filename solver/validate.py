@@ -36,6 +36,9 @@ MAX_CHOICES = 50_000
 FIRST_SCOPE = 60
 """Rules and facts that are searched at once; of a larger group, four times as many follow."""
 
+FEW_ALIKE = 4
+"""Hosts that are alike to every rule that a first try is made with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contradiction:
@@ -104,6 +107,9 @@ def find_contradictions(
     for group in _broken_groups(cluster):
         certain = True
         while group.broken:
+            if time.monotonic() > deadline:
+                certain = False
+                break
             limit_now_s = min(group_limit_s, deadline - time.monotonic())
             search = _search_around_broken(cluster, cells, group, limit_now_s)
             if search.core:
@@ -223,25 +229,31 @@ def _facts(cluster: Cluster, vms: Iterable[VM]) -> Iterator[_Statement]:
 
 def _scope(
     cluster: Cluster, cells: Cells, group: _Group, num_statements: int
-) -> tuple[tuple[_Statement, ...], tuple[Host, ...]]:
-    """Return what hangs most closely together with what is broken first, and hosts for it.
+) -> tuple[tuple[_Statement, ...], bool]:
+    """Return what hangs most closely together with what is broken first, and whether it is all.
 
     That is as many statements as asked for, or fewer where that would be too much to search.
     """
-    nearest = _by_distance(group)[:num_statements]
-    while True:
-        num_vms = len(frozenset().union(*(statement.vm_ids for statement in nearest)))
-        hosts: tuple[Host, ...] = ()
+    nearest = _by_distance(group, num_statements)
+    num_reached = len(nearest)
+    while len(nearest) > 1:
+        num_vms = len(_vm_ids(nearest))
         if num_vms * min(num_vms, len(cluster.hosts)) <= MAX_CHOICES:
             hosts = _unlike_hosts(cluster, cells, nearest, num_vms)
-        if len(nearest) == 1 or (hosts and num_vms * len(hosts) <= MAX_CHOICES):
-            near = frozenset(nearest)
-            return tuple(s for s in group.statements if s in near), hosts or cluster.hosts
+            if num_vms * len(hosts) <= MAX_CHOICES:
+                break
         nearest = nearest[: len(nearest) // 2]
+    near = frozenset(nearest)
+    scope = tuple(statement for statement in group.statements if statement in near)
+    return scope, len(scope) == num_reached < num_statements
 
 
-def _by_distance(group: _Group) -> tuple[_Statement, ...]:
-    """Return the statements of a group, those first that share VMs with the first broken one."""
+def _vm_ids(statements: Iterable[_Statement]) -> frozenset[VmId]:
+    return frozenset().union(*(statement.vm_ids for statement in statements))
+
+
+def _by_distance(group: _Group, most: int) -> tuple[_Statement, ...]:
+    """Return some statements of a group, those first that share VMs with the first broken one."""
     of_vm: dict[VmId, list[_Statement]] = defaultdict(list)
     for statement in group.statements:
         for vm_id in statement.vm_ids:
@@ -249,22 +261,22 @@ def _by_distance(group: _Group) -> tuple[_Statement, ...]:
     reached = {group.broken[0]: None}
     seen: set[VmId] = set()
     queue = deque(reached)
-    while queue:
+    while queue and len(reached) < most:
         for vm_id in sorted(queue.popleft().vm_ids - seen):
             seen.add(vm_id)
             for statement in of_vm[vm_id]:
                 if statement not in reached:
                     reached[statement] = None
                     queue.append(statement)
-    return tuple(reached)
+    return tuple(reached)[:most]
 
 
 def _unlike_hosts(
-    cluster: Cluster, cells: Cells, statements: Sequence[_Statement], num_vms: int
+    cluster: Cluster, cells: Cells, statements: Sequence[_Statement], most_alike: int
 ) -> tuple[Host, ...]:
-    """Return hosts enough for so many VMs: of those alike to every rule no more than there are VMs.
+    """Return the hosts, of those that are alike to every rule only so many.
 
-    Whatever can be kept on all the hosts can be kept on these.
+    With as many as there are VMs, whatever can be kept on all the hosts can be kept on these.
     """
     divisions: dict[int, Mapping[HostId, str]] = {}
     for statement in statements:
@@ -281,7 +293,7 @@ def _unlike_hosts(
     for host in cluster.hosts:
         alike = tuple(division.get(host.id) for division in divisions.values())
         seen[alike] += 1
-        if seen[alike] <= num_vms:
+        if seen[alike] <= most_alike:
             kept.append(host)
     return tuple(kept)
 
@@ -312,17 +324,18 @@ def _search_around_broken(cluster: Cluster, cells: Cells, group: _Group, limit_s
     deadline = time.monotonic() + limit_s
     num_statements = FIRST_SCOPE
     while True:
-        scope, hosts = _scope(cluster, cells, group, num_statements)
-        whole = len(scope) == len(group.statements)
+        scope, whole = _scope(cluster, cells, group, num_statements)
         # Fewest rules first, then fewest facts.
         rule_cost = 1 + sum(bool(statement.fact) for statement in scope)
-        verdict = find_core(
-            [statement.rule for statement in scope],
-            [1 if statement.fact else rule_cost for statement in scope],
-            hosts,
-            cells,
-            limit_s=deadline - time.monotonic(),
-        )
+        rules = [statement.rule for statement in scope]
+        costs = [1 if statement.fact else rule_cost for statement in scope]
+        # What can be kept on a few hosts of each sort can be kept; what cannot takes them all.
+        for most_alike in (FEW_ALIKE, len(_vm_ids(scope))):
+            hosts = _unlike_hosts(cluster, cells, scope, most_alike)
+            limit_now_s = (deadline - time.monotonic()) / 2
+            verdict = find_core(rules, costs, hosts, cells, limit_s=limit_now_s)
+            if verdict.decided and not verdict.core:
+                break
         if verdict.core or not verdict.decided or len(scope) < num_statements or whole:
             return _Search(
                 scope=scope,

@@ -17,6 +17,7 @@ from solver.domain.cluster import VM, Cluster, Host, HostState, Link, Network, O
 from solver.domain.errors import InvalidInputError
 from solver.domain.rules import (
     LEVELS,
+    RULES,
     Affinity,
     Among,
     AntiAffinity,
@@ -28,7 +29,6 @@ from solver.domain.rules import (
     PerHostLimit,
     Pin,
     PlacementRule,
-    Split,
     Spread,
 )
 from solver.domain.scenario import ScenarioSet, equal_probabilities
@@ -39,15 +39,6 @@ WHOLE_CATALOGUE: Final = False
 """Whether clusters have every kind of rule and every fact of hosts and VMs unless asked not to."""
 
 FIRST_KINDS: Final[tuple[type[PlacementRule], ...]] = (Pin, Ban, Affinity, AntiAffinity)
-ALL_KINDS: Final[tuple[type[PlacementRule], ...]] = (
-    *FIRST_KINDS,
-    Among,
-    Spread,
-    Dependency,
-    Split,
-    PerHostLimit,
-    LicenceLimit,
-)
 FEATURES: Final = ("cpu:a", "net:b")
 
 
@@ -121,7 +112,7 @@ def placement_rules(
     whole: bool = WHOLE_CATALOGUE,
 ) -> tuple[PlacementRule, ...]:
     """Draw a few rules, hard or soft; they may contradict each other."""
-    kinds = st.sampled_from(ALL_KINDS if whole else FIRST_KINDS)
+    kinds = st.sampled_from(RULES if whole else FIRST_KINDS)
     found: list[PlacementRule] = []
     for i in range(draw(st.integers(0, max_rules))):
         kind = draw(kinds)

@@ -71,6 +71,11 @@ class PlacementRule:
         return self.penalty_host_s is None
 
     @property
+    def binds_under_way(self) -> bool:
+        """Whether it binds at every instant of a plan, not only placements at rest."""
+        return True
+
+    @property
     def named_vm_ids(self) -> dict[str, tuple[VmId, ...]]:
         """VMs the rule names, by field."""
         named = {"vm_ids": self.vm_ids}
@@ -142,6 +147,11 @@ class Affinity(PlacementRule):
     kind: ClassVar[str] = "affinity"
     min_vms: ClassVar[int] = 2
 
+    @property
+    def binds_under_way(self) -> bool:
+        """It does not."""
+        return False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRule(PlacementRule):
@@ -156,6 +166,11 @@ class GroupRule(PlacementRule):
     """
 
     continuous: bool = True
+
+    @property
+    def binds_under_way(self) -> bool:
+        """Whether it binds at every instant of a plan, not only placements at rest."""
+        return self.continuous
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +189,7 @@ class Among(GroupRule):
     ----------
     parts
         Groups of hosts that share no host; empty when every zone is a part. A VM on a host of no
-        part is away from the others, and so is a lone VM.
+        part is away from the others, even where there are no others.
     """
 
     kind: ClassVar[str] = "among"
@@ -287,6 +302,21 @@ def _require_count(rule: PlacementRule, field: str, least: int) -> None:
 def _require_level(rule: PlacementRule, level: str) -> None:
     if level not in LEVELS:
         raise rule.refused("level", f"expected one of {', '.join(LEVELS)}, got {level!r}")
+
+
+RULES: Final[tuple[type[PlacementRule], ...]] = (
+    Pin,
+    Ban,
+    Affinity,
+    AntiAffinity,
+    Among,
+    Spread,
+    Dependency,
+    Split,
+    PerHostLimit,
+    LicenceLimit,
+)
+"""The catalogue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

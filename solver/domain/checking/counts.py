@@ -6,7 +6,7 @@ cells, so a count follows a plan from event to event without being taken anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from solver.domain.cluster import Cluster
 from solver.domain.rules import (
@@ -14,7 +14,6 @@ from solver.domain.rules import (
     Among,
     AntiAffinity,
     Dependency,
-    GroupRule,
     Level,
     LicenceLimit,
     PerHostLimit,
@@ -77,16 +76,27 @@ class GroupCount:
         self._other_ids: frozenset[VmId] = frozenset()
         # Whether its own VMs, and the others, count only where they still run.
         self._at_source = isinstance(rule, Spread), isinstance(rule, Dependency)
-        self._members: dict[str, int] = {}
+        self._members, self._placed = self._tally(rule.vm_ids, occupancy, self._at_source[0])
         self._others: dict[str, int] = {}
-        self._placed = 0
         if rule.other_side:
             self._other_ids = frozenset(rule.named_vm_ids[rule.other_side])
-            for vm_id in self._other_ids:
-                self._count(vm_id, occupancy[vm_id], 1)
-        for vm_id in rule.vm_ids:
-            self._count(vm_id, occupancy[vm_id], 1)
+            self._others, _ = self._tally(self._other_ids, occupancy, self._at_source[1])
         self._sum = sum(map(self._of_cell, self._members))
+
+    def _tally(
+        self, vm_ids: Iterable[VmId], occupancy: Occupancy, at_source: bool
+    ) -> tuple[dict[str, int], int]:
+        """Return how many of the VMs each cell holds, and how many there are on any host."""
+        cells: dict[str, int] = {}
+        placed = 0
+        for vm_id in vm_ids:
+            held = occupancy[vm_id]
+            for host_id in held[:1] if at_source else held:
+                placed += 1
+                cell = self.cell_of.get(host_id)
+                if cell is not None:
+                    cells[cell] = cells.get(cell, 0) + 1
+        return cells, placed
 
     def move(self, vm_id: VmId, before: tuple[HostId, ...], after: tuple[HostId, ...]) -> None:
         """Take note that a VM of the rule holds other hosts than before, its source first."""
@@ -135,8 +145,3 @@ class GroupCount:
                 return max(0, self._sum - limit)
             case _:
                 return self._sum
-
-
-def binds_at_instants(rule: PlacementRule) -> bool:
-    """Whether a rule binds while VMs are under way, not only at rest."""
-    return rule.continuous if isinstance(rule, GroupRule) else not isinstance(rule, Affinity)

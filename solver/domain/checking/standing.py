@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from solver.domain.checking.counts import Cells, GroupCount, binds_at_instants
+from solver.domain.checking.counts import Cells, GroupCount
 from solver.domain.checking.hosts import compatibility_violations, host_violations
 from solver.domain.checking.rules import group_violation, host_rule_violation
 from solver.domain.checking.violation import SEVERITY_ONE, Violation
@@ -37,6 +37,7 @@ class Standing:
             self._held[vm.id] = () if host_id is None else (host_id,)
             if host_id is not None:
                 self._reserve(vm, host_id, 1)
+        self._named: dict[str, frozenset[HostId]] = {}
         cells = Cells(cluster)
         self._counts = [
             GroupCount(rule, cells.of_rule(rule), self._held)
@@ -92,7 +93,9 @@ class Standing:
 
     def _of_host_rule(self, rule: HostRule, vm_ids: Iterable[VmId]) -> Iterator[Violation]:
         """Yield which of the VMs break a pin or ban."""
-        named, pin = frozenset(rule.host_ids), isinstance(rule, Pin)
+        if rule.id not in self._named:
+            self._named[rule.id] = frozenset(rule.host_ids)
+        named, pin = self._named[rule.id], isinstance(rule, Pin)
         for vm_id in vm_ids:
             wrong = tuple(host_id for host_id in self._held[vm_id] if (host_id in named) != pin)
             if wrong:
@@ -115,6 +118,7 @@ class Course(Standing):
         super().__init__(cluster, cluster.placement)
         self.before = tuple(self.violations())
         self._allowed = {violation.key: violation.amount for violation in self.before}
+        self._told: set[tuple[str, ...]] = set()
         self._moved: dict[VmId, None] = {}
         self._changed: dict[HostId, None] = {}
         self._host_rules_of: dict[VmId, list[HostRule]] = defaultdict(list)
@@ -124,7 +128,7 @@ class Course(Standing):
                 for vm_id in rule.vm_ids:
                     self._host_rules_of[vm_id].append(rule)
         for count in self._counts:
-            if count.rule.hard and binds_at_instants(count.rule):
+            if count.rule.hard and count.rule.binds_under_way:
                 for vm_ids in count.rule.named_vm_ids.values():
                     for vm_id in vm_ids:
                         self._counts_of[vm_id].append(count)
@@ -148,7 +152,10 @@ class Course(Standing):
         self._moved[vm_id] = None
 
     def worse(self) -> Iterator[Violation]:
-        """Yield what is new or worse in what the events since the last call touched."""
+        """Yield what is new or worse in what the events since the last call touched.
+
+        A rule about a group is told the first time only: it may have as many VMs as the cluster.
+        """
         moved, changed = tuple(self._moved), tuple(self._changed)
         self._moved.clear()
         self._changed.clear()
@@ -161,8 +168,11 @@ class Course(Standing):
                 yield from self._beyond(self._of_host_rule(rule, (vm_id,)))
             counts.update(dict.fromkeys(self._counts_of.get(vm_id, ())))
         for count in counts:
-            allowed = self._allowed.get((count.rule.kind, count.rule.id), 0)
-            yield from self._of_group(count, allowed)
+            key = count.rule.kind, count.rule.id
+            if key not in self._told:
+                for violation in self._of_group(count, self._allowed.get(key, 0)):
+                    self._told.add(key)
+                    yield violation
 
     def _beyond(self, violations: Iterable[Violation]) -> Iterator[Violation]:
         for violation in violations:

@@ -149,6 +149,13 @@ def test_contradictions_that_share_nothing_are_all_told() -> None:
     ]
 
 
+def test_what_a_contradiction_tied_together_is_decided_apart() -> None:
+    """Without the rule between them, two broken rules no longer hang together."""
+    crowd = AntiAffinity(id="crowd", vm_ids=(A, B, C, D, VmId("e")))
+    left, right = APART, AntiAffinity(id="right", vm_ids=(C, D))
+    assert contradictions(crowd, left, right, vms=[make_vm("e")]) == [("crowd",)]
+
+
 def test_soft_rules_contradict_nothing() -> None:
     """They have a price; whichever is broken is paid for."""
     wish = Affinity(id="together", vm_ids=(A, B), penalty_host_s=1.0)

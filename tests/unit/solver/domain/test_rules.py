@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,3 +126,38 @@ def test_failure_domains_go_by_their_names() -> None:
     """Hosts without a rack are together in one that has no name."""
     host = make_host("h1", zone="z")
     assert [host.domain(level) for level in ("host", "rack", "zone")] == ["h1", "", "z"]
+
+
+def pin(name: str, *hosts: str) -> Pin:
+    """Return a pin of v1."""
+    return Pin(id=name, vm_ids=(V1,), host_ids=tuple(HostId(host) for host in hosts))
+
+
+def ban(name: str, *hosts: str) -> Ban:
+    """Return a ban of v1."""
+    return Ban(id=name, vm_ids=(V1,), host_ids=tuple(HostId(host) for host in hosts))
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ([pin("a", "h1"), ban("b", "h2"), pin("c", "h2")], "hard rules 'a', 'c' leave no host"),
+        ([ban("a", "h1"), ban("b", "h2", "h3"), ban("c", "h3")], "hard rules 'a', 'b' leave"),
+        ([ban("a", "h1", "h2", "h3")], "hard rule 'a' leaves no host for VM 'v1'"),
+        (
+            [pin("a", "h1", "h2"), ban("b", "h3"), ban("c", "h2"), ban("d", "h1"), ban("e", "h3")],
+            "hard rules 'a', 'c', 'd' leave",
+        ),
+    ],
+)
+def test_pins_and_bans_that_leave_no_host_are_refused(
+    rules: list[PlacementRule], says: str
+) -> None:
+    """The fewest rules that do are named; one of them soft, and there is a host."""
+    hosts = [make_host(name) for name in ("h1", "h2", "h3")]
+    with pytest.raises(InvalidInputError) as caught:
+        make_cluster(hosts, [make_vm("v1")], rules=tuple(rules))
+    assert caught.value.path == "rules"
+    assert says in str(caught.value)
+    soft = tuple(replace(rule, penalty_host_s=1.0) for rule in rules)
+    make_cluster(hosts, [make_vm("v1")], rules=soft)
