@@ -84,6 +84,8 @@ class Host:
     cpu_model: str = ""
     state: HostState = HostState.UP
     migration_bandwidth_mib_per_s: int = 1_000
+    max_vms: int | None = None
+    provides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_id(self.id, "host")
@@ -147,6 +149,7 @@ class VM:
     labels: Mapping[str, str] = field(default_factory=dict)
     not_migratable_reason: str = ""
     not_before_at: datetime | None = None
+    requires: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_id(self.id, "VM")

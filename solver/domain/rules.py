@@ -112,6 +112,39 @@ class AntiAffinity(PlacementRule):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Among(PlacementRule):
+    parts: tuple[tuple[HostId, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread(PlacementRule):
+    min_domains: int = 2
+    level: str = "zone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependency(PlacementRule):
+    on_vm_ids: tuple[VmId, ...] = ()
+    level: str = "zone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split(PlacementRule):
+    other_vm_ids: tuple[VmId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerHostLimit(PlacementRule):
+    max_vms: int = 1
+    host_ids: tuple[HostId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenceLimit(PlacementRule):
+    max_hosts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MoveBudget:
     """How many moves one plan may make and how many may run at once.
 
