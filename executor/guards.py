@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from executor.under_way import added_violations
+from executor.under_way import added_violations, rules_at_rest
 from solver.domain.check import Violation, check_placement, new_or_worse
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.plan import Step, StepKind
-from solver.domain.rules import Affinity, AntiAffinity
+from solver.domain.rules import RULES, GroupRule
 
 
 class Decision(enum.Enum):
@@ -42,7 +42,9 @@ class Verdict:
 PROCEED: Final = Verdict(decision=Decision.PROCEED)
 
 _SLOT: Final = frozenset({"parallel", "parallel_in", "parallel_out", "bandwidth", "link"})
-_ROOM: Final = frozenset({"capacity", AntiAffinity.kind})
+_ROOM: Final = frozenset(
+    {"capacity", "vm_count", *(rule.kind for rule in RULES if issubclass(rule, GroupRule))}
+)
 
 
 def judge_step(
@@ -96,8 +98,9 @@ def _stale(cluster: Cluster, step: Step) -> str:
 
 
 def _broken_in_the_end(cluster: Cluster, steps: Sequence[Step]) -> tuple[Violation, ...]:
-    """Return the affinities that are newly broken once all the steps have been made."""
-    if not any(isinstance(rule, Affinity) and rule.hard for rule in cluster.rules):
+    """Return the rules at rest that are newly broken once all the steps have been made."""
+    at_rest = rules_at_rest(cluster)
+    if not at_rest:
         return ()
     before = cluster.placement
     after = dict(before)
@@ -108,7 +111,7 @@ def _broken_in_the_end(cluster: Cluster, steps: Sequence[Step]) -> tuple[Violati
         check_placement(cluster, before),
         check_placement(cluster, after),
     )
-    return tuple(violation for violation in broken if violation.key[0] == Affinity.kind)
+    return tuple(violation for violation in broken if violation.key in at_rest)
 
 
 def _verdict(violations: Sequence[Violation]) -> Verdict:

@@ -8,15 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from solver.domain.check import Violation, check_plan, new_or_worse
 from solver.domain.cluster import Cluster
 from solver.domain.plan import Plan, Step
-from solver.domain.rules import Affinity
-
-AT_REST: Final = frozenset({Affinity.kind, "not_running"})
-"""Kinds that bind only a placement at rest: VMs that follow one another are apart for a moment."""
 
 
 def added_violations(
@@ -25,7 +20,8 @@ def added_violations(
     """Return what starting ``step`` breaks or worsens while other moves are under way.
 
     Every VM under way holds both its ends. What was broken without ``step`` is not held against
-    it; rules that bind only at rest (:data:`AT_REST`) are left out.
+    it; rules that bind only at rest are left out: VMs that follow one another are apart for a
+    moment.
 
     Parameters
     ----------
@@ -47,11 +43,19 @@ def added_violations(
     if not with_it:
         return ()
     without_it = check_plan(cluster, _all_at_once(cluster, others))
+    at_rest = rules_at_rest(cluster)
     return tuple(
         # The instant is the present: what the judge says about when is of no use here.
         replace(violation, message=violation.message.removeprefix("at 0 ms: "))
         for violation in new_or_worse(without_it, with_it)
-        if violation.key[0] not in AT_REST
+        if violation.key[0] != "not_running" and violation.key[:2] not in at_rest
+    )
+
+
+def rules_at_rest(cluster: Cluster) -> frozenset[tuple[str, ...]]:
+    """Return kind and id of the hard rules that bind only placements at rest."""
+    return frozenset(
+        (rule.kind, rule.id) for rule in cluster.rules if rule.hard and not rule.binds_under_way
     )
 
 

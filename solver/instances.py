@@ -28,15 +28,7 @@ from solver.domain.cluster import VM, Cluster, Host, HostState, Link, Network, O
 from solver.domain.errors import InvalidInputError
 from solver.domain.plan import MoveCost, Plan, Step, StepKind
 from solver.domain.result import Result
-from solver.domain.rules import (
-    Affinity,
-    AntiAffinity,
-    Ban,
-    HostRule,
-    MoveBudget,
-    Pin,
-    PlacementRule,
-)
+from solver.domain.rules import RULES, MoveBudget, PlacementRule
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import HostContention, Score
 from solver.domain.units import FIELDS, NUM_RESOURCES, Amounts, HostId, Limits, VmId
@@ -44,14 +36,11 @@ from solver.domain.weights import UNITS_PER_HOST_S
 from solver.schema import (
     MAX_STEPS,
     VERSION,
-    AffinityModel,
-    AntiAffinityModel,
-    BanModel,
+    AnyRuleModel,
     ClusterDocument,
     HostModel,
     LinkModel,
     PairLinkModel,
-    PinModel,
     PlanDocument,
     ScenariosDocument,
     StepModel,
@@ -77,6 +66,8 @@ SCHEMAS: Final[Mapping[str, type[Strict]]] = {
     "scenarios-v1.json": ScenariosDocument,
 }
 """Published schemas by file name."""
+
+RULE_OF_KIND: Final[Mapping[str, type[PlacementRule]]] = {rule.kind: rule for rule in RULES}
 
 Domain = TypeVar("Domain")
 
@@ -342,11 +333,14 @@ def _host(item: HostModel) -> Host:
         cpu_model=item.cpu_model,
         state=HostState(item.state),
         migration_bandwidth_mib_per_s=item.migration_bandwidth_mib_per_s,
+        max_vms=item.max_vms,
+        provides=tuple(item.provides),
     )
 
 
 def _host_document(host: Host) -> Document:
-    return dataclasses.asdict(host) | {"state": host.state.value}
+    changed = {"state": host.state.value, "provides": list(host.provides)}
+    return dataclasses.asdict(host) | changed
 
 
 def _vm(item: VMModel) -> VM:
@@ -363,12 +357,13 @@ def _vm(item: VMModel) -> VM:
         labels=dict(item.labels),
         not_migratable_reason=item.not_migratable_reason,
         not_before_at=item.not_before_at,
+        requires=tuple(item.requires),
     )
 
 
 def _vm_document(vm: VM) -> Document:
     cool_down = None if vm.not_before_at is None else _instant(vm.not_before_at)
-    return dataclasses.asdict(vm) | {"not_before_at": cool_down}
+    return dataclasses.asdict(vm) | {"not_before_at": cool_down, "requires": list(vm.requires)}
 
 
 def _link(item: LinkModel) -> Link:
@@ -392,29 +387,23 @@ def _pairs(path: str, items: list[PairLinkModel]) -> dict[tuple[str, str], Link]
     return found
 
 
-AnyRuleModel = PinModel | BanModel | AffinityModel | AntiAffinityModel
-
-
 def _rule(item: AnyRuleModel) -> PlacementRule:
-    vm_ids = tuple(VmId(vm_id) for vm_id in item.vm_ids)
-    penalty = item.penalty_host_s
-    if isinstance(item, PinModel | BanModel):
-        host_ids = tuple(HostId(host_id) for host_id in item.host_ids)
-        host_rule: type[HostRule] = Pin if isinstance(item, PinModel) else Ban
-        return host_rule(id=item.id, vm_ids=vm_ids, host_ids=host_ids, penalty_host_s=penalty)
-    group_rule = Affinity if isinstance(item, AffinityModel) else AntiAffinity
-    return group_rule(id=item.id, vm_ids=vm_ids, penalty_host_s=penalty)
+    """Return the rule: its fields are those of its class, lists of ids becoming tuples."""
+    fields = {name: _frozen(value) for name, value in item.model_dump(exclude={"kind"}).items()}
+    return RULE_OF_KIND[item.kind](**fields)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def _rule_document(rule: PlacementRule) -> Document:
-    hosts = {"host_ids": list(rule.host_ids)} if isinstance(rule, HostRule) else {}
-    return {
-        "kind": rule.kind,
-        "id": rule.id,
-        "vm_ids": list(rule.vm_ids),
-        **hosts,
-        "penalty_host_s": rule.penalty_host_s,
-    }
+    fields = dataclasses.asdict(rule)
+    return {"kind": rule.kind} | {name: _thawed(value) for name, value in fields.items()}
+
+
+def _thawed(value: Any) -> Any:
+    return [_thawed(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _step(item: StepModel) -> Step:

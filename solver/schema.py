@@ -11,7 +11,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from solver.domain.cluster import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
 from solver.domain.errors import InvalidInputError
+from solver.domain.rules import Level
 from solver.domain.units import MAX_AMOUNT
 
 VERSION: Final = 1
@@ -60,6 +61,7 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 Id = Annotated[str, Field(min_length=1, max_length=255)]
+Name = Annotated[str, Field(min_length=1)]
 Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 PositiveAmount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
 Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
@@ -110,6 +112,8 @@ class HostModel(Strict):
     cpu_model: str = ""
     state: Literal["up", "maintenance", "unreachable"] = "up"
     migration_bandwidth_mib_per_s: PositiveAmount = 1_000
+    max_vms: Amount | None = Field(default=None, description="null: as many as fit")
+    provides: list[Name] = Field(default=[], description="what VMs may require, free names")
 
 
 class VMModel(Strict):
@@ -128,6 +132,7 @@ class VMModel(Strict):
     labels: dict[str, str] = {}
     not_migratable_reason: str = Field(default="", description="empty: it can be migrated")
     not_before_at: Instant | None = Field(default=None, description="cool-down, at most 24 h")
+    requires: list[Name] = Field(default=[], description="what its host has to provide")
 
 
 class LinkModel(Strict):
@@ -183,16 +188,81 @@ class AffinityModel(RuleModel):
     kind: Literal["affinity"]
 
 
-class AntiAffinityModel(RuleModel):
+class GroupRuleModel(RuleModel):
+    """A rule about how VMs stand to one another."""
+
+    continuous: bool = Field(default=True, description="false: binds placements at rest only")
+
+
+class AntiAffinityModel(GroupRuleModel):
     """No two of the VMs share a host."""
 
     kind: Literal["anti_affinity"]
 
 
-AnyRule = Annotated[
-    PinModel | BanModel | AffinityModel | AntiAffinityModel, Field(discriminator="kind")
-]
-RULE_KINDS: Final = ("pin", "ban", "affinity", "anti_affinity")
+class AmongModel(GroupRuleModel):
+    """All the VMs run in one of several parts of the cluster."""
+
+    kind: Literal["among"]
+    parts: list[Annotated[list[Id], Field(min_length=1)]] = Field(
+        default=[], description="groups of hosts; empty: every zone is a part"
+    )
+
+
+class SpreadModel(GroupRuleModel):
+    """The VMs run in at least so many different domains."""
+
+    kind: Literal["spread"]
+    min_domains: Annotated[int, Field(ge=2, le=MAX_AMOUNT)]
+    level: Level = "zone"
+
+
+class DependencyModel(GroupRuleModel):
+    """Every domain that holds one of the VMs holds one of those they depend on as well."""
+
+    kind: Literal["dependency"]
+    on_vm_ids: Annotated[list[Id], Field(min_length=1)]
+    level: Level = "zone"
+
+
+class SplitModel(GroupRuleModel):
+    """No host holds both one of the VMs and one of the others."""
+
+    kind: Literal["split"]
+    other_vm_ids: Annotated[list[Id], Field(min_length=1)]
+
+
+class PerHostLimitModel(GroupRuleModel):
+    """At most so many of the VMs run on any one of the hosts."""
+
+    kind: Literal["per_host_limit"]
+    max_vms: Amount
+    host_ids: list[Id] = Field(default=[], description="empty: all hosts")
+
+
+class LicenceLimitModel(GroupRuleModel):
+    """The VMs occupy at most so many hosts."""
+
+    kind: Literal["licence_limit"]
+    max_hosts: PositiveAmount
+
+
+AnyRuleModel = (
+    PinModel
+    | BanModel
+    | AffinityModel
+    | AntiAffinityModel
+    | AmongModel
+    | SpreadModel
+    | DependencyModel
+    | SplitModel
+    | PerHostLimitModel
+    | LicenceLimitModel
+)
+AnyRule = Annotated[AnyRuleModel, Field(discriminator="kind")]
+RULE_KINDS: Final = frozenset(
+    get_args(model.model_fields["kind"].annotation)[0] for model in get_args(AnyRuleModel)
+)
 
 
 class BudgetModel(Strict):

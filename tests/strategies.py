@@ -7,7 +7,7 @@ and exactly full hosts are common.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from hypothesis import assume
@@ -15,15 +15,38 @@ from hypothesis import strategies as st
 
 from solver.domain.cluster import VM, Cluster, Host, HostState, Link, Network, Overcommit
 from solver.domain.errors import InvalidInputError
-from solver.domain.rules import Affinity, AntiAffinity, Ban, MoveBudget, Pin, PlacementRule
+from solver.domain.rules import (
+    LEVELS,
+    RULES,
+    Affinity,
+    Among,
+    AntiAffinity,
+    Ban,
+    Dependency,
+    GroupRule,
+    LicenceLimit,
+    MoveBudget,
+    PerHostLimit,
+    Pin,
+    PlacementRule,
+    Spread,
+)
 from solver.domain.scenario import ScenarioSet, equal_probabilities
 from solver.domain.units import NUM_RESOURCES, Amounts, HostId, Limits, Resource, VmId
 from tests.builders import NOW
 
+WHOLE_CATALOGUE: Final = False
+"""Whether clusters have every kind of rule and every fact of hosts and VMs unless asked not to."""
+
+FIRST_KINDS: Final[tuple[type[PlacementRule], ...]] = (Pin, Ban, Affinity, AntiAffinity)
+FEATURES: Final = ("cpu:a", "net:b")
+
 
 @st.composite
-def hosts(draw: st.DrawFn, max_hosts: int = 5) -> tuple[Host, ...]:
-    """Draw hosts of a few sizes in up to two zones, now and then out of service."""
+def hosts(
+    draw: st.DrawFn, max_hosts: int = 5, *, whole: bool = WHOLE_CATALOGUE
+) -> tuple[Host, ...]:
+    """Draw hosts of a few sizes in a few zones and racks, now and then out of service."""
     states = st.sampled_from([HostState.UP] * 8 + [HostState.MAINTENANCE, HostState.UNREACHABLE])
     return tuple(
         Host(
@@ -38,16 +61,25 @@ def hosts(draw: st.DrawFn, max_hosts: int = 5) -> tuple[Host, ...]:
                 cpu=draw(st.sampled_from([None, None, 2.0])),
                 memory=draw(st.sampled_from([1.0, 1.5])),
             ),
-            zone=draw(st.sampled_from(["a", "a", "b"])),
+            zone=draw(st.sampled_from(["a", "a", "b", *([""] if whole else [])])),
+            rack=draw(st.sampled_from(["", "r1", "r2"])) if whole else "",
             state=draw(states),
             migration_bandwidth_mib_per_s=draw(st.sampled_from([100, 1000])),
+            max_vms=draw(st.sampled_from([None, None, None, 0, 2, 3])) if whole else None,
+            provides=draw(st.sampled_from([FEATURES, FEATURES, FEATURES[:1], ()])) if whole else (),
         )
         for i in range(draw(st.sampled_from([1, *[max(2, max_hosts - 1), max_hosts] * 3])))
     )
 
 
 @st.composite
-def vms(draw: st.DrawFn, host_ids: list[HostId], max_vms: int = 12) -> tuple[VM, ...]:
+def vms(
+    draw: st.DrawFn,
+    host_ids: list[HostId],
+    max_vms: int = 12,
+    *,
+    whole: bool = WHOLE_CATALOGUE,
+) -> tuple[VM, ...]:
     """Draw VMs anywhere, whether they fit or not; a few run nowhere or cannot be moved."""
     places = st.sampled_from([*host_ids * 4, None])
     return tuple(
@@ -64,6 +96,7 @@ def vms(draw: st.DrawFn, host_ids: list[HostId], max_vms: int = 12) -> tuple[VM,
             group=draw(st.sampled_from(["", "", "web", "db"])),
             not_migratable_reason=draw(st.sampled_from([""] * 9 + ["passthrough"])),
             not_before_at=draw(st.sampled_from([None] * 9 + [NOW + timedelta(hours=1)])),
+            requires=draw(st.sampled_from([()] * 4 + [FEATURES[:1], FEATURES])) if whole else (),
         )
         for i in range(draw(st.sampled_from([0, 1, *[max_vms // 2, max_vms] * 4])))
     )
@@ -71,32 +104,78 @@ def vms(draw: st.DrawFn, host_ids: list[HostId], max_vms: int = 12) -> tuple[VM,
 
 @st.composite
 def placement_rules(
-    draw: st.DrawFn, host_ids: list[HostId], vm_ids: list[VmId]
+    draw: st.DrawFn,
+    host_ids: list[HostId],
+    vm_ids: list[VmId],
+    *,
+    max_rules: int = 3,
+    whole: bool = WHOLE_CATALOGUE,
 ) -> tuple[PlacementRule, ...]:
-    """Draw up to three rules, hard or soft; they may contradict each other."""
+    """Draw a few rules, hard or soft; they may contradict each other."""
+    kinds = st.sampled_from(RULES if whole else FIRST_KINDS)
     found: list[PlacementRule] = []
-    for i in range(draw(st.integers(0, 3))):
-        kind: type[PlacementRule] = draw(st.sampled_from([Pin, Ban, Affinity, AntiAffinity]))
-        if len(vm_ids) < kind.min_vms:
+    for i in range(draw(st.integers(0, max_rules))):
+        kind = draw(kinds)
+        if len(vm_ids) < kind.min_vms + bool(kind.other_side):
             continue
         members = draw(
-            st.lists(st.sampled_from(vm_ids), min_size=kind.min_vms, max_size=3, unique=True)
+            st.lists(
+                st.sampled_from(vm_ids),
+                min_size=kind.min_vms + bool(kind.other_side),
+                max_size=4 if kind.other_side else 3,
+                unique=True,
+            )
         )
-        more: dict[str, Any] = {}
-        if kind in (Pin, Ban):
-            named = st.lists(st.sampled_from(host_ids), min_size=1, max_size=2, unique=True)
-            more = {"host_ids": tuple(draw(named))}
+        more: dict[str, Any] = draw(_fields(kind, host_ids))
+        if kind.other_side:
+            cut = draw(st.integers(1, len(members) - 1))
+            more[kind.other_side] = tuple(members[cut:])
+            members = members[:cut]
+        if whole and issubclass(kind, GroupRule):
+            more["continuous"] = draw(st.sampled_from([True, True, False]))
         penalty = draw(st.sampled_from([None, None, 0.5, 50.0]))
         found.append(kind(id=f"r{i}", vm_ids=tuple(members), penalty_host_s=penalty, **more))
     return tuple(found)
 
 
 @st.composite
-def clusters(draw: st.DrawFn, *, max_hosts: int = 5, max_vms: int = 12) -> Cluster:
+def _fields(draw: st.DrawFn, kind: type[PlacementRule], host_ids: list[HostId]) -> dict[str, Any]:
+    """Draw what a kind of rule says beside its VMs."""
+    named = st.lists(st.sampled_from(host_ids), min_size=1, max_size=2, unique=True).map(tuple)
+    if kind in (Pin, Ban):
+        return {"host_ids": draw(named)}
+    if kind is Among:
+        cut = draw(st.integers(0, len(host_ids) - 1))
+        return {"parts": draw(st.sampled_from([(), (tuple(host_ids[cut:]),), _halves(host_ids)]))}
+    if kind is Spread:
+        return {"min_domains": draw(st.integers(2, 3)), "level": draw(st.sampled_from(LEVELS))}
+    if kind is Dependency:
+        return {"level": draw(st.sampled_from(LEVELS))}
+    if kind is PerHostLimit:
+        return {"max_vms": draw(st.integers(0, 2)), "host_ids": draw(st.just(()) | named)}
+    if kind is LicenceLimit:
+        return {"max_hosts": draw(st.integers(1, 2))}
+    return {}
+
+
+def _halves(host_ids: list[HostId]) -> tuple[tuple[HostId, ...], ...]:
+    return tuple(half for half in (tuple(host_ids[::2]), tuple(host_ids[1::2])) if half)
+
+
+@st.composite
+def clusters(
+    draw: st.DrawFn,
+    *,
+    max_hosts: int = 5,
+    max_vms: int = 12,
+    max_rules: int = 3,
+    whole: bool = WHOLE_CATALOGUE,
+) -> Cluster:
     """Draw a cluster with rules, budgets and whatever may be broken at the start."""
-    some_hosts = draw(hosts(max_hosts))
+    some_hosts = draw(hosts(max_hosts, whole=whole))
     host_ids = [host.id for host in some_hosts]
-    some_vms = draw(vms(host_ids, max_vms))
+    some_vms = draw(vms(host_ids, max_vms, whole=whole))
+    vm_ids = [vm.id for vm in some_vms]
     budget = MoveBudget(
         max_moves=draw(st.sampled_from([None] * 6 + [0, 1, 3])),
         max_moves_per_host=draw(st.sampled_from([None] * 6 + [1, 2])),
@@ -109,11 +188,11 @@ def clusters(draw: st.DrawFn, *, max_hosts: int = 5, max_vms: int = 12) -> Clust
             hosts=some_hosts,
             vms=some_vms,
             network=network,
-            rules=draw(placement_rules(host_ids, [vm.id for vm in some_vms])),
+            rules=draw(placement_rules(host_ids, vm_ids, max_rules=max_rules, whole=whole)),
             budget=budget,
         )
     except InvalidInputError:
-        # Contradictory rules are refused; that is tested elsewhere.
+        # Pins and bans that leave a VM no host are refused; that is tested elsewhere.
         assume(False)
         raise
 

@@ -138,12 +138,8 @@ class Inventory:
         key = present.tobytes()
         if key != self._rules_for:
             known: set[VmId] = {self.vms[v].id for v in np.flatnonzero(present)}
-            kept = []
-            for rule in self.cluster.rules:
-                vm_ids = tuple(vm_id for vm_id in rule.vm_ids if vm_id in known)
-                if len(vm_ids) >= rule.min_vms:
-                    kept.append(replace(rule, vm_ids=vm_ids))
-            self._rules = tuple(kept)
+            left = (rule.restricted_to(known) for rule in self.cluster.rules)
+            self._rules = tuple(rule for rule in left if rule is not None)
             self._rules_for = key
         return self._rules
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     Document = Cluster | Plan | ScenarioSet | History
 
+MOST_NAMED: Final = 5
+"""Rules named in one line before the rest is only counted."""
+
 
 def check(
     files: Annotated[
@@ -32,10 +35,14 @@ def check(
 ) -> None:
     """Check documents and telemetry, and show what violates rules and capacities.
 
-    A plan given together with one cluster is replayed against it, event by event.
+    Hard rules of a cluster that no placement keeps together are named. A plan given together with
+    one cluster is replayed against it, event by event.
     """
+    from solver.domain.cluster import Cluster
+
     documents: list[tuple[Path, Document]] = []
     wrong: list[InvalidInputError] = []
+    contradictory = False
     for path in files:
         try:
             documents.append((path, _read(path)))
@@ -43,13 +50,15 @@ def check(
             wrong.append(error)
     for path, document in documents:
         console.out().print(f"{path}: {_summary(document)}", soft_wrap=True)
-        _show_violations(document)
+        if isinstance(document, Cluster):
+            _show_violations(document)
+            contradictory |= _show_contradictions(document)
     broken = _judge_plans(documents)
     for mistake in wrong[:-1]:
         console.err().print(f"error: {mistake}", soft_wrap=True, markup=False)
     if wrong:
         raise wrong[-1]
-    if broken:
+    if broken or contradictory:
         raise typer.Exit(1)
 
 
@@ -127,17 +136,32 @@ def _summary(document: Document) -> str:
     )
 
 
-def _show_violations(document: Document) -> None:
+def _show_violations(cluster: Cluster) -> None:
     from service.tables import violation_lines
     from solver.domain.check import check_placement
-    from solver.domain.cluster import Cluster
 
-    if isinstance(document, Cluster):
-        lines = violation_lines(check_placement(document, document.placement))
-        for line in lines:
-            console.out().print("  ", line, soft_wrap=True)
-        if not lines:
-            console.out().print("  every rule and capacity holds")
+    lines = violation_lines(check_placement(cluster, cluster.placement))
+    for line in lines:
+        console.out().print("  ", line, soft_wrap=True)
+    if not lines:
+        console.out().print("  every rule and capacity holds")
+
+
+def _show_contradictions(cluster: Cluster) -> bool:
+    """Name hard rules that contradict each other; return whether some do."""
+    from service.tables import joined
+    from solver.validate import find_contradictions
+
+    found = find_contradictions(cluster)
+    for contradiction in found.contradictions:
+        text = f"  contradiction: {contradiction.message}"
+        console.out().print(text, soft_wrap=True, markup=False)
+    for rule_ids in found.undecided:
+        named = joined([repr(rule_id) for rule_id in rule_ids[:MOST_NAMED]])
+        more = f" and {len(rule_ids) - MOST_NAMED} more" if len(rule_ids) > MOST_NAMED else ""
+        text = f"  not found out in time: whether some placement keeps rules {named}{more}"
+        console.out().print(text, soft_wrap=True, markup=False)
+    return bool(found.contradictions)
 
 
 def _judge_plans(documents: list[tuple[Path, Document]]) -> bool:

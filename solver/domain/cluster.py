@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from solver.domain.contradiction import find_contradiction
 from solver.domain.errors import InvalidInputError
-from solver.domain.rules import NO_BUDGET, MoveBudget, PlacementRule, find_contradiction
+from solver.domain.rules import NO_BUDGET, Level, MoveBudget, PlacementRule
 from solver.domain.units import Amounts, HostId, Limits, VmId, require_amount
 
 DEFAULT_PRIORITY: Final = 5
@@ -72,6 +73,11 @@ class Host:
         Failure domain and network neighbourhood; empty when not known.
     migration_bandwidth_mib_per_s
         What the host's own link carries of migrations, in and out together.
+    max_vms
+        Most VMs it may hold, one under way counting at both ends; ``None`` for no limit.
+    provides
+        What VMs may require of it, as free names (``cpu:avx512``, ``storage:pool1``). The name in
+        ``cpu_model`` only informs.
     """
 
     id: HostId
@@ -89,12 +95,19 @@ class Host:
 
     def __post_init__(self) -> None:
         require_id(self.id, "host")
+        if self.max_vms is not None:
+            require_amount(self.max_vms, "max_vms")
+        require_names(self.provides, f"host {self.id!r}", "provides")
         require_amount(self.migration_bandwidth_mib_per_s, "migration_bandwidth_mib_per_s")
         if self.migration_bandwidth_mib_per_s < 1:
             raise InvalidInputError(
                 f"host {self.id!r}: expected at least 1, got 0",
                 path="migration_bandwidth_mib_per_s",
             )
+
+    def domain(self, level: Level) -> str:
+        """Name of the failure domain it is in; an unnamed zone or rack is one like any other."""
+        return {"host": self.id, "rack": self.rack, "zone": self.zone}[level]
 
     def usable(self) -> tuple[int | None, int | None, int | None, int | None]:
         """Capacity after the reserve, per resource; ``None`` is unlimited.
@@ -136,6 +149,8 @@ class VM:
         Why it cannot be migrated (passthrough device, local disk); empty when it can.
     not_before_at
         Cool-down: not to be moved before this instant (aware UTC), except to repair a rule.
+    requires
+        What its host has to provide, as free names (``cpu:avx512``, ``network:dmz``).
     """
 
     id: VmId
@@ -153,6 +168,7 @@ class VM:
 
     def __post_init__(self) -> None:
         require_id(self.id, "VM")
+        require_names(self.requires, f"VM {self.id!r}", "requires")
         if self.memory_footprint_mib == -1:
             object.__setattr__(self, "memory_footprint_mib", self.allocation.memory_mib)
         require_amount(self.memory_footprint_mib, "memory_footprint_mib")
@@ -242,7 +258,7 @@ class Cluster:
     ------
     InvalidInputError
         If there is no host, an id stands twice, a VM or rule names an unknown host or VM, or hard
-        rules contradict each other for some VM.
+        pins and bans leave some VM no host.
     """
 
     observed_at: datetime
@@ -267,17 +283,8 @@ class Cluster:
                     f"VM {vm.id!r} names unknown host {vm.host_id!r}", path=f"vms[{i}].host_id"
                 )
         for i, rule in enumerate(self.rules):
-            for vm_id in rule.vm_ids:
-                if vm_id not in vm_ids:
-                    raise InvalidInputError(
-                        f"rule {rule.id!r} names unknown VM {vm_id!r}", path=f"rules[{i}].vm_ids"
-                    )
-            for host_id in rule.named_host_ids:
-                if host_id not in host_ids:
-                    raise InvalidInputError(
-                        f"rule {rule.id!r} names unknown host {host_id!r}",
-                        path=f"rules[{i}].host_ids",
-                    )
+            require_known(rule, "VM", rule.named_vm_ids, vm_ids, f"rules[{i}]")
+            require_known(rule, "host", rule.named_host_ids, host_ids, f"rules[{i}]")
         for a, b in self.network.hosts:
             for host_id in (a, b):
                 if host_id not in host_ids:
@@ -325,6 +332,32 @@ def require_unique(ids: Iterable[str], path: str) -> None:
     for value, count in Counter(ids).items():
         if count > 1:
             raise InvalidInputError(f"id {value!r} stands {count} times, expected once", path=path)
+
+
+def require_known(
+    rule: PlacementRule,
+    what: str,
+    named: Mapping[str, tuple[str, ...]],
+    known: set[HostId] | set[VmId],
+    path: str,
+) -> None:
+    """Raise ``InvalidInputError`` for the first thing that a field of the rule names in vain."""
+    for name, ids in named.items():
+        if not known.issuperset(ids):
+            value = next(value for value in ids if value not in known)
+            raise InvalidInputError(
+                f"rule {rule.id!r} names unknown {what} {value!r}", path=f"{path}.{name}"
+            )
+
+
+def require_names(names: tuple[str, ...], what: str, path: str) -> None:
+    """Raise ``InvalidInputError`` unless the names are printable, not empty and each once."""
+    if not all(isinstance(name, str) and name and name.isprintable() for name in names) or len(
+        set(names)
+    ) != len(names):
+        raise InvalidInputError(
+            f"{what}: expected printable names, each once, got {list(names)}", path=path
+        )
 
 
 def require_utc(instant: datetime | None, what: str, path: str) -> None:

@@ -4,18 +4,24 @@ A rule stands in three places: as data here, as an independent check in ``solver
 and as an encoding in every engine. A rule is hard unless it carries a penalty, in host-seconds,
 charged once per unit of violation (as ``check`` counts them).
 
-Capacity, maintenance and "not migratable" are facts of hosts and VMs (``solver.domain.cluster``),
-not rules.
+Capacity, the number of VMs a host takes, compatibility, maintenance and "not migratable" are facts
+of hosts and VMs (``solver.domain.cluster``), not rules.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import HostId, VmId
+
+Level = Literal["host", "rack", "zone"]
+"""What counts as one failure domain."""
+
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +30,8 @@ class PlacementRule:
 
     kind: ClassVar[str] = ""
     min_vms: ClassVar[int] = 1
+    other_side: ClassVar[str] = ""
+    """Field of the VMs that the rule sets its own VMs against; empty for none."""
 
     id: str
     vm_ids: tuple[VmId, ...]
@@ -33,16 +41,28 @@ class PlacementRule:
         if not self.id:
             raise InvalidInputError("expected a rule id, got an empty string", path="rules.id")
         if len(set(self.vm_ids)) < self.min_vms or len(set(self.vm_ids)) != len(self.vm_ids):
-            raise InvalidInputError(
-                f"rule {self.id!r}: expected at least {self.min_vms} different VMs, each once, "
+            raise self.refused(
+                "vm_ids",
+                f"expected at least {self.min_vms} different VMs, each once, "
                 f"got {list(self.vm_ids)}",
-                path="rules.vm_ids",
             )
+        if self.other_side:
+            self._require_other_side(getattr(self, self.other_side))
         penalty = self.penalty_host_s
         if penalty is not None and not (math.isfinite(penalty) and 0 < penalty <= 1e6):
-            raise InvalidInputError(
-                f"rule {self.id!r}: expected a penalty in (0, 1e6] host-seconds, got {penalty}",
-                path="rules.penalty_host_s",
+            raise self.refused(
+                "penalty_host_s", f"expected a penalty in (0, 1e6] host-seconds, got {penalty}"
+            )
+
+    def _require_other_side(self, others: tuple[VmId, ...]) -> None:
+        if not others or len(set(others)) != len(others):
+            raise self.refused(
+                self.other_side, f"expected at least 1 VM, each once, got {list(others)}"
+            )
+        both = sorted(set(others) & set(self.vm_ids))
+        if both:
+            raise self.refused(
+                self.other_side, f"expected no VM of vm_ids, got {both} on both sides"
             )
 
     @property
@@ -51,9 +71,36 @@ class PlacementRule:
         return self.penalty_host_s is None
 
     @property
-    def named_host_ids(self) -> tuple[HostId, ...]:
-        """Hosts the rule names."""
-        return ()
+    def binds_under_way(self) -> bool:
+        """Whether it binds at every instant of a plan, not only placements at rest."""
+        return True
+
+    @property
+    def named_vm_ids(self) -> dict[str, tuple[VmId, ...]]:
+        """VMs the rule names, by field."""
+        named = {"vm_ids": self.vm_ids}
+        if self.other_side:
+            named[self.other_side] = getattr(self, self.other_side)
+        return named
+
+    @property
+    def named_host_ids(self) -> dict[str, tuple[HostId, ...]]:
+        """Hosts the rule names, by field."""
+        return {}
+
+    def restricted_to(self, vm_ids: Container[VmId]) -> Self | None:
+        """Return the rule about those VMs only, or ``None`` when they leave nothing to ask."""
+        left: dict[str, Any] = {
+            field: tuple(vm_id for vm_id in named if vm_id in vm_ids)
+            for field, named in self.named_vm_ids.items()
+        }
+        if len(left["vm_ids"]) < self.min_vms or not all(left.values()):
+            return None
+        return replace(self, **left)
+
+    def refused(self, field: str, message: str) -> InvalidInputError:
+        """Return the error of a wrong field."""
+        return InvalidInputError(f"rule {self.id!r}: {message}", path=f"rules.{field}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +112,14 @@ class HostRule(PlacementRule):
     def __post_init__(self) -> None:
         PlacementRule.__post_init__(self)
         if not self.host_ids or len(set(self.host_ids)) != len(self.host_ids):
-            raise InvalidInputError(
-                f"rule {self.id!r}: expected at least one host, each once, "
-                f"got {list(self.host_ids)}",
-                path="rules.host_ids",
+            raise self.refused(
+                "host_ids", f"expected at least one host, each once, got {list(self.host_ids)}"
             )
 
     @property
-    def named_host_ids(self) -> tuple[HostId, ...]:
-        """Hosts the rule names."""
-        return self.host_ids
+    def named_host_ids(self) -> dict[str, tuple[HostId, ...]]:
+        """Hosts the rule names, by field."""
+        return {"host_ids": self.host_ids}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,46 +147,176 @@ class Affinity(PlacementRule):
     kind: ClassVar[str] = "affinity"
     min_vms: ClassVar[int] = 2
 
+    @property
+    def binds_under_way(self) -> bool:
+        """It does not."""
+        return False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AntiAffinity(PlacementRule):
-    """No two of the VMs share a host, at any instant: a VM under way counts at both ends."""
+class GroupRule(PlacementRule):
+    """A rule about how VMs stand to one another, at every instant unless told otherwise.
+
+    Parameters
+    ----------
+    continuous
+        Whether it also binds while VMs are under way, each then counting at both ends (where
+        presence is asked for, only at its source, where it still runs). Otherwise it binds
+        placements at rest: the start and the end of a plan.
+    """
+
+    continuous: bool = True
+
+    @property
+    def binds_under_way(self) -> bool:
+        """Whether it binds at every instant of a plan, not only placements at rest."""
+        return self.continuous
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AntiAffinity(GroupRule):
+    """No two of the VMs share a host."""
 
     kind: ClassVar[str] = "anti_affinity"
     min_vms: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Among(PlacementRule):
+class Among(GroupRule):
+    """All the VMs run in one of several parts of the cluster, whichever it is.
+
+    Parameters
+    ----------
+    parts
+        Groups of hosts that share no host; empty when every zone is a part. A VM on a host of no
+        part is away from the others, even where there are no others.
+    """
+
+    kind: ClassVar[str] = "among"
+
     parts: tuple[tuple[HostId, ...], ...] = ()
 
+    def __post_init__(self) -> None:
+        PlacementRule.__post_init__(self)
+        named = [host_id for part in self.parts for host_id in part]
+        if not all(self.parts) or len(set(named)) != len(named):
+            raise self.refused(
+                "parts",
+                "expected parts of at least one host each that share no host, "
+                f"got {[list(part) for part in self.parts]}",
+            )
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread(PlacementRule):
-    min_domains: int = 2
-    level: str = "zone"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dependency(PlacementRule):
-    on_vm_ids: tuple[VmId, ...] = ()
-    level: str = "zone"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split(PlacementRule):
-    other_vm_ids: tuple[VmId, ...] = ()
+    @property
+    def named_host_ids(self) -> dict[str, tuple[HostId, ...]]:
+        """Hosts the rule names, by field."""
+        return {f"parts[{i}]": part for i, part in enumerate(self.parts)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PerHostLimit(PlacementRule):
-    max_vms: int = 1
+class Spread(GroupRule):
+    """The VMs run in at least so many different domains (as many as there are VMs, if fewer)."""
+
+    kind: ClassVar[str] = "spread"
+    min_vms: ClassVar[int] = 2
+
+    min_domains: int
+    level: Level = "zone"
+
+    def __post_init__(self) -> None:
+        PlacementRule.__post_init__(self)
+        _require_count(self, "min_domains", 2)
+        _require_level(self, self.level)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependency(GroupRule):
+    """Every domain that holds one of the VMs holds one of those they depend on as well."""
+
+    kind: ClassVar[str] = "dependency"
+    other_side: ClassVar[str] = "on_vm_ids"
+
+    on_vm_ids: tuple[VmId, ...]
+    level: Level = "zone"
+
+    def __post_init__(self) -> None:
+        PlacementRule.__post_init__(self)
+        _require_level(self, self.level)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split(GroupRule):
+    """No host holds both one of the VMs and one of the others."""
+
+    kind: ClassVar[str] = "split"
+    other_side: ClassVar[str] = "other_vm_ids"
+
+    other_vm_ids: tuple[VmId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerHostLimit(GroupRule):
+    """At most so many of the VMs run on any one of the hosts.
+
+    Parameters
+    ----------
+    host_ids
+        Hosts it is about; empty for all.
+    """
+
+    kind: ClassVar[str] = "per_host_limit"
+
+    max_vms: int
     host_ids: tuple[HostId, ...] = ()
 
+    def __post_init__(self) -> None:
+        PlacementRule.__post_init__(self)
+        _require_count(self, "max_vms", 0)
+        if len(set(self.host_ids)) != len(self.host_ids):
+            raise self.refused("host_ids", f"expected hosts, each once, got {list(self.host_ids)}")
+
+    @property
+    def named_host_ids(self) -> dict[str, tuple[HostId, ...]]:
+        """Hosts the rule names, by field."""
+        return {"host_ids": self.host_ids}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LicenceLimit(PlacementRule):
-    max_hosts: int = 1
+class LicenceLimit(GroupRule):
+    """The VMs occupy at most so many hosts, each of which needs a licence."""
+
+    kind: ClassVar[str] = "licence_limit"
+
+    max_hosts: int
+
+    def __post_init__(self) -> None:
+        PlacementRule.__post_init__(self)
+        _require_count(self, "max_hosts", 1)
+
+
+def _require_count(rule: PlacementRule, field: str, least: int) -> None:
+    value = getattr(rule, field)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise rule.refused(field, f"expected a whole number of at least {least}, got {value!r}")
+
+
+def _require_level(rule: PlacementRule, level: str) -> None:
+    if level not in LEVELS:
+        raise rule.refused("level", f"expected one of {', '.join(LEVELS)}, got {level!r}")
+
+
+RULES: Final[tuple[type[PlacementRule], ...]] = (
+    Pin,
+    Ban,
+    Affinity,
+    AntiAffinity,
+    Among,
+    Spread,
+    Dependency,
+    Split,
+    PerHostLimit,
+    LicenceLimit,
+)
+"""The catalogue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,63 +347,3 @@ class MoveBudget:
 
 
 NO_BUDGET: Final = MoveBudget()
-
-
-def find_contradiction(
-    rules: tuple[PlacementRule, ...], host_ids: tuple[HostId, ...]
-) -> str | None:
-    """Return one sentence about hard rules that no placement can keep, or ``None``.
-
-    Finds VMs whose pins and bans leave no host, pairs that must share a host and must not, and
-    affine VMs whose pins and bans leave no common host. What depends on how many hosts are up
-    (more anti-affine VMs than hosts) is no contradiction: it shows as a violation that remains.
-    """
-    hard = [rule for rule in rules if rule.hard]
-    allowed: dict[VmId, set[HostId]] = {}
-    blamed: dict[VmId, list[str]] = {}
-    for rule in hard:
-        if isinstance(rule, HostRule):
-            for vm_id in rule.vm_ids:
-                left = allowed.setdefault(vm_id, set(host_ids))
-                blamed.setdefault(vm_id, []).append(rule.id)
-                if isinstance(rule, Pin):
-                    left &= set(rule.host_ids)
-                else:
-                    left -= set(rule.host_ids)
-                if not left:
-                    return (
-                        f"hard rules {', '.join(map(repr, blamed[vm_id]))} "
-                        f"leave no host for VM {vm_id!r}"
-                    )
-    for names, together in _united(tuple(rule for rule in hard if isinstance(rule, Affinity))):
-        common = set(host_ids)
-        for vm_id in together:
-            common &= allowed.get(vm_id, common)
-        if not common:
-            return (
-                f"hard rules {names} want {sorted(together)} on one host, "
-                "but their pins and bans leave no host in common"
-            )
-        for anti in (rule for rule in hard if isinstance(rule, AntiAffinity)):
-            both = sorted(together & set(anti.vm_ids))
-            if len(both) > 1:
-                return f"hard rules {names} and {anti.id!r} want VMs {both} both together and apart"
-    return None
-
-
-def _united(affinities: tuple[Affinity, ...]) -> list[tuple[str, set[VmId]]]:
-    """Return the sets of VMs that affinities tie together, with the names of the rules.
-
-    Rules that share a VM bind all their VMs to one host.
-    """
-    sets: list[tuple[list[str], set[VmId]]] = []
-    for rule in affinities:
-        names, together = [rule.id], set(rule.vm_ids)
-        apart = []
-        for other_names, others in sets:
-            if others & together:
-                names, together = other_names + names, others | together
-            else:
-                apart.append((other_names, others))
-        sets = [*apart, (names, together)]
-    return [(", ".join(map(repr, names)), together) for names, together in sets]

@@ -130,6 +130,25 @@ def test_check_tells_what_is_wrong_in_a_cluster(
     assert "'apart'" in shown
 
 
+def test_check_names_rules_that_contradict_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No placement could keep them: exit code 1, and the smallest set of them in one sentence."""
+    document = cluster_document()
+    rules = [
+        {"kind": "affinity", "id": "near", "vm_ids": ["v1", "v2"]},
+        {"kind": "spread", "id": "wide", "vm_ids": ["v1", "v3"], "min_domains": 2, "level": "host"},
+        {"kind": "anti_affinity", "id": "apart", "vm_ids": ["v1", "v2"]},
+    ]
+    document["rules"] = rules
+    assert run(["check", str(write(tmp_path / "c.json", document))]) == 1
+    told = "contradiction: no placement keeps hard rules 'near' and 'apart' together"
+    assert told in capsys.readouterr().out
+    document["rules"] = rules[:2]
+    assert run(["check", str(write(tmp_path / "c.json", document))]) == 0
+    assert "contradiction" not in capsys.readouterr().out
+
+
 def test_check_knows_every_kind_of_file(
     tmp_path: Path, cluster: Path, scenarios: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

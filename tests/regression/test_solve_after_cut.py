@@ -9,9 +9,8 @@ import pytest
 from service.pipeline import Planner
 from solver.domain.errors import InvalidInputError
 from solver.domain.result import SolveStatus
-from solver.domain.rules import Affinity, AntiAffinity, Pin
 from solver.domain.score import score_placement, score_plan
-from solver.domain.units import HostId, Resource, VmId
+from solver.domain.units import Resource
 from solver.domain.weights import Weights
 from solver.solve import SolveParams, solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
@@ -88,22 +87,6 @@ def test_what_cannot_be_repaired_does_not_open_the_gate_for_balancing() -> None:
         assert result.plan.steps == ()
         assert not result.balancing
         assert result.remaining
-
-
-def test_contradictions_are_found_across_affinities_that_share_a_vm() -> None:
-    """Two affinities tie three VMs together, though no rule names all three."""
-    hosts = [make_host("h1"), make_host("h2")]
-    vms = [make_vm(v, "h1") for v in "abc"]
-    a, b, c = (VmId(v) for v in "abc")
-    tied = (Affinity(id="ab", vm_ids=(a, b)), Affinity(id="bc", vm_ids=(b, c)))
-    with pytest.raises(InvalidInputError, match=r"'ab', 'bc' and 'apart' want VMs \['a', 'c'\]"):
-        make_cluster(hosts, vms, rules=(*tied, AntiAffinity(id="apart", vm_ids=(a, c))))
-    pins = (
-        Pin(id="a1", vm_ids=(a,), host_ids=(HostId("h1"),)),
-        Pin(id="c2", vm_ids=(c,), host_ids=(HostId("h2"),)),
-    )
-    with pytest.raises(InvalidInputError, match="leave no host in common"):
-        make_cluster(hosts, vms, rules=(*tied, *pins))
 
 
 def test_costs_that_do_not_fit_64_bits_are_refused_rather_than_wrapped() -> None:

@@ -11,7 +11,7 @@ import pytest
 from executor.guards import Decision, judge_step
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.plan import Step
-from solver.domain.rules import Affinity, AntiAffinity, Ban, MoveBudget, Pin
+from solver.domain.rules import Affinity, AntiAffinity, Ban, MoveBudget, Pin, Split
 from solver.domain.units import HostId, VmId
 from tests.builders import NOW, make_cluster, make_host, make_vm
 from tests.executor_builders import migrate, start
@@ -144,3 +144,25 @@ def test_a_cool_down_is_kept() -> None:
     """A VM moved meanwhile is left alone."""
     vm = make_vm("v1", not_before_at=NOW + timedelta(minutes=5))
     assert decide(cluster(vms=[vm]))[0] is Decision.SKIP
+
+
+def test_a_full_house_is_waited_for() -> None:
+    """A VM of a host that takes only so many may leave; what a host lacks does not come."""
+    hosts = [make_host("h1"), make_host("h2", max_vms=1), make_host("h3")]
+    assert decide(cluster(hosts=hosts))[0] is Decision.WAIT_FOR_ROOM
+    choosy = [make_vm("v1", requires=("cpu:x",))]
+    hosts = [make_host("h1", provides=("cpu:x",)), make_host("h2")]
+    decision, told = decide(cluster(hosts=hosts, vms=choosy))
+    assert decision is Decision.SKIP
+    assert "requires cpu:x" in told
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+def test_a_rule_at_rest_asks_what_is_still_to_come(continuous: bool) -> None:
+    """Two VMs change places: on the way they share a host, in the end they do not."""
+    rule = Split(id="r", vm_ids=(V1,), other_vm_ids=(V3,), continuous=continuous)
+    live = cluster(rules=(rule,))
+    away = migrate("v3", "h2", "h3")
+    expected = Decision.WAIT_FOR_ROOM if continuous else Decision.PROCEED
+    assert decide(live, to_come=(away,))[0] is expected
+    assert decide(live)[0] is Decision.WAIT_FOR_ROOM

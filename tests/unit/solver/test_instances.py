@@ -20,10 +20,23 @@ from solver.domain.cluster import Cluster, HostState, Link, Network
 from solver.domain.errors import InvalidInputError
 from solver.domain.plan import Plan
 from solver.domain.result import Result, SolveStatus
-from solver.domain.rules import Affinity
+from solver.domain.rules import (
+    RULES,
+    Affinity,
+    Among,
+    AntiAffinity,
+    Ban,
+    Dependency,
+    LicenceLimit,
+    PerHostLimit,
+    Pin,
+    PlacementRule,
+    Split,
+    Spread,
+)
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import Score
-from solver.domain.units import HostId
+from solver.domain.units import HostId, VmId
 from solver.instances import (
     SCHEMAS,
     cluster_from_document,
@@ -110,6 +123,34 @@ def test_scenarios_survive_their_document(problem: tuple[Cluster, ScenarioSet]) 
     assert back.step_seconds == scenarios.step_seconds
     assert back.probability_ppm == scenarios.probability_ppm
     assert np.array_equal(back.demand, scenarios.demand)
+
+
+def test_rules_of_every_kind_survive_their_document() -> None:
+    """Every field of every kind comes back as it was, and those left out get their defaults."""
+    v1, v2, v3 = (VmId(f"v{i}") for i in (1, 2, 3))
+    h1, h2 = HostId("h1"), HostId("h2")
+    rules: tuple[PlacementRule, ...] = (
+        Pin(id="pin", vm_ids=(v1,), host_ids=(h1, h2)),
+        Ban(id="ban", vm_ids=(v3,), host_ids=(h2,), penalty_host_s=2.5),
+        Affinity(id="affinity", vm_ids=(v1, v2), penalty_host_s=1.0),
+        AntiAffinity(id="anti_affinity", vm_ids=(v1, v3), continuous=False),
+        Among(id="among", vm_ids=(v1, v2), parts=((h1,), (h2,))),
+        Spread(id="spread", vm_ids=(v1, v2), min_domains=2, level="rack", penalty_host_s=1.0),
+        Dependency(id="dependency", vm_ids=(v1,), on_vm_ids=(v2, v3), level="host"),
+        Split(id="split", vm_ids=(v1,), other_vm_ids=(v3,)),
+        PerHostLimit(id="per_host_limit", vm_ids=(v1, v2), max_vms=2, host_ids=(h1,)),
+        LicenceLimit(id="licence_limit", vm_ids=(v1, v2), max_hosts=1, continuous=False),
+    )
+    assert {rule.kind for rule in rules} == {rule.kind for rule in RULES}
+    hosts = [make_host("h1", max_vms=3, provides=("cpu:a",)), make_host("h2")]
+    vms = [make_vm("v1", requires=("cpu:a",)), make_vm("v2"), make_vm("v3")]
+    cluster = make_cluster(hosts, vms, rules=rules)
+    whole = cluster_to_document(cluster)
+    assert cluster_from_document(json.loads(json.dumps(whole)), now=NOW) == cluster
+    assert cluster_from_document(whole, now=NOW) == cluster
+    for name in ("continuous", "penalty_host_s"):
+        whole["rules"][4].pop(name)
+    assert cluster_from_document(whole, now=NOW) == cluster
 
 
 def test_links_of_pairs_survive_their_document() -> None:
@@ -420,4 +461,4 @@ def test_the_schema_command_writes_every_schema(tmp_path: Path) -> None:
 def test_rules_of_all_kinds_are_in_the_schema() -> None:
     """A rule that can be read can also be looked up."""
     text = schema_text(SCHEMAS["cluster-v1.json"], "cluster-v1.json")
-    assert all(f'"const": "{kind}"' in text for kind in ("pin", "ban", Affinity.kind))
+    assert all(f'"const": "{rule.kind}"' in text for rule in RULES)
