@@ -11,10 +11,9 @@ import numpy.typing as npt
 from ortools.sat.python import cp_model
 
 from solver.cpsat.objective import Objective, add_disruption, add_move_costs, add_shortfall
-from solver.cpsat.rules.affinity import add_affinity
-from solver.cpsat.rules.anti_affinity import add_anti_affinity
 from solver.cpsat.rules.budget import add_budget
 from solver.cpsat.rules.capacity import add_capacity
+from solver.cpsat.rules.group import add_groups
 from solver.cpsat.rules.place import add_places
 from solver.cpsat.variables import Scope, Variables
 from solver.problem import Columns, Problem
@@ -52,11 +51,7 @@ def build(problem: Problem, scope: Scope, columns: Columns) -> tuple[Variables, 
     objective = Objective()
     add_places(variables, objective)
     add_capacity(variables, objective)
-    for rule in problem.group_rules:
-        if rule.ties:
-            add_affinity(variables, objective, rule)
-        else:
-            add_anti_affinity(variables, objective, rule)
+    add_groups(variables, objective)
     add_budget(variables)
     add_shortfall(variables, objective, columns)
     add_move_costs(variables, objective)

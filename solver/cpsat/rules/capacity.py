@@ -1,4 +1,7 @@
-"""Capacity: what is reserved on a host fits, or exceeds it by no more than at the start."""
+"""Capacity: what is reserved on a host fits, or exceeds it by no more than at the start.
+
+Of resources that are held, a VM keeps its share of the host it starts on wherever it goes.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,15 @@ def add_capacity(variables: Variables, objective: Objective) -> None:
     problem = variables.problem
     for h, guests in variables.guests.items():
         reserved = problem.reserved[problem.host_class[h]]
-        fixed = reserved[np.flatnonzero(variables.fixed == h)].sum(axis=0)
+        at_home = problem.start == h
+        fixed = reserved[variables.fixed == h].sum(axis=0)
+        held = reserved[at_home | (variables.fixed == h)].sum(axis=0)
+        fixed = np.where(problem.held, held, fixed)
         x = variables.on(h)
         for r in range(problem.capacity.shape[1]):
             amounts = reserved[guests, r]
+            if problem.held[r]:
+                amounts = np.where(at_home[guests], 0, amounts)
             limit, capacity = int(problem.reserved_limit[h, r]), int(problem.capacity[h, r])
             most = int(fixed[r] + amounts.sum())
             if most <= capacity:
