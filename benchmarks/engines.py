@@ -55,9 +55,10 @@ def main() -> None:
     rows = []
     for seed in range(arguments.seeds):
         for fill in (float(text) for text in arguments.fills.split(",")):
-            cluster, scenarios = synthetic(
+            instance = synthetic(
                 num_hosts=arguments.hosts, num_vms=arguments.vms, fill=fill, seed=seed
             )
+            cluster, scenarios = instance.cluster, instance.futures()
             settings = [("greedy", None), *(("portfolio", limit) for limit in limits)]
             texts = []
             for engine, limit in settings:

@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 from typer.exceptions import TyperException
 
-from service.commands import backtest, check, console, demo, import_, replay, solve, train
+from service.commands import backtest, capacity, check, console, demo, import_, replay, solve, train
 from solver.domain.errors import ForeswapError, InvalidInputError, ModelMismatchError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(check.check)
 app.command()(solve.solve)
+app.command()(capacity.capacity)
 app.command("import")(import_.import_telemetry)
 app.command()(train.train)
 app.command()(backtest.backtest)

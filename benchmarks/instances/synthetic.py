@@ -2,141 +2,234 @@
 
 VM loads are heavy-tailed (few VMs carry most of the load) and move together: a fleet-wide factor,
 one per application group, and one of each VM's own, all drawn per scenario and drifting by step.
-No real trace is behind them; they serve to measure engines where size is what matters.
+Hosts come in two sizes and several zones, and limit all four resources; CPU is what they run short
+of. No real trace is behind them; they serve to measure engines where size is what matters.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 
 from solver.domain.cluster import VM, Cluster, Host
-from solver.domain.rules import AntiAffinity, PlacementRule
+from solver.domain.rules import Affinity, Among, AntiAffinity, Pin, PlacementRule, Spread
 from solver.domain.scenario import ScenarioSet, equal_probabilities
 from solver.domain.units import NUM_RESOURCES, Amounts, HostId, Limits, Resource, VmId
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-HOST_MILLICORES = 32_000
+STEP_SECONDS = 900
+NUM_STEPS = 4
+SMALL_HOST_MILLICORES = 32_000
+LARGE_HOST_MILLICORES = 48_000
 LEAST_HOST_MIB = 576 * 1024
+HOST_DISK_KIB_PER_S = 1_000_000
+HOST_NET_KIB_PER_S = 1_250_000
 PRIORITIES = (2, 4, 5, 5, 5, 5, 6, 8)
+IO_FILL = 0.4
+"""Expected disk and network demand over what the hosts have."""
 
 
 def synthetic(
     *,
     num_hosts: int = 24,
     num_vms: int = 850,
-    num_scenarios: int = 16,
-    num_steps: int = 4,
     fill: float = 0.7,
-    num_rules: int = 0,
+    ruled_fraction: float = 0.0,
     seed: int = 0,
-) -> tuple[Cluster, ScenarioSet]:
-    """Return a cluster and its joint demand.
+) -> Synthetic:
+    """Return a cluster whose demand can be drawn again and again.
 
     Parameters
     ----------
     fill
         Expected CPU demand over CPU capacity of the whole cluster; hosts spread around it.
-    num_rules
-        Anti-affinity rules of three VMs each that hold at the start.
+    ruled_fraction
+        Share of the VMs that stand under a hard rule: anti-affinity, affinity, among zones,
+        spread over zones, fence. All hold at the start.
     seed
-        Same seed, same instance.
+        Same seed, same cluster.
     """
     rng = np.random.default_rng([seed, num_hosts, num_vms])
+    cores = np.where(np.arange(num_hosts) % 4 == 3, LARGE_HOST_MILLICORES, SMALL_HOST_MILLICORES)
     base = rng.lognormal(0.0, 1.1, num_vms)
-    base *= fill * num_hosts * HOST_MILLICORES / base.sum()
-    base = np.minimum(base, HOST_MILLICORES / 3)
+    base *= fill * cores.sum() / base.sum()
+    base = np.minimum(base, SMALL_HOST_MILLICORES / 3)
     memory = rng.choice([2, 4, 8, 16, 32], num_vms, p=[0.2, 0.3, 0.3, 0.15, 0.05]) * 1024
-    # Denser clusters get larger hosts, so that memory is never what decides.
+    # Denser clusters get larger hosts, so that memory is seldom what decides.
     host_mib = max(LEAST_HOST_MIB, int(1.5 * memory.sum() / num_hosts))
-    where = _first_fit(rng, memory, num_hosts, host_mib)
+    where = _anywhere_it_fits(rng, memory, num_hosts, host_mib)
     group = rng.integers(0, max(1, num_vms // 12), num_vms)
-    cores = np.maximum(1, np.ceil(base * 2 / 1000)).astype(np.int64)
+    vcpus = np.maximum(1, np.ceil(base * 2 / 1000)).astype(np.int64)
+    footprint = (memory * rng.uniform(0.3, 1.0, num_vms)).astype(np.int64)
+    dirty = rng.choice([0, 5, 20, 80], num_vms)
+    priority = rng.choice(PRIORITIES, num_vms)
+    zones = max(1, min(8, num_hosts // 8))
+    hosts = tuple(
+        Host(
+            id=HostId(f"host{h:05d}"),
+            capacity=Limits(
+                cpu_millicores=int(cores[h]),
+                memory_mib=host_mib,
+                disk_io_kib_per_s=HOST_DISK_KIB_PER_S,
+                net_io_kib_per_s=HOST_NET_KIB_PER_S,
+            ),
+            zone=f"zone{h % zones}",
+        )
+        for h in range(num_hosts)
+    )
     vms = tuple(
         VM(
-            id=VmId(f"vm{v:05d}"),
-            host_id=HostId(f"host{where[v]:03d}"),
-            allocation=Amounts(cpu_millicores=int(cores[v]) * 1000, memory_mib=int(memory[v])),
-            memory_footprint_mib=int(memory[v] * rng.uniform(0.3, 1.0)),
-            dirty_mib_per_s=int(rng.choice([0, 5, 20, 80])),
-            priority=int(rng.choice(PRIORITIES)),
+            id=VmId(f"vm{v:06d}"),
+            host_id=hosts[where[v]].id,
+            allocation=Amounts(cpu_millicores=int(vcpus[v]) * 1000, memory_mib=int(memory[v])),
+            memory_footprint_mib=int(footprint[v]),
+            dirty_mib_per_s=int(dirty[v]),
+            priority=int(priority[v]),
             group=f"app{group[v]}" if v % 2 else "",
         )
         for v in range(num_vms)
     )
     cluster = Cluster(
         observed_at=NOW,
-        hosts=tuple(
-            Host(
-                id=HostId(f"host{h:03d}"),
-                capacity=Limits(cpu_millicores=HOST_MILLICORES, memory_mib=host_mib),
-            )
-            for h in range(num_hosts)
-        ),
+        hosts=hosts,
         vms=vms,
-        rules=_rules(rng, vms, where, num_rules),
+        rules=_rules(rng, hosts, vms, where, int(ruled_fraction * num_vms)),
     )
-    return cluster, _futures(rng, vms, base, memory, group, num_scenarios, num_steps)
+    disk = _shared(rng, num_vms, IO_FILL * HOST_DISK_KIB_PER_S * num_hosts)
+    net = _shared(rng, num_vms, IO_FILL * HOST_NET_KIB_PER_S * num_hosts)
+    return Synthetic(cluster, group, base, memory, disk, net, seed)
 
 
-def _first_fit(
+class Synthetic:
+    """A cluster, and the process its demand comes from."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        group: IntArray,
+        cpu_millicores: FloatArray,
+        memory_mib: IntArray,
+        disk_kib_per_s: FloatArray,
+        net_kib_per_s: FloatArray,
+        seed: int,
+    ) -> None:
+        self.cluster = cluster
+        self._group = group
+        self._cpu = cpu_millicores
+        self._memory = memory_mib
+        self._disk = disk_kib_per_s
+        self._net = net_kib_per_s
+        self._seed = seed
+
+    def futures(self, num_scenarios: int = 16, *, draw: int = 0) -> ScenarioSet:
+        """Return joint futures; another ``draw`` gives fresh ones that no solver has seen."""
+        rng = np.random.default_rng([self._seed, num_scenarios, draw, len(self._cpu)])
+        num_vms = len(self._cpu)
+        shape = (num_scenarios, 1 + NUM_STEPS)
+        fleet = np.cumsum(rng.normal(0, 0.05, shape), axis=1)[:, None, :]
+        groups = int(self._group.max(initial=0)) + 1
+        by_group = np.cumsum(rng.normal(0, 0.12, (num_scenarios, groups, shape[1])), axis=2)
+        own = np.cumsum(rng.normal(0, 0.15, (num_scenarios, num_vms, shape[1])), axis=2)
+        level = np.exp(fleet + by_group[:, self._group] + own)
+        demand = np.zeros((num_scenarios, num_vms, NUM_RESOURCES, shape[1]), dtype=np.int64)
+        vcpus = np.array([vm.allocation.cpu_millicores for vm in self.cluster.vms])
+        demand[:, :, Resource.CPU] = np.minimum(
+            np.rint(self._cpu[None, :, None] * level), vcpus[None, :, None]
+        )
+        drift = 1 + np.cumsum(rng.normal(0, 0.01, (num_scenarios, num_vms, shape[1])), axis=2)
+        used = np.clip(0.6 * self._memory[None, :, None] * drift, 0, self._memory[None, :, None])
+        demand[:, :, Resource.MEMORY] = np.rint(used)
+        demand[:, :, Resource.DISK_IO] = np.rint(self._disk[None, :, None] * level)
+        demand[:, :, Resource.NET_IO] = np.rint(self._net[None, :, None] * level)
+        # The present is one and known.
+        demand[..., 0] = demand[:1, ..., 0]
+        return ScenarioSet(
+            vm_ids=tuple(vm.id for vm in self.cluster.vms),
+            start_at=NOW,
+            step_seconds=STEP_SECONDS,
+            probability_ppm=equal_probabilities(num_scenarios),
+            demand=demand,
+        )
+
+
+def _shared(rng: np.random.Generator, num_vms: int, total: float) -> FloatArray:
+    """Return a heavy-tailed amount for every VM that adds up to a total."""
+    amount = rng.lognormal(0.0, 1.5, num_vms)
+    scaled: FloatArray = np.minimum(amount * total / amount.sum(), HOST_DISK_KIB_PER_S / 4)
+    return scaled
+
+
+def _anywhere_it_fits(
     rng: np.random.Generator, memory: IntArray, num_hosts: int, host_mib: int
 ) -> IntArray:
     """Return a random host for every VM whose memory is still free there."""
     free = np.full(num_hosts, host_mib)
-    where = np.zeros(len(memory), dtype=np.int64)
+    where = rng.integers(0, num_hosts, len(memory))
     for v, size in enumerate(memory.tolist()):
-        fits = np.flatnonzero(free >= size)
-        if not fits.size:
-            raise ValueError(f"{len(memory)} VMs do not fit {num_hosts} hosts")
-        where[v] = rng.choice(fits)
+        if free[where[v]] < size:
+            fits = np.flatnonzero(free >= size)
+            if not fits.size:
+                raise ValueError(f"{len(memory)} VMs do not fit {num_hosts} hosts")
+            where[v] = rng.choice(fits)
         free[where[v]] -= size
     return where
 
 
 def _rules(
-    rng: np.random.Generator, vms: tuple[VM, ...], where: IntArray, num_rules: int
+    rng: np.random.Generator,
+    hosts: tuple[Host, ...],
+    vms: tuple[VM, ...],
+    where: IntArray,
+    num_ruled: int,
 ) -> tuple[PlacementRule, ...]:
+    """Return rules that hold at the start, over disjoint sets of VMs, their kinds in turn."""
+    zone = [hosts[h].zone for h in where.tolist()]
+    on_host: dict[int, list[int]] = defaultdict(list)
+    for v, h in enumerate(where.tolist()):
+        on_host[h].append(v)
+    kinds: tuple[Callable[[int, int], bool], ...] = (
+        lambda v, u: where[v] != where[u],
+        lambda v, u: where[v] == where[u],
+        lambda v, u: zone[v] == zone[u],
+        lambda v, u: zone[v] != zone[u],
+    )
     found: list[PlacementRule] = []
-    while len(found) < num_rules:
-        members = rng.choice(len(vms), 3, replace=False)
-        if len(set(where[members].tolist())) == 3:
-            ids = tuple(vms[v].id for v in members)
-            found.append(AntiAffinity(id=f"apart{len(found)}", vm_ids=ids))
+    fenced: dict[str, list[VmId]] = defaultdict(list)
+    free = set(range(len(vms)))
+    for turn, v in enumerate(rng.permutation(len(vms)).tolist()):
+        if len(vms) - len(free) >= num_ruled:
+            break
+        if v not in free:
+            continue
+        kind = turn % (len(kinds) + 1)
+        if kind == len(kinds):
+            fenced[zone[v]].append(vms[v].id)
+            free.discard(v)
+            continue
+        asked = on_host[int(where[v])] if kind == 1 else rng.integers(len(vms), size=16).tolist()
+        mate = next((u for u in asked if u != v and u in free and kinds[kind](v, u)), None)
+        if mate is None:
+            continue
+        free -= {v, mate}
+        found.append(_pair_rule(kind, f"rule{len(found)}", (vms[v].id, vms[mate].id)))
+    for name, vm_ids in sorted(fenced.items()):
+        inside = tuple(host.id for host in hosts if host.zone == name)
+        found.append(Pin(id=f"fence-{name}", vm_ids=tuple(vm_ids), host_ids=inside))
     return tuple(found)
 
 
-def _futures(
-    rng: np.random.Generator,
-    vms: tuple[VM, ...],
-    base: npt.NDArray[np.float64],
-    memory: IntArray,
-    group: IntArray,
-    num_scenarios: int,
-    num_steps: int,
-) -> ScenarioSet:
-    shape = (num_scenarios, 1 + num_steps)
-    fleet = np.cumsum(rng.normal(0, 0.05, shape), axis=1)[:, None, :]
-    by_group = np.cumsum(rng.normal(0, 0.12, (num_scenarios, group.max() + 1, shape[1])), axis=2)
-    own = np.cumsum(rng.normal(0, 0.15, (num_scenarios, len(vms), shape[1])), axis=2)
-    level = np.exp(fleet + by_group[:, group] + own)
-    demand = np.zeros((num_scenarios, len(vms), NUM_RESOURCES, shape[1]), dtype=np.int64)
-    limits = np.array([vm.allocation.cpu_millicores for vm in vms])[None, :, None]
-    demand[:, :, Resource.CPU] = np.minimum(np.rint(base[None, :, None] * level), limits)
-    resident = memory * rng.uniform(0.3, 0.9, len(vms))
-    drift = 1 + np.cumsum(rng.normal(0, 0.01, (num_scenarios, len(vms), shape[1])), axis=2)
-    used = np.clip(resident[None, :, None] * drift, 0, memory[None, :, None])
-    demand[:, :, Resource.MEMORY] = np.rint(used)
-    demand[:, :, Resource.CPU, 0] = demand[:1, :, Resource.CPU, 0]
-    demand[:, :, Resource.MEMORY, 0] = demand[:1, :, Resource.MEMORY, 0]
-    return ScenarioSet(
-        vm_ids=tuple(vm.id for vm in vms),
-        start_at=NOW,
-        step_seconds=900,
-        probability_ppm=equal_probabilities(num_scenarios),
-        demand=demand,
-    )
+def _pair_rule(kind: int, rule_id: str, vm_ids: tuple[VmId, ...]) -> PlacementRule:
+    if kind == 0:
+        return AntiAffinity(id=rule_id, vm_ids=vm_ids)
+    if kind == 1:
+        return Affinity(id=rule_id, vm_ids=vm_ids)
+    if kind == 2:
+        return Among(id=rule_id, vm_ids=vm_ids, parts=())
+    return Spread(id=rule_id, vm_ids=vm_ids, min_domains=2)

@@ -19,16 +19,18 @@ from solver.domain.weights import Weights, to_units
 from solver.problem import NOWHERE, BoolArray, IntArray, Places, frozen
 
 _Key = tuple[tuple[int, ...], tuple[str, ...], int]
-"""Rules that bind a VM, what it requires, and how much of that may be missing."""
+"""Numbers of the rules that bind a VM, what it requires, how much of that may be missing."""
 
 
 def compile_places(cluster: Cluster, weights: Weights, start: IntArray) -> Places:
     """Return where each VM may be, and what that costs."""
     hosts = _HostFacts(cluster, weights)
     rules_of: dict[VmId, list[int]] = defaultdict(list)
-    for i, rule in enumerate(hosts.rules):
-        for vm_id in rule.vm_ids:
-            rules_of[vm_id].append(i)
+    for rule in cluster.rules:
+        if isinstance(rule, HostRule):
+            number = hosts.number_of(rule)
+            for vm_id in rule.vm_ids:
+                rules_of[vm_id].append(number)
     staying = _staying(cluster)
     allowed: dict[_Key | None, int] = {}
     priced: dict[_Key, int] = {}
@@ -63,14 +65,23 @@ class _HostFacts:
         self._maintenance = np.array(
             [host.state is HostState.MAINTENANCE for host in cluster.hosts]
         )
-        self.rules = [rule for rule in cluster.rules if isinstance(rule, HostRule)]
-        position = {host.id: h for h, host in enumerate(cluster.hosts)}
+        self._position = {host.id: h for h, host in enumerate(cluster.hosts)}
+        self._numbers: dict[tuple[object, ...], int] = {}
         self._right: list[BoolArray] = []
-        for rule in self.rules:
-            named = np.zeros(len(cluster.hosts), dtype=np.bool_)
-            named[[position[host_id] for host_id in rule.host_ids]] = True
-            self._right.append(named if isinstance(rule, Pin) else ~named)
+        self._penalty: list[float | None] = []
         self._missing: dict[tuple[str, ...], IntArray] = {}
+
+    def number_of(self, rule: HostRule) -> int:
+        """Return the number of a pin or ban; rules that say the same have the same."""
+        number = self._numbers.setdefault(
+            (rule.kind, rule.host_ids, rule.penalty_host_s), len(self._numbers)
+        )
+        if number == len(self._right):
+            named = np.zeros(len(self._cluster.hosts), dtype=np.bool_)
+            named[[self._position[host_id] for host_id in rule.host_ids]] = True
+            self._right.append(named if isinstance(rule, Pin) else ~named)
+            self._penalty.append(rule.penalty_host_s)
+        return number
 
     def missing(self, requires: tuple[str, ...]) -> IntArray:
         """Return how many requirements each host does not provide, shape ``(H,)``."""
@@ -89,9 +100,10 @@ class _HostFacts:
 
         What is broken for it at the start may stay broken wherever it goes.
         """
+        hard = [i for i in named if self._penalty[i] is None]
         if source == NOWHERE:
-            return tuple(i for i in named if self.rules[i].hard), 0
-        binding = tuple(i for i in named if self.rules[i].hard and self._right[i][source])
+            return tuple(hard), 0
+        binding = tuple(i for i in hard if self._right[i][source])
         return binding, int(self.missing(requires)[source]) if requires else 0
 
     def allowed(self, key: _Key | None) -> BoolArray:
@@ -111,7 +123,7 @@ class _HostFacts:
         named, requires, _ = key
         prices = self._broken * self._maintenance.astype(np.int64)
         for i in named:
-            penalty = self.rules[i].penalty_host_s
+            penalty = self._penalty[i]
             price = self._broken if penalty is None else to_units(penalty)
             prices[~self._right[i]] += price
         if requires:

@@ -14,71 +14,131 @@ from dataclasses import dataclass
 from solver.domain.check import check_placement
 from solver.domain.cluster import VM, Cluster, Host, HostState, Placement
 from solver.domain.errors import InvalidInputError
-from solver.domain.rules import Affinity, HostRule, MoveBudget, Pin
+from solver.domain.rules import Affinity, HostRule, MoveBudget, Pin, PlacementRule
 from solver.domain.units import HostId, VmId
+from solver.sequencing.counts import Cells, Count, binds_instants, count_of, roles
 from solver.sequencing.state import Move
 
 
 class HostRules:
-    """Pins and bans of a cluster, looked up by VM."""
+    """What keeps single VMs off hosts, whatever else is there: pins, bans, compatibility."""
 
     def __init__(self, cluster: Cluster) -> None:
+        self._hosts = {host.id: host for host in cluster.hosts}
         self._rules: dict[VmId, list[HostRule]] = defaultdict(list)
         for rule in cluster.rules:
             if isinstance(rule, HostRule):
                 for vm_id in rule.vm_ids:
                     self._rules[vm_id].append(rule)
 
-    def newly_broken(self, vm: VM, host_id: HostId) -> HostRule | None:
-        """Return a hard rule broken on the host that is not broken where the VM runs now."""
+    def newly_broken(self, vm: VM, host_id: HostId) -> str:
+        """Return what of it is broken on the host and not where the VM runs now, if anything."""
         for rule in self._rules.get(vm.id, ()):
             was_broken = vm.host_id is not None and _breaks(rule, vm.host_id)
             if rule.hard and _breaks(rule, host_id) and not was_broken:
-                return rule
-        return None
+                return f"rule {rule.id!r} ({rule.kind}) keeps it away from host {host_id!r}"
+        missing = self._missing(vm, host_id)
+        if missing and (vm.host_id is None or len(missing) > len(self._missing(vm, vm.host_id))):
+            return f"host {host_id!r} does not provide {', '.join(missing)}"
+        return ""
 
-    def num_broken(self, vm: VM, host_id: HostId, *, hard: bool) -> int:
-        """Return how many hard or soft rules the VM would break on the host."""
+    def fits(self, vm: VM, host_id: HostId) -> bool:
+        """Whether nothing of it is broken on the host."""
+        return not self._missing(vm, host_id) and not self._num_broken(vm, host_id, hard=True)
+
+    def num_soft_broken(self, vm: VM, host_id: HostId) -> int:
+        """Return how many soft rules the VM would break on the host."""
+        return self._num_broken(vm, host_id, hard=False)
+
+    def _num_broken(self, vm: VM, host_id: HostId, *, hard: bool) -> int:
         return sum(
             rule.hard is hard and _breaks(rule, host_id) for rule in self._rules.get(vm.id, ())
         )
 
+    def _missing(self, vm: VM, host_id: HostId) -> list[str]:
+        if not vm.requires:
+            return []
+        provided = self._hosts[host_id].provides
+        return [name for name in vm.requires if name not in provided]
 
-class AffinityRules:
-    """Hard affinity of a cluster, which must not end worse than it started."""
 
-    def __init__(self, cluster: Cluster, target: Placement) -> None:
+class RestingRules:
+    """Hard rules that bind before and after a plan only, and must not end worse than they start."""
+
+    def __init__(self, cluster: Cluster, target: Placement, urgency: Mapping[VmId, int]) -> None:
+        self._cells = Cells(cluster)
+        self._urgency = urgency
         self._start = cluster.placement
         self._target = target
-        self._rules = [r for r in cluster.rules if r.hard and isinstance(r, Affinity)]
+        self._rules: list[PlacementRule] = []
+        self._of: dict[VmId, list[int]] = defaultdict(list)
+        for rule in cluster.rules:
+            if not rule.hard or isinstance(rule, HostRule) or binds_instants(rule):
+                continue
+            movers = [vm_id for vm_id, _ in roles(rule) if self._moves(vm_id)]
+            for vm_id in movers:
+                self._of[vm_id].append(len(self._rules))
+            if movers:
+                self._rules.append(rule)
 
     def closure(self, staying: Set[VmId]) -> dict[VmId, str]:
         """Return who else has to stay, and why, if these VMs stay while all others move.
 
-        A rule that would end worse than it started keeps all its VMs where they are.
+        Of a rule that would end worse than it started, one VM after another stays that makes it
+        less so, the least urgent first; where none does, all of them stay.
         """
         stay = set(staying)
         extra: dict[VmId, str] = {}
-        changed = True
-        while changed:
-            changed = False
-            for rule in self._rules:
-                ends = [
-                    self._start[v] if v in stay else self._target.get(v, self._start[v])
-                    for v in rule.vm_ids
-                ]
-                starts = [self._start[v] for v in rule.vm_ids]
-                if _apart(ends) <= _apart(starts):
-                    continue
-                for vm_id in rule.vm_ids:
-                    if vm_id not in stay:
-                        stay.add(vm_id)
-                        extra[vm_id] = (
-                            f"it stays with the other VMs of affinity rule {rule.id!r}, "
-                            "which cannot all be moved"
-                        )
-                        changed = True
+        open_rules = list(range(len(self._rules)))
+        while open_rules:
+            rule = self._rules[open_rules.pop()]
+            for vm_id in self._to_keep(rule, stay):
+                stay.add(vm_id)
+                extra[vm_id] = (
+                    f"{rule.kind} rule {rule.id!r} would end more broken than it is "
+                    "if it moved while others stay"
+                )
+                open_rules += self._of[vm_id]
         return extra
+
+    def _to_keep(self, rule: PlacementRule, stay: Set[VmId]) -> list[VmId]:
+        """Return who has to stay as well for a rule not to end worse than it started."""
+        before, after = (count_of(rule, self._cells) for _ in range(2))
+        movers: dict[VmId, list[int]] = {}
+        for vm_id, role in roles(rule):
+            moves = vm_id not in stay and self._moves(vm_id)
+            if moves:
+                movers.setdefault(vm_id, []).append(role)
+            self._count(before, role, self._start[vm_id], 1)
+            self._count(after, role, self._target[vm_id] if moves else self._start[vm_id], 1)
+        kept: list[VmId] = []
+        candidates = sorted(movers, key=lambda vm_id: (self._urgency.get(vm_id, 0), vm_id))
+        while after.amount > before.amount:
+            for vm_id in candidates:
+                worse = after.amount
+                self._relocate(after, movers[vm_id], self._target[vm_id], self._start[vm_id])
+                if after.amount < worse:
+                    kept.append(vm_id)
+                    candidates.remove(vm_id)
+                    break
+                self._relocate(after, movers[vm_id], self._start[vm_id], self._target[vm_id])
+            else:
+                return list(movers)
+        return kept
+
+    def _moves(self, vm_id: VmId) -> bool:
+        return self._target.get(vm_id) not in (None, self._start[vm_id])
+
+    def _relocate(
+        self, count: Count, played: list[int], old: HostId | None, new: HostId | None
+    ) -> None:
+        for role in played:
+            self._count(count, role, old, -1)
+            self._count(count, role, new, 1)
+
+    def _count(self, count: Count, role: int, host_id: HostId | None, sign: int) -> None:
+        if host_id is not None:
+            (count.put if sign > 0 else count.take)(role, self._cells.position[host_id])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +150,7 @@ class Admission:
 
 
 def admit(
-    cluster: Cluster, target: Placement, urgency: Mapping[VmId, int], affinity: AffinityRules
+    cluster: Cluster, target: Placement, urgency: Mapping[VmId, int], resting: RestingRules
 ) -> Admission:
     """Sort the moves of a target into those that may be made and those that may not.
 
@@ -109,7 +169,7 @@ def admit(
         reason = _forbidden(cluster, hosts, rules, vm, target.get(vm.id), vm.id in exempt)
         if reason:
             refused[vm.id] = reason
-    refused.update(_keep_known(affinity.closure(refused.keys()), wanted))
+    refused.update(resting.closure(refused.keys()))
     groups = _affinity_groups(cluster)
     position = {host.id: h for h, host in enumerate(cluster.hosts)}
     moves = []
@@ -126,18 +186,12 @@ def admit(
                 unit=groups.get(vm.id, len(cluster.vms) + i),
             )
         )
-    within, beyond = _within_budget(cluster.budget, _by_urgency(moves), affinity, refused)
+    within, beyond = _within_budget(cluster.budget, _by_urgency(moves), resting, refused)
     return Admission(moves=within, refused=refused | beyond)
 
 
 def _breaks(rule: HostRule, host_id: HostId) -> bool:
     return (host_id in rule.host_ids) != isinstance(rule, Pin)
-
-
-def _apart(hosts: Sequence[HostId | None]) -> int:
-    """Return how many of the running VMs are away from the most of them."""
-    counts = Counter(host_id for host_id in hosts if host_id is not None)
-    return sum(counts.values()) - max(counts.values(), default=0)
 
 
 def _require_known(cluster: Cluster, hosts: Mapping[HostId, Host], target: Placement) -> None:
@@ -186,22 +240,13 @@ def _forbidden(
         return f"host {target_id!r} is {_STATE_WORDS[hosts[target_id].state]}"
     if not exempt and _cooling_down(cluster, vm) and vm.not_before_at is not None:
         return f"it is not to be moved before {vm.not_before_at.isoformat()}"
-    rule = rules.newly_broken(vm, target_id)
-    if rule is not None:
-        return f"rule {rule.id!r} ({rule.kind}) keeps it away from host {target_id!r}"
-    return ""
+    return rules.newly_broken(vm, target_id)
 
 
 _STATE_WORDS = {
     HostState.MAINTENANCE: "in maintenance",
     HostState.UNREACHABLE: "unreachable",
 }
-
-
-def _keep_known(extra: Mapping[VmId, str], wanted: Sequence[VM]) -> dict[VmId, str]:
-    """Drop VMs that stay anyway: they are not cut off from anything."""
-    moving = {vm.id for vm in wanted}
-    return {vm_id: reason for vm_id, reason in extra.items() if vm_id in moving}
 
 
 def _affinity_groups(cluster: Cluster) -> dict[VmId, int]:
@@ -234,7 +279,7 @@ def _by_urgency(moves: Sequence[Move]) -> list[Move]:
 
 
 def _within_budget(
-    budget: MoveBudget, moves: Sequence[Move], affinity: AffinityRules, refused: Mapping[VmId, str]
+    budget: MoveBudget, moves: Sequence[Move], resting: RestingRules, refused: Mapping[VmId, str]
 ) -> tuple[tuple[Move, ...], dict[VmId, str]]:
     """Keep the most urgent moves that the budget allows."""
     total = 0
@@ -253,7 +298,5 @@ def _within_budget(
             total += 1
             per_host.update(ends)
     if beyond:
-        known = {move.vm.id for move in moves}
-        extra = affinity.closure(refused.keys() | beyond.keys())
-        beyond.update((v, reason) for v, reason in extra.items() if v in known)
+        beyond.update(resting.closure(refused.keys() | beyond.keys()))
     return tuple(move for move in moves if move.vm.id not in beyond), beyond

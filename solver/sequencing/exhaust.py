@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from solver.sequencing.attempt import Attempt
 from solver.sequencing.parking import ParkingBudget, ParkingLot
-from solver.sequencing.state import Attempt, Leg, Move, Occupancy
+from solver.sequencing.state import Leg, Move, Occupancy
 
 MAX_MOVES = 8
 """Largest knot that is tried exhaustively."""
@@ -38,7 +39,7 @@ class _Trace:
 
 
 def knots(moves: Sequence[Move], state: Occupancy) -> list[list[Move]]:
-    """Return the moves in groups that share no host and no hard anti-affinity rule.
+    """Return the moves in groups that share no host and no rule.
 
     Few moves are one knot: one may be parked where another has made room.
     """
@@ -55,7 +56,7 @@ def knots(moves: Sequence[Move], state: Occupancy) -> list[list[Move]]:
     seen: dict[tuple[str, int], int] = {}
     for i, move in enumerate(moves):
         shared = [("host", h) for h in (move.source, move.destination) if h is not None]
-        shared += [("rule", rule) for rule in state.apart_from(move.vm)]
+        shared += [("rule", rule) for rule, _ in state.rules_of(move.vm)]
         for thing in shared:
             parent[root(i)] = root(seen.setdefault(thing, i))
     groups: dict[int, list[Move]] = {}
@@ -96,7 +97,7 @@ class Exhaustive:
         self._start: _Positions = tuple(move.source for move in moves)
         self._at = self._start
         inside = {h for move in moves for h in (move.source, move.destination) if h is not None}
-        self._spots = [parking.spots(self._state, move, inside) for move in moves]
+        self._spots = [parking.spots(move, inside) for move in moves]
         self._traces: dict[_Key, _Trace] = {}
         self.num_states = 0
 
@@ -153,12 +154,12 @@ class Exhaustive:
             at = positions[i]
             if at == move.destination:
                 continue
-            if self._state.admits(move.vm, move.destination):
+            if self._state.admits(move.vm, at, move.destination):
                 found.append(((_replace(positions, i, move.destination), parked), 0.0, i))
             if at != move.source or parked >> i & 1:
                 continue
             for cost, host in self._spots[i]:
-                if self._state.admits(move.vm, host) and self._affordable(key, host):
+                if self._state.admits(move.vm, at, host) and self._affordable(key, host):
                     child = _replace(positions, i, host), parked | 1 << i
                     found.append((child, cost, i))
         return found
@@ -184,9 +185,9 @@ class Exhaustive:
         for move, now, then in zip(self._moves, self._at, positions, strict=True):
             if now != then:
                 if now is not None:
-                    self._state.leave(move.vm, now)
+                    self._state.take(move.vm, now)
                 if then is not None:
-                    self._state.enter(move.vm, then)
+                    self._state.put(move.vm, then)
         self._at = positions
 
     def _attempt(self, key: _Key) -> Attempt:
@@ -219,7 +220,7 @@ class Exhaustive:
         self._go_to(key[0])
         for move, at in zip(self._moves, key[0], strict=True):
             if at != move.destination:
-                why = ", ".join(self._state.obstacles(move.vm, move.destination))
+                why = ", ".join(self._state.obstacles(move.vm, at, move.destination))
                 host_id = self._parking.host_id(move.destination)
                 attempt.fail(
                     move,

@@ -1,8 +1,9 @@
 """The door of sequencing: a target placement becomes a plan that can be carried out safely.
 
-Three steps, each in its own module: ``admission`` drops what may not be moved at all, ``cycles``
-finds an order and what has to be parked, ``schedule`` gives each step its time. What the target
-asks for and cannot be reached is cut off and said so; the placement can then be solved again.
+One step after the other, each in its own module: ``admission`` drops what may not be moved at all,
+``cycles`` finds an order and what has to be parked, ``schedule`` gives each step its time, and
+``optimal`` better times where the plan is small and complete. What the target asks for and cannot
+be reached is cut off and said so; the placement can then be solved again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from solver.domain.cluster import Cluster, Placement
 from solver.domain.migration import DEFAULT_MIGRATION, MigrationParameters
 from solver.domain.plan import MoveCost, Plan, Step, StepKind
 from solver.domain.units import VmId
-from solver.sequencing.admission import AffinityRules, admit
+from solver.sequencing.admission import RestingRules, admit
 from solver.sequencing.cycles import find_order
-from solver.sequencing.schedule import TimedLeg, schedule
+from solver.sequencing.optimal import improved
+from solver.sequencing.schedule import schedule
 from solver.sequencing.state import Occupancy
+from solver.sequencing.timed import Merit, TimedLeg, merit
 
 _FREE = MoveCost()
 
@@ -35,9 +38,12 @@ class Sequenced:
         VMs of the target that stay where they are, in the cluster's order.
     reasons_cut
         For each of them one clause saying why.
+    merit
+        How soon the plan brings its relief; of two plans for one target the better compares lower.
     """
 
     plan: Plan
+    merit: Merit
     cut_off: tuple[VmId, ...] = ()
     reasons_cut: Mapping[VmId, str] = field(default_factory=dict)
 
@@ -53,10 +59,11 @@ def sequence(
 ) -> Sequenced:
     """Return a timed plan from the cluster's placement to another one.
 
-    At every instant both ends hold the reservation of a migrating VM; capacities, pins, bans and
-    anti-affinity hold or are at most as broken as at the start; caps and bandwidth hold; hosts in
-    maintenance are never entered and unreachable ones never touched. Deterministic: same input,
-    same plan. ``solver.domain.check.check_plan`` finds nothing in it.
+    At every instant both ends hold the reservation of a migrating VM; capacities, compatibility and
+    every rule that binds then hold, or are at most as broken as at the start; caps and bandwidth
+    hold; hosts in maintenance are never entered and unreachable ones never touched. Rules that bind
+    at rest end no worse than they start. Of the schedules tried the best by ``merit`` is kept.
+    Deterministic: same input, same plan. ``solver.domain.check.check_plan`` finds nothing in it.
 
     Parameters
     ----------
@@ -64,8 +71,8 @@ def sequence(
         The target: host of every VM. A VM that is left out stays; a running VM for which the
         target has ``None`` is cut off from it: plans stop nothing.
     urgency
-        Per VM; larger goes first, missing counts as 0, ties go by id. VMs of an affinity group go
-        together, at the urgency of the most urgent.
+        Per VM, what it is worth that it arrives sooner; missing counts as 0, ties go by id. VMs of
+        an affinity group count as much as the most urgent of them.
     parameters
         Of the migration estimator that gives durations.
     move_costs
@@ -78,19 +85,23 @@ def sequence(
     InvalidInputError
         If the target names an unknown VM or host.
     """
-    affinity = AffinityRules(cluster, placement)
-    admission = admit(cluster, placement, urgency, affinity)
-    start = Occupancy(cluster)
+    resting = RestingRules(cluster, placement, urgency)
+    admission = admit(cluster, placement, urgency, resting)
+    start = Occupancy(cluster, {move.vm.id for move in admission.moves})
     order = find_order(
-        cluster, start, admission.moves, affinity, parameters, staying=admission.refused.keys()
+        cluster, start, admission.moves, resting, parameters, staying=admission.refused.keys()
     )
-    timed = schedule(cluster, start, order.legs, parameters)
     cut = admission.refused | order.cut_off
+    timed = schedule(cluster, start, order.legs, parameters)
+    if not cut:
+        # What leaves something out is solved and sequenced again: better times would be lost.
+        timed = improved(cluster, start, timed, parameters)
     return Sequenced(
         plan=Plan(
             made_at=cluster.observed_at,
             steps=tuple(_step(cluster, item, move_costs or {}, reasons or {}) for item in timed),
         ),
+        merit=merit(timed),
         cut_off=tuple(vm.id for vm in cluster.vms if vm.id in cut),
         reasons_cut=cut,
     )

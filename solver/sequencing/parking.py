@@ -6,16 +6,18 @@ Which VM has to be parked, and when, is decided in ``cycles``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 
-from solver.domain.cluster import VM, Cluster, HostState
+from solver.domain.cluster import VM, Cluster, HostState, Overcommit
 from solver.domain.migration import MigrationParameters, estimate
-from solver.domain.score import UNLIMITED
-from solver.domain.units import NUM_RESOURCES, HostId
+from solver.domain.units import HostId
 from solver.domain.weights import Weights
 from solver.sequencing.admission import HostRules
+from solver.sequencing.room import Room
 from solver.sequencing.state import Move, Occupancy
+from solver.sequencing.timed import narrowest_link
 
 MAX_PRICED_HOSTS = 16
 """Parking hosts priced per VM; on a large cluster the first that fit are as good as any."""
@@ -77,15 +79,19 @@ class ParkingLot:
     """Hosts that may take a VM for a while."""
 
     def __init__(
-        self, cluster: Cluster, moves: Sequence[Move], parameters: MigrationParameters
+        self,
+        cluster: Cluster,
+        start: Occupancy,
+        moves: Sequence[Move],
+        parameters: MigrationParameters,
     ) -> None:
         self._cluster = cluster
+        self._start = start
+        self._start_room: Room | None = None
         self._rules = HostRules(cluster)
         self._parameters = parameters
         self._sent: dict[tuple[int, int, int], int] = {}
         self._up = [h for h, host in enumerate(cluster.hosts) if host.state is HostState.UP]
-        # One host for each way of reserving: what a VM needs depends on nothing else.
-        self._kinds = list({cluster.hosts[h].overcommit: h for h in self._up}.values())
         fastest = max(host.migration_bandwidth_mib_per_s for host in cluster.hosts)
         sent = estimate(
             [move.vm.memory_footprint_mib for move in moves],
@@ -116,67 +122,53 @@ class ParkingLot:
         total = None if budget.max_moves is None else budget.max_moves - len(migrations)
         return ParkingBudget(total, budget.max_moves_per_host, used)
 
-    def smallest_needs(self, state: Occupancy, moves: Sequence[Move]) -> tuple[int, ...]:
-        """Return per resource the least that any of the VMs reserves on any host."""
-        smallest = [UNLIMITED] * NUM_RESOURCES
-        for move in moves:
-            for h in self._kinds:
-                needs = dict(state.needs(move.vm, h))
-                smallest = [min(least, needs.get(r, 0)) for r, least in enumerate(smallest)]
-        return tuple(smallest)
-
-    def roomy(self, state: Occupancy, smallest: Sequence[int]) -> list[int]:
-        """Return the hosts that have room for the smallest needs: no others need be asked."""
-        return [
-            h
-            for h in self._up
-            if all(
-                used + least <= most
-                for used, least, most in zip(state.load[h], smallest, state.allowed[h], strict=True)
-                if least
-            )
-        ]
-
-    def may_fit(self, state: Occupancy, vm: VM, largest_room: Sequence[int]) -> bool:
-        """Whether the VM is small enough for the largest room there is anywhere."""
-        return any(
-            all(amount <= largest_room[r] for r, amount in state.needs(vm, h)) for h in self._kinds
-        )
+    def room(self, state: Occupancy, demanded: Mapping[int, Sequence[int]]) -> Room:
+        """Return the room on all hosts that may take a VM."""
+        hosts = self._cluster.hosts
+        kinds: dict[Overcommit, int] = {}
+        room = Room(self._up, [kinds.setdefault(hosts[h].overcommit, len(kinds)) for h in self._up])
+        room.update(self._up, state, demanded)
+        return room
 
     def best_spot(
-        self,
-        state: Occupancy,
-        move: Move,
-        hosts: Sequence[int],
-        budget: ParkingBudget,
-        in_the_way: Callable[[VM, int], bool],
+        self, state: Occupancy, move: Move, room: Room, budget: ParkingBudget
     ) -> Spot | None:
-        """Return the best of some hosts to park a VM on right now, or ``None``.
+        """Return the best host to park a VM on right now, or ``None``.
 
         Every hard rule holds there, broken starts being no excuse: nobody asked for this host.
         """
-        best: Spot | None = None
-        priced = 0
-        for h in hosts:
-            if h in (move.source, move.destination) or not state.admits(move.vm, h):
-                continue
-            host_id = self._cluster.hosts[h].id
-            if not budget.allows(h) or self._rules.num_broken(move.vm, host_id, hard=True):
-                continue
-            spot = Spot(
-                in_the_way=in_the_way(move.vm, h),
-                soft_rules_broken=self._rules.num_broken(move.vm, host_id, hard=False),
-                cost=self._cost(move, h),
-                host=h,
-            )
-            best = spot if best is None else min(best, spot)
-            priced += not spot.in_the_way
-            if priced >= MAX_PRICED_HOSTS:
-                break
-        return best
+        for clear in (True, False):
+            spots = [
+                Spot(
+                    in_the_way=not clear,
+                    soft_rules_broken=self._rules.num_soft_broken(move.vm, self.host_id(h)),
+                    cost=self._cost(move, h),
+                    host=h,
+                )
+                for h in islice(
+                    (
+                        h
+                        for h in room.fitting(state, move.vm, clear=clear)
+                        if self._may_park(state, move, h) and budget.allows(h)
+                    ),
+                    MAX_PRICED_HOSTS,
+                )
+            ]
+            if spots:
+                return min(spots)
+        return None
 
-    def spots(self, state: Occupancy, move: Move, hosts: Set[int]) -> list[tuple[float, int]]:
+    def _may_park(self, state: Occupancy, move: Move, host: int) -> bool:
+        return (
+            host not in (move.source, move.destination)
+            and state.admits(move.vm, move.source, host)
+            and self._rules.fits(move.vm, self.host_id(host))
+        )
+
+    def spots(self, move: Move, hosts: Set[int]) -> list[tuple[float, int]]:
         """Return cost and position of hosts a VM may be parked on, the cheapest first.
+
+        All other VMs are where they start.
 
         Parameters
         ----------
@@ -186,36 +178,39 @@ class ParkingLot:
         """
         if move.source is None:
             return []
-        near: list[tuple[float, int]] = []
-        far: list[tuple[float, int]] = []
-        for h in self._up:
-            known = h in hosts
-            if h in (move.source, move.destination) or not (
-                known or (len(far) < MAX_PRICED_HOSTS and state.admits(move.vm, h))
-            ):
-                continue
-            if not self._rules.num_broken(move.vm, self._cluster.hosts[h].id, hard=True):
-                (near if known else far).append((self._cost(move, h), h))
+        near = [
+            (self._cost(move, h), h)
+            for h in sorted(hosts)
+            if h not in (move.source, move.destination)
+            and self._cluster.hosts[h].state is HostState.UP
+            and self._rules.fits(move.vm, self.host_id(h))
+        ]
+        if self._start_room is None:
+            self._start_room = self.room(self._start, {})
+        far = [
+            (self._cost(move, h), h)
+            for h in islice(
+                (
+                    h
+                    for h in self._start_room.fitting(self._start, move.vm, clear=False)
+                    if h not in hosts and self._may_park(self._start, move, h)
+                ),
+                MAX_PRICED_HOSTS,
+            )
+        ]
         return sorted(near + sorted(far)[:MAX_FAR_SPOTS])
 
     def _cost(self, move: Move, host: int) -> float:
         assert move.source is not None, "only migrations are parked"
-        there = self._sent_mib(move.vm, self._bandwidth(move.source, host))
-        on = self._sent_mib(move.vm, self._bandwidth(host, move.destination))
-        straight = self._sent_mib(move.vm, self._bandwidth(move.source, move.destination))
+        there = self._sent_mib(move.vm, move.source, host)
+        on = self._sent_mib(move.vm, host, move.destination)
+        straight = self._sent_mib(move.vm, move.source, move.destination)
         return _OMEGA(move.vm.priority) * (there + max(0, on - straight))
 
-    def _sent_mib(self, vm: VM, bandwidth: int) -> int:
+    def _sent_mib(self, vm: VM, source: int, destination: int) -> int:
+        bandwidth = narrowest_link(self._cluster, source, destination)
         key = (vm.memory_footprint_mib, vm.dirty_mib_per_s, bandwidth)
         sent = self._sent.get(key)
         if sent is None:
             sent = self._sent[key] = int(estimate(*key, self._parameters).transferred_mib)
         return sent
-
-    def _bandwidth(self, a: int, b: int) -> int:
-        one, other = self._cluster.hosts[a], self._cluster.hosts[b]
-        return min(
-            self._cluster.network.link(one, other).bandwidth_mib_per_s,
-            one.migration_bandwidth_mib_per_s,
-            other.migration_bandwidth_mib_per_s,
-        )

@@ -5,8 +5,9 @@ leg that fits. Which legs there are, and that some order of them works, comes fr
 
 Link shares
 -----------
-A host's migration bandwidth is shared by what enters and what leaves it. A leg that starts gets
-the smallest of the link's bandwidth and, at either end, the free bandwidth divided by the legs
+A host's migration bandwidth is shared by what enters and what leaves it. Either every leg waits
+until its narrowest link is free and has it whole, or shares are even: a leg that starts gets the
+smallest of the link's bandwidth and, at either end, the free bandwidth divided by the legs
 that may still join it there (as many as are waiting, within the caps). So a lone migration has the
 whole link, several share evenly, shares never change while a migration lasts, and they never add
 up to more than the host has. A share cannot be taken back, so a host that is poor in bandwidth
@@ -16,52 +17,24 @@ runs fewer legs at once than its caps allow.
 from __future__ import annotations
 
 import heapq
+from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from solver.domain.cluster import Cluster
-from solver.domain.migration import MigrationParameters, estimate
+from solver.domain.migration import MigrationParameters
 from solver.domain.units import VmId
 from solver.sequencing.state import Leg, Occupancy
-
-START_MS = 10_000
-"""Nominal duration of a start: creating the domain and reaching its firmware.
-
-Nobody waits on it but the plan's clock; starts use neither migration slots nor bandwidth.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedLeg:
-    """A leg with its time, in milliseconds from the start of the plan, and its link share."""
-
-    leg: Leg
-    start_ms: int
-    end_ms: int
-    bandwidth_mib_per_s: int
-    transferred_mib: int
-    downtime_ms: int
-
-    @classmethod
-    def of_start(cls, leg: Leg, now_ms: int) -> TimedLeg:
-        """Return a start that begins now."""
-        return cls(
-            leg=leg,
-            start_ms=now_ms,
-            end_ms=now_ms + START_MS,
-            bandwidth_mib_per_s=0,
-            transferred_mib=0,
-            downtime_ms=0,
-        )
+from solver.sequencing.timed import TimedLeg, merit, narrowest_link
 
 
 def schedule(
     cluster: Cluster, start: Occupancy, legs: Sequence[Leg], parameters: MigrationParameters
 ) -> tuple[TimedLeg, ...]:
-    """Give every leg its time.
+    """Give every leg its time: the best of a few schedules by rules.
 
-    Legs start by urgency as soon as they fit. Should that paint the plan into a corner (a VM took
+    Legs start as soon as they fit, by urgency or by urgency per MiB, with their whole link or with
+    even shares; the best by ``merit`` is returned. Should that lead into a corner (a VM took
     room that another one needed first), the schedule is made again with every leg keeping clear of
     the room and the rules that legs before it in the given order wait for, which always works:
     when nothing is under way, the first waiting leg finds at least the room it had in that order.
@@ -78,11 +51,30 @@ def schedule(
     tuple of TimedLeg
         All legs, by start and then as they were dispatched.
     """
-    timed = _Run(cluster, start.copy(), legs, parameters, in_order=False).run()
-    if len(timed) < len(legs):
-        timed = _Run(cluster, start.copy(), legs, parameters, in_order=True).run()
-    assert len(timed) == len(legs), "legs in a feasible order can all be started"
-    return tuple(timed)
+    narrowest = [
+        0 if leg.source is None else narrowest_link(cluster, leg.source, leg.destination)
+        for leg in legs
+    ]
+    for in_order in (False, True):
+        found = []
+        for whole_links, short_first in ((True, True), (True, False), (False, True)):
+            run = _Run(
+                cluster,
+                start.copy(),
+                legs,
+                parameters,
+                narrowest,
+                in_order=in_order,
+                whole_links=whole_links,
+                short_first=short_first,
+            )
+            timed = run.run()
+            if len(timed) < len(legs):
+                break
+            found.append(tuple(timed))
+        else:
+            return min(found, key=merit)
+    raise AssertionError("legs in a feasible order can all be started")
 
 
 _NOWHERE = -1
@@ -98,9 +90,17 @@ class _Run:
         state: Occupancy,
         legs: Sequence[Leg],
         parameters: MigrationParameters,
+        narrowest: Sequence[int],
         *,
         in_order: bool,
+        whole_links: bool,
+        short_first: bool,
     ) -> None:
+        self._narrowest = narrowest
+        self._least_mib_per_s = narrowest if whole_links else [1] * len(legs)
+        self._whole_links = whole_links
+        self._least_of_all = min(self._least_mib_per_s, default=0)
+        self._rank = _ranks(legs, short_first=short_first)
         self._budget = cluster.budget
         self._cluster = cluster
         self._state = state
@@ -116,8 +116,9 @@ class _Run:
         self._free_mib_per_s = [host.migration_bandwidth_mib_per_s for host in cluster.hosts]
         self._waiting = set(range(len(legs)))
         self._into: dict[int, list[int]] = defaultdict(list)  # Ascending.
-        self._out_of: dict[int, set[int]] = defaultdict(set)
-        self._migrations_into = [0] * len(cluster.hosts)
+        self._ready_out: dict[int, set[int]] = defaultdict(set)  # Their VMs are at their source.
+        self._ready_in: dict[int, list[tuple[int, int]]] = defaultdict(list)  # By rank.
+        self._ready_starts: dict[int, set[int]] = defaultdict(set)
         self._by_vm: dict[VmId, list[int]] = defaultdict(list)
         self._by_unit: dict[int, list[int]] = defaultdict(list)
         self._at: dict[VmId, int] = {}
@@ -127,11 +128,15 @@ class _Run:
             self._into[leg.destination].append(i)
             self._by_vm[vm_id].append(i)
             self._by_unit[leg.move.unit].append(i)
-            if leg.source is not None:
-                self._out_of[leg.source].add(i)
-                self._migrations_into[leg.destination] += 1
+            if leg.source == leg.move.source:
+                self._ready(i)
         self._begun_units: set[int] = set()
-        self._rank = _ranks(legs)
+        self._by_rule: dict[int, list[int]] = defaultdict(list)  # Wide ones; descending.
+        if in_order:
+            for i in reversed(range(len(legs))):
+                for rule in state.wide_rules(legs[i].move.vm):
+                    self._by_rule[rule].append(i)
+        self._clear: dict[int, set[int]] = {}  # By host, until something changes there.
         self._moves: list[tuple[tuple[bool, int], int]] = []
         self._starts: list[tuple[tuple[bool, int], int]] = []
         self._queued: list[tuple[bool, int] | None] = [None] * len(legs)
@@ -149,18 +154,19 @@ class _Run:
             self._dispatch()
         return self._timed
 
-    def _queue(self, i: int) -> None:
+    def _queue(self, i: int) -> bool:
         """Have a leg looked at if it fits, those of a group that is torn apart now first.
 
         One that does not fit is dropped: whatever frees what it lacks will queue it again.
         """
         if i not in self._waiting or not self._fits(i):
-            return
+            return False
         leg = self._legs[i]
         key = (leg.move.unit not in self._begun_units, self._rank[i])
         if self._queued[i] != key:
             self._queued[i] = key
             heapq.heappush(self._starts if leg.source is None else self._moves, (key, i))
+        return True
 
     def _dispatch(self) -> None:
         """Start what fits, the most urgent first, until no slot or no such leg is left."""
@@ -174,93 +180,101 @@ class _Run:
             if self._queued[i] != key:
                 continue  # Queued again under a better key.
             self._queued[i] = None
-            if i not in self._waiting or not self._fits(i):
+            if i not in self._waiting:
                 continue
-            if not self._in_order or self._keeps_clear(i):
-                self._try_start(i)
+            if self._fits(i) and self._may_go(i):
+                self._begin(i)
+            else:
+                self._queue_into(self._legs[i].destination)  # The next may go instead.
 
     def _fits(self, i: int) -> bool:
-        """Whether place, caps per host, room and anti-affinity allow a leg now."""
+        """Whether place, bandwidth, caps per host, room and rules allow a leg now."""
         leg = self._legs[i]
-        vm = leg.move.vm
-        if self._at[vm.id] != (_NOWHERE if leg.source is None else leg.source):
+        source, destination = leg.source, leg.destination
+        if self._at[leg.move.vm.id] != (_NOWHERE if source is None else source):
             return False
-        if leg.source is not None and (
-            self._running_out[leg.source] >= self._budget.max_parallel_out_per_host
-            or self._running_in[leg.destination] >= self._budget.max_parallel_in_per_host
+        if source is not None and (
+            self._free_mib_per_s[source] < self._least_mib_per_s[i]
+            or self._free_mib_per_s[destination] < self._least_mib_per_s[i]
+            or self._running_out[source] >= self._budget.max_parallel_out_per_host
+            or self._running_in[destination] >= self._budget.max_parallel_in_per_host
         ):
             return False
-        return self._state.admits(vm, leg.destination)
+        return self._state.admits(leg.move.vm, source, destination)
 
     def _keeps_clear(self, i: int) -> bool:
         """Whether a leg leaves alone the room and the rules that earlier legs wait for."""
         leg = self._legs[i]
-        load, allowed = self._state.load[leg.destination], self._state.allowed[leg.destination]
+        return i in self._clear_of(leg.destination) and all(
+            self._first_of(rule) >= i for rule in self._state.wide_rules(leg.move.vm)
+        )
+
+    def _clear_of(self, host: int) -> set[int]:
+        """Return the legs into a host that fit beside all earlier ones, sharing no rule."""
+        clear = self._clear.get(host)
+        if clear is None:
+            clear = self._clear[host] = self._find_clear(host)
+        return clear
+
+    def _find_clear(self, host: int) -> set[int]:
+        load, allowed = self._state.load(host), self._state.allowed(host)
         free = [most - used for most, used in zip(allowed, load, strict=True)]
-        for j in self._into[leg.destination]:
-            for r, amount in self._state.needs(self._legs[j].move.vm, leg.destination):
+        clear: set[int] = set()
+        rules: set[int] = set()
+        for i in self._into[host]:
+            vm = self._legs[i].move.vm
+            for r, amount in self._state.needs(vm, host):
                 free[r] -= amount
                 if free[r] < 0:
-                    return False
-            if j == i:
-                break
-        return not any(j < i for j in self._waiting_mates(leg))
+                    return clear
+            mine = {rule for rule, _ in self._state.rules_of(vm)}
+            if rules.isdisjoint(mine):
+                clear.add(i)
+            rules |= mine
+        return clear
 
-    def _waiting_mates(self, leg: Leg) -> Iterator[int]:
-        """Yield the waiting legs of VMs under an anti-affinity rule of this leg's VM."""
-        for rule in self._state.apart_from(leg.move.vm):
-            for vm_id in self._state.members(rule):
-                yield from (j for j in self._by_vm.get(vm_id, ()) if j in self._waiting)
+    def _first_of(self, rule: int) -> int:
+        """Return the first waiting leg of a rule's VMs; past the last one if none waits."""
+        legs = self._by_rule[rule]
+        while legs and legs[-1] not in self._waiting:
+            legs.pop()
+        return legs[-1] if legs else len(self._legs)
 
-    def _try_start(self, i: int) -> None:
-        """Start a leg unless there is no bandwidth left for it."""
+    def _queue_released(self, leg: Leg) -> None:
+        """Queue the legs of VMs that a rule may let in now that another has moved."""
+        for vm_id in self._state.released(leg.move.vm):
+            self._queue_all(j for j in self._by_vm.get(vm_id, ()) if j in self._waiting)
+
+    def _begin(self, i: int) -> None:
+        """Start a leg that fits."""
         leg = self._legs[i]
         if leg.source is None:
             self._start(i, TimedLeg.of_start(leg, self._now_ms), 0)
             return
-        share = self._share(leg, leg.source)
-        if share < 1:
-            return
-        course = estimate(
-            leg.move.vm.memory_footprint_mib, leg.move.vm.dirty_mib_per_s, share, self._parameters
-        )
-        transferred_mib = int(course.transferred_mib)
-        # Parameters fitted to measurements may promise more than the share can carry.
-        duration_ms = max(1, int(course.duration_ms), transferred_mib * 1000 // share)
-        timed = TimedLeg(
-            leg=leg,
-            start_ms=self._now_ms,
-            end_ms=self._now_ms + duration_ms,
-            bandwidth_mib_per_s=share,
-            transferred_mib=transferred_mib,
-            downtime_ms=int(course.downtime_ms),
-        )
+        share = self._narrowest[i] if self._whole_links else self._share(i, leg.source)
+        timed = TimedLeg.of_migration(leg, self._now_ms, share, self._parameters)
         self._running += 1
         self._running_out[leg.source] += 1
         self._running_in[leg.destination] += 1
-        self._migrations_into[leg.destination] -= 1
-        self._out_of[leg.source].remove(i)
+        self._ready_out[leg.source].remove(i)
         for end in (leg.source, leg.destination):
             self._free_mib_per_s[end] -= share
         self._start(i, timed, share)
 
-    def _share(self, leg: Leg, source: int) -> int:
-        """Return the bandwidth granted to a migration that starts now; 0 if none is left."""
-        hosts = self._cluster.hosts
-        link = self._cluster.network.link(hosts[source], hosts[leg.destination])
-        ends = (source, leg.destination)
-        free = [self._free_mib_per_s[end] for end in ends]
-        fair = [mib // self._may_join(end) for mib, end in zip(free, ends, strict=True)]
-        return min(link.bandwidth_mib_per_s, max(1, min(fair)), *free)
+    def _share(self, i: int, source: int) -> int:
+        """Return the even share of a migration that starts now."""
+        free = {h: self._free_mib_per_s[h] for h in (source, self._legs[i].destination)}
+        fair = min(mib // self._may_join(h) for h, mib in free.items())
+        return min(self._narrowest[i], max(1, fair), *free.values())
 
     def _may_join(self, host: int) -> int:
-        """Return how many waiting migrations the caps let join those under way on a host."""
+        """Return how many legs whose turn has come the caps let join those under way on a host."""
         budget = self._budget
         leaving = min(
-            len(self._out_of[host]), budget.max_parallel_out_per_host - self._running_out[host]
+            len(self._ready_out[host]), budget.max_parallel_out_per_host - self._running_out[host]
         )
         entering = min(
-            self._migrations_into[host], budget.max_parallel_in_per_host - self._running_in[host]
+            len(self._ready_in[host]), budget.max_parallel_in_per_host - self._running_in[host]
         )
         here = self._running_in[host] + self._running_out[host]
         return max(1, min(leaving + entering, budget.max_parallel - here))
@@ -269,16 +283,25 @@ class _Run:
         leg = timed.leg
         self._waiting.remove(i)
         self._into[leg.destination].remove(i)
+        if leg.source is None:
+            self._ready_starts[leg.destination].remove(i)
+        else:
+            self._ready_in[leg.destination].remove((self._rank[i], i))
+        self._clear.pop(leg.destination, None)
         self._at[leg.move.vm.id] = _UNDER_WAY
-        self._state.enter(leg.move.vm, leg.destination)
+        self._state.begin(leg.move.vm, leg.source, leg.destination)
         self._timed.append(timed)
         heapq.heappush(self._ends, (timed.end_ms, i, share))
         if leg.move.unit not in self._begun_units:
             self._begun_units.add(leg.move.unit)
             self._queue_all(self._by_unit[leg.move.unit])
+        if leg.source is None:
+            self._queue_released(leg)
         if self._in_order:
             # What this leg had claimed is free to be judged anew.
-            self._queue_all((*self._into[leg.destination], *self._waiting_mates(leg)))
+            self._queue_into(leg.destination)
+            for rule in self._state.wide_rules(leg.move.vm):
+                self._queue(self._first_of(rule))
 
     def _finish(self, i: int, share: int) -> None:
         """Free what a leg held and queue whatever may have waited for it."""
@@ -286,37 +309,81 @@ class _Run:
         self._at[leg.move.vm.id] = leg.destination
         if leg.source is None:
             return
-        self._state.leave(leg.move.vm, leg.source)
+        self._state.end(leg.move.vm, leg.source, leg.destination)
+        self._clear.pop(leg.source, None)
         self._running -= 1
         self._running_out[leg.source] -= 1
         self._running_in[leg.destination] -= 1
         for end in (leg.source, leg.destination):
             self._free_mib_per_s[end] += share
+        for j in self._by_vm[leg.move.vm.id]:
+            if j in self._waiting:
+                self._ready(j)
         # Only now, with all of it free: a leg that lacks anything is not looked at again.
         for end in (leg.source, leg.destination):
-            self._queue_all((*self._out_of[end], *self._into[end]))
-        self._queue_all(tuple(self._waiting_mates(leg)))
+            if self._running_out[end] < self._budget.max_parallel_out_per_host:
+                self._queue_all(self._ready_out[end])
+            self._queue_into(end)
+        self._queue_released(leg)
+
+    def _ready(self, i: int) -> None:
+        """Note that the VM of a leg is where the leg begins."""
+        leg = self._legs[i]
+        if leg.source is None:
+            self._ready_starts[leg.destination].add(i)
+        else:
+            self._ready_out[leg.source].add(i)
+            insort(self._ready_in[leg.destination], (self._rank[i], i))
+
+    def _queue_into(self, host: int) -> None:
+        """Queue as many of the legs into a host as may start now, those that rank first."""
+        for i in self._ready_starts[host]:
+            if self._may_go(i):
+                self._queue(i)
+        slots = self._budget.max_parallel_in_per_host - self._running_in[host]
+        if self._free_mib_per_s[host] < self._least_of_all:
+            return
+        legs = self._ready_in[host]
+        if self._in_order:
+            legs = sorted((self._rank[i], i) for i in self._clear_of(host))
+        for _, i in legs:
+            if slots <= 0:
+                return
+            if self._legs[i].source is not None and self._may_go(i) and self._queue(i):
+                slots -= 1
+
+    def _may_go(self, i: int) -> bool:
+        """Whether the order allows a leg that fits to start now."""
+        return not self._in_order or self._keeps_clear(i)
 
     def _queue_all(self, legs: Iterable[int]) -> None:
         for i in legs:
             self._queue(i)
 
 
-def _ranks(legs: Sequence[Leg]) -> list[int]:
-    """Rank legs by urgency, affinity groups together, ties by id and never by chance."""
+def _ranks(legs: Sequence[Leg], *, short_first: bool) -> list[int]:
+    """Rank legs by urgency, affinity groups together, ties by id and never by chance.
+
+    Parameters
+    ----------
+    short_first
+        Rank by urgency per MiB that is to be sent (Smith's rule), not by urgency alone.
+    """
     most: dict[int, int] = {}
-    for leg in legs:
-        unit = leg.move.unit
-        most[unit] = max(most.get(unit, leg.urgency), leg.urgency)
-
-    def key(i: int) -> tuple[int, str, int, int, str, int]:
-        move = legs[i].move
-        return -most[move.unit], names[move.unit], move.unit, -legs[i].urgency, move.vm.id, i
-
+    size: dict[int, int] = {}
     names: dict[int, str] = {}
     for leg in legs:
-        unit, name = leg.move.unit, leg.move.vm.id
-        names[unit] = min(names.get(unit, name), name)
+        unit, vm = leg.move.unit, leg.move.vm
+        most[unit] = max(most.get(unit, leg.urgency), leg.urgency)
+        size[unit] = size.get(unit, 0) + max(1, vm.memory_footprint_mib)
+        names[unit] = min(names.get(unit, vm.id), vm.id)
+
+    def key(i: int) -> tuple[float, str, int, int, str, int]:
+        move = legs[i].move
+        unit = move.unit
+        first = most[unit] / size[unit] if short_first else most[unit]
+        return -first, names[unit], unit, -legs[i].urgency, move.vm.id, i
+
     ranks = [0] * len(legs)
     for rank, i in enumerate(sorted(range(len(legs)), key=key)):
         ranks[i] = rank

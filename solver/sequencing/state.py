@@ -1,19 +1,26 @@
 """Who holds what where, kept up to date move by move.
 
-This is the incremental counterpart of the instant checks in ``solver.domain.check``: capacity and
-anti-affinity, a VM under way counting at both ends, each allowed to be as broken as it was at the
-start and no more. It knows neither time nor order.
+This is the incremental counterpart of the instant checks in ``solver.domain.check``: capacities,
+numbers of VMs and the rules that bind at every instant (``counts``), each allowed to be as broken
+as it was at the start and no more. It knows neither time nor order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from solver.domain.cluster import VM, Cluster, reserved_amounts
-from solver.domain.rules import AntiAffinity
+from solver.domain.cluster import VM, Cluster, Overcommit, Placement, reserved_amounts
+from solver.domain.rules import PlacementRule
 from solver.domain.score import UNLIMITED
 from solver.domain.units import FIELDS, HostId, VmId
+from solver.sequencing.counts import Cells, Count, binds_instants, count_of, roles
+
+SLOTS: Final = (*FIELDS, "VMs")
+"""What is counted per host: the resources, and the number of VMs."""
+
+NUM_SLOTS: Final = len(SLOTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,165 +57,212 @@ class Leg:
     """Whether the VM comes from its parking host."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Attempt:
-    """An order that was tried, and what it came to.
-
-    Parameters
-    ----------
-    legs
-        In an order in which each fits once those before it are done.
-    parked
-        Cost of parking, by VM parked on the way.
-    stuck
-        Why, by VM that does not reach its destination.
-    lost_urgency
-        Of those VMs together.
-    """
-
-    legs: list[Leg] = field(default_factory=list)
-    parked: dict[VmId, float] = field(default_factory=dict)
-    stuck: dict[VmId, str] = field(default_factory=dict)
-    lost_urgency: int = 0
-
-    def fail(self, move: Move, reason: str) -> None:
-        """Note that a VM does not reach its destination."""
-        self.stuck[move.vm.id] = reason
-        self.lost_urgency += max(0, move.urgency)
-
-    @property
-    def rank(self) -> tuple[int, int, float]:
-        """Better attempts rank lower: least urgency lost, fewest VMs lost, cheapest parking."""
-        return self.lost_urgency, len(self.stuck), sum(self.parked.values())
-
-
 class Occupancy:
-    """Reservations of all hosts and the crowding of every hard anti-affinity rule.
+    """What every host holds, and how broken every rule is that binds at each instant.
+
+    Hosts and rules are looked at when first asked for: on a large cluster most of them take no
+    part in a plan.
 
     Parameters
     ----------
     cluster
         Its placement is the start: nothing may ever become more broken than it is there.
+    moving
+        VMs that may ever move; rules of no others are kept.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._position = {host.id: h for h, host in enumerate(cluster.hosts)}
-        self._needs: dict[tuple[VmId, int], tuple[tuple[int, int], ...]] = {}
-        self.load = [[0] * len(FIELDS) for _ in cluster.hosts]
-        rules = [rule for rule in cluster.rules if rule.hard and isinstance(rule, AntiAffinity)]
-        self._rule_ids = [rule.id for rule in rules]
-        self._apart: dict[VmId, list[int]] = {}
-        for i, rule in enumerate(rules):
-            for vm_id in rule.vm_ids:
-                self._apart.setdefault(vm_id, []).append(i)
-        self._members = [rule.vm_ids for rule in rules]
-        self._crowd: list[dict[int, int]] = [{} for _ in rules]
-        self._excess = [0] * len(rules)
-        for vm in cluster.vms:
-            if vm.host_id is not None:
-                self.enter(vm, self._position[vm.host_id])
-        self._excess_limit = list(self._excess)
-        self.allowed = [
-            [UNLIMITED if c is None else max(c, at_start) for c, at_start in pairs]
-            for pairs in (
-                zip(host.usable(), load, strict=True)
-                for host, load in zip(cluster.hosts, self.load, strict=True)
-            )
-        ]
+    def __init__(self, cluster: Cluster, moving: Collection[VmId]) -> None:
+        cells = Cells(cluster)
+        self._start = _Start(cluster, cells.position)
+        self._loads: dict[int, list[int]] = {}
+        self._counts: list[Count] = []
+        self._roles: dict[VmId, list[tuple[int, int]]] = {}
+        self._own: set[int] = set()
+        self._refused: dict[int, dict[VmId, None]] = {}
+        start = {vm.id: vm.host_id for vm in cluster.vms}
+        for rule in cluster.rules:
+            if rule.hard and binds_instants(rule):
+                self._keep_rule(rule, cells, start, moving)
+
+    def _keep_rule(
+        self, rule: PlacementRule, cells: Cells, start: Placement, moving: Collection[VmId]
+    ) -> None:
+        """Count a rule from now on, if any VM of it may move."""
+        who = list(roles(rule))
+        if not any(vm_id in moving for vm_id, _ in who):
+            return
+        count = count_of(rule, cells)
+        for vm_id, role in who:
+            host_id = start[vm_id]
+            if host_id is not None:
+                count.put(role, cells.position[host_id])
+            if vm_id in moving:
+                self._roles.setdefault(vm_id, []).append((len(self._counts), role))
+        count.limit = count.amount
+        self._counts.append(count)
 
     def copy(self) -> Occupancy:
-        """Return an independent state that shares what never changes."""
+        """Return an independent state that shares what never changes, and what has not yet."""
         twin = object.__new__(Occupancy)
-        twin._cluster = self._cluster
-        twin._position = self._position
-        twin._needs = self._needs
-        twin._rule_ids = self._rule_ids
-        twin._apart = self._apart
-        twin._members = self._members
-        twin._excess_limit = self._excess_limit
-        twin.allowed = self.allowed
-        twin.load = [list(row) for row in self.load]
-        twin._crowd = [dict(counts) for counts in self._crowd]
-        twin._excess = list(self._excess)
+        twin._start = self._start
+        twin._loads = {host: list(load) for host, load in self._loads.items()}
+        twin._counts = list(self._counts)
+        twin._roles = self._roles
+        twin._own = set()
+        twin._refused = {}
+        self._own.clear()
         return twin
 
-    def position(self, host_id: HostId) -> int:
-        """Return the position of a host in the cluster."""
-        return self._position[host_id]
+    def load(self, host: int) -> list[int]:
+        """Return what a host holds, by slot; not to be changed."""
+        load = self._loads.get(host)
+        return self._start.load(host) if load is None else load
+
+    def allowed(self, host: int) -> list[int]:
+        """Return the most that a host may hold, by slot; not to be changed."""
+        return self._start.allowed(host)
 
     def needs(self, vm: VM, host: int) -> tuple[tuple[int, int], ...]:
-        """Return (resource, amount) of what ``vm`` reserves on a host, amounts above zero."""
-        key = (vm.id, host)
-        needs = self._needs.get(key)
-        if needs is None:
-            amounts = reserved_amounts(vm, self._cluster.hosts[host])
-            needs = tuple((r, amount) for r, amount in enumerate(amounts) if amount)
-            self._needs[key] = needs
-        return needs
+        """Return (slot, amount) of what ``vm`` takes on a host, amounts above zero."""
+        return self._start.needs(vm, host)
 
-    def apart_from(self, vm: VM) -> Sequence[int]:
-        """Return the numbers of the hard anti-affinity rules of a VM."""
-        return self._apart.get(vm.id, ())
+    def rules_of(self, vm: VM) -> Sequence[tuple[int, int]]:
+        """Return numbers of the rules that count a VM, with its role in each."""
+        return self._roles.get(vm.id, ())
 
-    def members(self, rule: int) -> Sequence[VmId]:
-        """Return the VMs of a hard anti-affinity rule."""
-        return self._members[rule]
+    def count(self, rule: int) -> Count:
+        """Return the count of a rule; not to be changed."""
+        return self._counts[rule]
+
+    def wide_rules(self, vm: VM) -> list[int]:
+        """Return the rules of a VM in which a move of one VM may let in another on any host.
+
+        In the other rules leaving a host helps on that host only.
+        """
+        return [i for i, _ in self._roles.get(vm.id, ()) if not self._counts[i].local]
+
+    def released(self, vm: VM) -> Iterator[VmId]:
+        """Yield whom the rules of a VM that has moved refused before: they may be let in now.
+
+        Those that wait to enter the host it left are not meant.
+        """
+        for i in self.wide_rules(vm):
+            yield from self._refused.pop(i, {})
 
     def has_room(self, vm: VM, host: int) -> bool:
         """Whether the VM's reservation fits on top of what the host holds."""
-        load, allowed = self.load[host], self.allowed[host]
-        for r, amount in self.needs(vm, host):  # noqa: SIM110  # Twice as fast, and the hottest line.
+        load, allowed = self.load(host), self._start.allowed(host)
+        for r, amount in self._start.needs(vm, host):  # noqa: SIM110  # Twice as fast, and hot.
             if load[r] + amount > allowed[r]:
                 return False
         return True
 
-    def largest_room(self, hosts: Sequence[int]) -> tuple[int, ...]:
-        """Return per resource the most that is free on any of the hosts."""
-        rows = [
-            [most - used for used, most in zip(self.load[h], self.allowed[h], strict=True)]
-            for h in hosts
-        ]
-        return tuple(max(column) for column in zip(*rows, strict=True)) if rows else ()
-
-    def keeps_apart(self, vm: VM, host: int) -> bool:
-        """Whether no anti-affinity rule gets more crowded than it was at the start."""
-        for i in self._apart.get(vm.id, ()):
-            if self._crowd[i].get(host, 0) and self._excess[i] >= self._excess_limit[i]:
+    def admits(self, vm: VM, source: int | None, host: int) -> bool:
+        """Whether the VM may set out for a host now, and may leave its source whenever it ends."""
+        if not self.has_room(vm, host):
+            return False
+        for i, role in self._roles.get(vm.id, ()):
+            if not self._counts[i].admits(role, source, host):
+                self._refused.setdefault(i, {})[vm.id] = None
                 return False
         return True
 
-    def admits(self, vm: VM, host: int) -> bool:
-        """Whether the VM may enter the host now."""
-        return self.has_room(vm, host) and self.keeps_apart(vm, host)
+    def begin(self, vm: VM, source: int | None, host: int) -> None:
+        """Let the VM set out: it holds both hosts. A start has no source, and no end."""
+        self._take_room(vm, host, 1)
+        for i, role in self._roles.get(vm.id, ()):
+            self._count(i).begin(role, source, host)
 
-    def enter(self, vm: VM, host: int) -> None:
-        """Let the VM hold its reservation on the host as well."""
-        load = self.load[host]
-        for r, amount in self.needs(vm, host):
-            load[r] += amount
-        for i in self._apart.get(vm.id, ()):
-            number = self._crowd[i].get(host, 0)
-            self._crowd[i][host] = number + 1
-            self._excess[i] += number > 0
+    def end(self, vm: VM, source: int, host: int) -> None:
+        """Let the VM arrive: its source is free of it."""
+        self._take_room(vm, source, -1)
+        for i, role in self._roles.get(vm.id, ()):
+            self._count(i).end(role, source, host)
 
-    def leave(self, vm: VM, host: int) -> None:
-        """Take the VM's reservation from the host."""
-        load = self.load[host]
-        for r, amount in self.needs(vm, host):
-            load[r] -= amount
-        for i in self._apart.get(vm.id, ()):
-            number = self._crowd[i][host]
-            self._crowd[i][host] = number - 1
-            self._excess[i] -= number > 1
+    def put(self, vm: VM, host: int) -> None:
+        """Let the VM be at rest on a host, unasked."""
+        self._take_room(vm, host, 1)
+        for i, role in self._roles.get(vm.id, ()):
+            self._count(i).put(role, host)
 
-    def obstacles(self, vm: VM, host: int) -> Iterator[str]:
+    def take(self, vm: VM, host: int) -> None:
+        """Take a VM at rest from a host, unasked."""
+        self._take_room(vm, host, -1)
+        for i, role in self._roles.get(vm.id, ()):
+            self._count(i).take(role, host)
+
+    def obstacles(self, vm: VM, source: int | None, host: int) -> Iterator[str]:
         """Yield what keeps the VM out of the host now, one clause each."""
-        load, allowed = self.load[host], self.allowed[host]
+        load, allowed = self.load(host), self.allowed(host)
         for r, amount in self.needs(vm, host):
             free = allowed[r] - load[r]
             if amount > free:
-                yield f"it needs {amount} {FIELDS[r]} there and {max(0, free)} are free"
-        for i in self._apart.get(vm.id, ()):
-            if self._crowd[i].get(host, 0) and self._excess[i] >= self._excess_limit[i]:
-                yield f"anti-affinity rule {self._rule_ids[i]!r} keeps it away from VMs there"
+                yield f"it needs {amount} {SLOTS[r]} there and {max(0, free)} are free"
+        for i, role in self._roles.get(vm.id, ()):
+            if not self._counts[i].admits(role, source, host):
+                rule = self._counts[i].rule
+                yield f"rule {rule.id!r} ({rule.kind}) keeps it away from there"
+
+    def _take_room(self, vm: VM, host: int, sign: int) -> None:
+        load = self._loads.get(host)
+        if load is None:
+            load = self._loads[host] = list(self._start.load(host))
+        for r, amount in self._start.needs(vm, host):
+            load[r] += sign * amount
+
+    def _count(self, i: int) -> Count:
+        """Return a count to be changed, which no copy of the state shares."""
+        if i not in self._own:
+            self._own.add(i)
+            self._counts[i] = self._counts[i].copy()
+        return self._counts[i]
+
+
+class _Start:
+    """What the hosts of a cluster hold and may hold before anything moves."""
+
+    def __init__(self, cluster: Cluster, position: Mapping[HostId, int]) -> None:
+        self._hosts = cluster.hosts
+        self._guests: dict[HostId, list[VM]] = {}
+        for vm in cluster.vms:
+            if vm.host_id is not None:
+                self._guests.setdefault(vm.host_id, []).append(vm)
+        self._kind_of: dict[Overcommit, int] = {}
+        self._kinds = [
+            self._kind_of.setdefault(host.overcommit, len(self._kind_of)) for host in cluster.hosts
+        ]
+        self._counts_vms = any(host.max_vms is not None for host in cluster.hosts)
+        self._loads: dict[int, list[int]] = {}
+        self._allowed: dict[int, list[int]] = {}
+        self._needs: dict[tuple[VmId, int], tuple[tuple[int, int], ...]] = {}
+
+    def needs(self, vm: VM, host: int) -> tuple[tuple[int, int], ...]:
+        """Return (slot, amount) of what ``vm`` takes on a host, amounts above zero."""
+        key = vm.id, self._kinds[host]
+        needs = self._needs.get(key)
+        if needs is None:
+            amounts = (*reserved_amounts(vm, self._hosts[host]), int(self._counts_vms))
+            needs = tuple((r, amount) for r, amount in enumerate(amounts) if amount)
+            self._needs[key] = needs
+        return needs
+
+    def load(self, host: int) -> list[int]:
+        """Return what a host holds, by slot."""
+        load = self._loads.get(host)
+        if load is None:
+            load = self._loads[host] = [0] * NUM_SLOTS
+            for vm in self._guests.get(self._hosts[host].id, ()):
+                for r, amount in self.needs(vm, host):
+                    load[r] += amount
+        return load
+
+    def allowed(self, host: int) -> list[int]:
+        """Return the most that a host may hold, by slot."""
+        allowed = self._allowed.get(host)
+        if allowed is None:
+            limits = (*self._hosts[host].usable(), self._hosts[host].max_vms)
+            allowed = self._allowed[host] = [
+                UNLIMITED if limit is None else max(limit, held)
+                for limit, held in zip(limits, self.load(host), strict=True)
+            ]
+        return allowed

@@ -228,6 +228,50 @@ def test_the_documented_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert "3 violations repaired" in shown
 
 
+def test_capacity_answers_three_questions(
+    tmp_path: Path, cluster: Path, scenarios: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """N+1 always; room and hosts when asked; the same figures on the terminal and as JSON."""
+    assert run(["capacity", str(cluster)]) == 0
+    assert "N+1: the loss of any one host is survived" in capsys.readouterr().out
+    answers = tmp_path / "capacity.json"
+    words = ["capacity", str(cluster), "--scenarios", str(scenarios), "--json", str(answers)]
+    questions = ["--flavour", "v1", "--host-type", "h1=7", "--target", "1", "--survive-loss"]
+    assert run([*words, *questions]) == 0
+    shown = capsys.readouterr().out
+    written = json.loads(answers.read_text(encoding="utf-8"))
+    assert written["survival"]["survives"] is True
+    # 64 GiB a host, 8 GiB a VM: either host alone holds eight, four of which are there.
+    assert written["room"]["number"] == 4
+    assert "room for 4 more like v1" in shown
+    assert written["hosts_needed"]["counts"] == {"h1": 2}
+    assert "price 14" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--flavour", "v1"], "--scenarios"),
+        (["--host-type", "h1"], "--host-type"),
+        (["--host-type", "h9=1"], "'h9'"),
+        (["--flavour", "v9"], "'v9'"),
+        (["--host-type", "h1=0"], "price"),
+        (["--target", "nan"], "target"),
+    ],
+)
+def test_capacity_refuses_what_it_cannot_answer(
+    words: list[str],
+    told: str,
+    cluster: Path,
+    scenarios: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line with what was expected, and exit code 2."""
+    demand = [] if told == "--scenarios" else ["--scenarios", str(scenarios)]
+    assert run(["capacity", str(cluster), *demand, *words]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_import_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A long CSV becomes tidy Parquet that the other commands read."""
     source, target = tmp_path / "long.csv", tmp_path / "tidy.parquet"

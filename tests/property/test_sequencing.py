@@ -7,14 +7,27 @@ compared with trying everything.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from hypothesis import assume, given, target
 from hypothesis import strategies as st
 
 from solver.domain.check import check_placement, check_plan, new_or_worse
 from solver.domain.cluster import Cluster
-from solver.domain.rules import AntiAffinity, MoveBudget
+from solver.domain.rules import (
+    Affinity,
+    Among,
+    AntiAffinity,
+    Dependency,
+    LicenceLimit,
+    MoveBudget,
+    PerHostLimit,
+    PlacementRule,
+    Split,
+    Spread,
+)
 from solver.domain.units import HostId, VmId
+from solver.sequencing.counts import Cells, count_of, roles
 from solver.sequencing.order import Sequenced, sequence
 from tests.builders import make_cluster, make_host, make_vm
 from tests.strategies import clusters
@@ -99,6 +112,115 @@ def tight_exchanges(draw: st.DrawFn, max_vms: int = 10) -> tuple[Cluster, Target
     before = check_placement(cluster, cluster.placement)
     assume(not new_or_worse(before, check_placement(cluster, placement)))
     return cluster, placement, {vm.id: draw(st.integers(1, 5)) for vm in vms}
+
+
+@st.composite
+def ruled(draw: st.DrawFn) -> tuple[Cluster, Target, dict[VmId, int]]:
+    """Draw a small cluster under several rules of any kind, and a target that may break them.
+
+    Room is plenty, so that it is the rules which decide; they are as broken as they come.
+    """
+    hosts = [
+        make_host(
+            f"h{h}",
+            zone=draw(st.sampled_from(["a", "b", "c"])),
+            rack=draw(st.sampled_from(["r", "s"])),
+            max_vms=draw(st.sampled_from([None, None, None, 1, 2, 3])),
+            provides=draw(st.sampled_from([("cpu:x",), ("cpu:x",), ()])),
+            memory_gib=draw(st.sampled_from([100, 100, 8])),
+        )
+        for h in range(draw(st.integers(3, 6)))
+    ]
+    host_ids = [host.id for host in hosts]
+    places = st.sampled_from([*host_ids, *host_ids, None])
+    vms = [
+        make_vm(
+            f"v{i}",
+            draw(places),
+            memory_gib=draw(st.sampled_from([1, 2, 4])),
+            requires=draw(st.sampled_from([(), (), (), ("cpu:x",)])),
+        )
+        for i in range(draw(st.integers(3, 8)))
+    ]
+    rules = tuple(
+        draw(group_rules(f"r{i}", [vm.id for vm in vms], host_ids))
+        for i in range(draw(st.integers(1, 4)))
+    )
+    budget = MoveBudget(
+        max_parallel=draw(st.sampled_from([1, 8])), max_moves=draw(st.sampled_from([None, None, 4]))
+    )
+    cluster = make_cluster(hosts, vms, rules=rules, budget=budget)
+    placement: Target = {vm.id: draw(st.sampled_from([vm.host_id, *host_ids])) for vm in vms}
+    return cluster, placement, {vm.id: draw(st.integers(0, 5)) for vm in vms}
+
+
+@st.composite
+def group_rules(
+    draw: st.DrawFn, rule_id: str, vm_ids: list[VmId], host_ids: list[HostId]
+) -> PlacementRule:
+    """Draw a hard rule of any kind that is about how VMs stand to one another."""
+    kind = draw(st.sampled_from(GROUP_KINDS))
+    some = draw(st.permutations(vm_ids))
+    number = draw(st.integers(2, 4))
+    more: dict[str, Any] = {"id": rule_id, "vm_ids": tuple(some[:number])}
+    if kind is not Affinity:
+        more["continuous"] = draw(st.sampled_from([True, True, False]))
+    level = st.sampled_from(["host", "rack", "zone"])
+    if kind is Among:
+        cut = draw(st.integers(1, len(host_ids) - 1))
+        parts = tuple(host_ids[:cut]), tuple(host_ids[cut:][:2])
+        more["parts"] = draw(st.sampled_from([(), parts]))
+    elif kind is Spread:
+        more |= {"min_domains": draw(st.integers(2, 3)), "level": draw(level)}
+    elif kind is Dependency:
+        more |= {"vm_ids": some[:1], "on_vm_ids": tuple(some[1:number]), "level": draw(level)}
+    elif kind is Split:
+        more |= {"vm_ids": some[:1], "other_vm_ids": tuple(some[1:number])}
+    elif kind is PerHostLimit:
+        named = draw(st.sampled_from([(), tuple(host_ids[:2])]))
+        more |= {"max_vms": draw(st.integers(0, 2)), "host_ids": named}
+    elif kind is LicenceLimit:
+        more["max_hosts"] = draw(st.integers(1, 2))
+    more["vm_ids"] = tuple(more["vm_ids"])
+    return kind(**more)
+
+
+GROUP_KINDS: list[type[Any]] = [
+    Affinity,
+    AntiAffinity,
+    Among,
+    Spread,
+    Dependency,
+    Split,
+    PerHostLimit,
+    LicenceLimit,
+]
+
+
+@given(ruled())
+def test_the_checker_finds_nothing_under_any_rules(
+    problem: tuple[Cluster, Target, dict[VmId, int]],
+) -> None:
+    """Every kind of rule, continuous or at rest, holds while VMs come, go and pass each other."""
+    answer = check(*problem)
+    target(len(answer.plan.steps))
+
+
+@given(ruled())
+def test_counts_agree_with_the_checker(
+    problem: tuple[Cluster, Target, dict[VmId, int]],
+) -> None:
+    """Whatever the placement, a rule is as broken as the independent check says."""
+    cluster, placement, _ = problem
+    found = {v.key[1]: v.amount for v in check_placement(cluster, placement) if len(v.key) == 2}
+    cells = Cells(cluster)
+    for rule in cluster.rules:
+        count = count_of(rule, cells)
+        for vm_id, role in roles(rule):
+            host_id = placement[vm_id]
+            if host_id is not None:
+                count.put(role, cells.position[host_id])
+        assert count.amount == found.get(rule.id, 0)
 
 
 @given(anything())

@@ -17,7 +17,7 @@ from solver.domain.plan import MoveCost, Step, StepKind
 from solver.domain.rules import Affinity, AntiAffinity, Ban, MoveBudget, Pin
 from solver.domain.units import HostId, VmId
 from solver.sequencing.order import Sequenced, sequence
-from solver.sequencing.schedule import START_MS
+from solver.sequencing.timed import START_MS
 from tests.builders import NOW, make_cluster, make_host, make_vm
 
 
@@ -89,7 +89,7 @@ def test_a_slot_is_refilled_the_instant_it_frees() -> None:
         make_vm("v2", memory_gib=40),
         make_vm("v3", memory_gib=2),
     ]
-    cluster = make_cluster(hosts(2), vms)
+    cluster = make_cluster(hosts(2, migration_bandwidth_mib_per_s=2_000), vms)
     answer = solved(cluster, dict.fromkeys(("v1", "v2", "v3"), "h2"), {"v1": 3, "v2": 2, "v3": 1})
     steps = steps_by_vm(answer)
     assert steps["v1"].start_ms == steps["v2"].start_ms == 0
@@ -477,3 +477,36 @@ def test_two_hundred_moves_are_sequenced_at_once() -> None:
     answer = sequence(cluster, placement, urgency={})
     assert time.process_time() - begun < 1.0, "expected about 0.05 s"
     assert answer.cut_off == ()
+
+
+def test_a_thousand_moves_on_a_thousand_hosts_take_seconds_at_most() -> None:
+    """What takes no part in a plan costs next to nothing."""
+    number = 1000
+    vms = [make_vm(f"v{i:05}", f"h{i % number + 1}") for i in range(10 * number)]
+    rules = tuple(
+        AntiAffinity(id=f"r{i}", vm_ids=tuple(vm.id for vm in vms[i * 5 : i * 5 + 5]))
+        for i in range(2 * number)
+    )
+    budget = MoveBudget(max_parallel=64)
+    cluster = make_cluster(hosts(number, cores=None), vms, rules=rules, budget=budget)
+    placement = cluster.placement | {
+        vm.id: HostId(f"h{(i * 7 + 3) % number + 1}") for i, vm in enumerate(vms[:number])
+    }
+    begun = time.process_time()
+    answer = sequence(cluster, placement, urgency={vm.id: i for i, vm in enumerate(vms)})
+    assert time.process_time() - begun < 5.0, "expected about 0.4 s"
+    assert check_plan(cluster, answer.plan) == ()
+
+
+def test_hundreds_of_vms_are_parked_in_seconds() -> None:
+    """Full hosts that change their contents in pairs, with a few empty ones to park on."""
+    full = hosts(100, memory_gib=32, cores=None)
+    vms = [make_vm(f"v{i:03}", f"h{i // 8 + 1}") for i in range(8 * 100)]
+    spare = [make_host(f"s{i}", memory_gib=32, cores=None) for i in range(3)]
+    cluster = make_cluster([*full, *spare], vms)
+    placement = {vm.id: HostId(f"h{(i // 8 ^ 1) + 1}") for i, vm in enumerate(vms)}
+    begun = time.process_time()
+    answer = sequence(cluster, placement, urgency={})
+    assert time.process_time() - begun < 5.0, "expected about 0.5 s"
+    assert (answer.cut_off, check_plan(cluster, answer.plan)) == ((), ())
+    assert len(parked(answer)) >= 50
