@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from ortools.sat.python import cp_model
 
 from solver.cpsat.judge import keeps, total_of
 from solver.cpsat.master import Pattern
+from solver.cpsat.runs import new_solver, stopped_when
 from solver.problem import NOWHERE, BoolArray, IntArray, Problem
 
 
@@ -22,6 +22,7 @@ def assemble(
     limit_s: float,
     work_limit: float,
     seed: int,
+    cancel: Callable[[], bool],
 ) -> tuple[IntArray | None, float]:
     """Return a placement made of one pattern for each host, and the deterministic seconds used.
 
@@ -62,14 +63,9 @@ def assemble(
     if problem.max_moves is not None:
         model.add(cp_model.LinearExpr.weighted_sum(chosen, moves) <= problem.max_moves)
     model.minimize(cp_model.LinearExpr.weighted_sum(variables, prices))
-    solver = cp_model.CpSolver()
-    solver.parameters.catch_sigint_signal = False
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = seed
-    solver.parameters.max_time_in_seconds = max(0.0, limit_s)
-    if math.isfinite(work_limit):
-        solver.parameters.max_deterministic_time = work_limit
-    status = solver.solve(model)
+    solver = new_solver(limit_s=limit_s, work_limit=work_limit, seed=seed)
+    with stopped_when(cancel, solver):
+        status = solver.solve(model)
     work = solver.response_proto.deterministic_time
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None, work

@@ -21,7 +21,7 @@ import numpy as np
 from solver.cpsat.host_problem import HostAnswer, HostProblem
 from solver.cpsat.local_rules import local_rules
 from solver.cpsat.master import Master, Pattern, Prices
-from solver.problem import NOWHERE, IntArray, Problem
+from solver.problem import NOWHERE, BoolArray, IntArray, Problem
 
 FIRST_WIDTH: Final = 0.03
 """Width of the first band, in medians of the VMs' prices."""
@@ -76,6 +76,12 @@ class Decomposition:
         self._held = np.zeros(problem.num_vms, dtype=np.bool_)
         median = float(np.median(self.prices.places[self.movable])) if self.movable.any() else 0.0
         self._widths = np.full(problem.num_vms, FIRST_WIDTH * max(1.0, median))
+
+    @property
+    def binding(self) -> BoolArray:
+        """Which columns bind on any host, shape ``(B, C)``."""
+        found: BoolArray = np.any([host.binding for host in self.hosts], axis=0)
+        return found
 
     def learn(self, hosts: IntArray) -> None:
         """Add the patterns of a placement."""

@@ -21,6 +21,7 @@ from ortools.sat.python import cp_model
 from solver.cpsat.local_rules import LocalRules
 from solver.cpsat.objective import Objective
 from solver.cpsat.rules.capacity import limit_host
+from solver.cpsat.runs import bound_below, new_solver
 from solver.problem import NOWHERE, BoolArray, IntArray, Problem
 
 COLUMNS_AT_ONCE: Final = 6
@@ -209,13 +210,9 @@ class _HostModel:
         model.clear_hints()  # type: ignore[no-untyped-call]  # the library forgot to say None
         for x, there in zip(self._x, np.isin(self._vms, hint).tolist(), strict=True):
             model.add_hint(x, there)
-        solver = cp_model.CpSolver()
+        solver = new_solver(limit_s=math.inf, work_limit=WORK_PER_SOLVE, seed=seed)
         parameters = solver.parameters
-        parameters.catch_sigint_signal = False
-        parameters.num_workers = 1
-        parameters.random_seed = seed
         parameters.absolute_gap_limit = float(tolerance)
-        parameters.max_deterministic_time = WORK_PER_SOLVE
         # Models are small and many: what is meant to pay off in minutes is left out.
         parameters.linearization_level = 0
         parameters.cp_model_probing_level = 0
@@ -228,10 +225,9 @@ class _HostModel:
             chosen = self._vms[np.array(there, dtype=np.bool_)]
         else:
             raise RuntimeError(f"model of a host {solver.status_name(status)}: {model.validate()}")
-        bound = solver.best_objective_bound
         return HostAnswer(
             vms=chosen,
-            bound=math.floor(bound - abs(bound) * 2.0**-50),
+            bound=bound_below(solver.best_objective_bound),
             work=solver.response_proto.deterministic_time,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +22,7 @@ def optimise_jointly(
     limit_s: float,
     work_limit: float,
     seed: int,
+    cancel: Callable[[], bool] = lambda: False,
 ) -> tuple[Outcome, int | None]:
     """Return the best placement found in a scope, and the total that none in it is below.
 
@@ -31,6 +34,7 @@ def optimise_jointly(
     binding
         Columns by band that bound before, shape ``(B, C)``; those that bind now are added to it.
     """
+    end_s = time.monotonic() + limit_s
     work, bound = 0.0, None
     best = Outcome(hosts=scope.base, gap=None, work=0.0)
     best_total = total_of(problem, scope.base)
@@ -38,7 +42,14 @@ def optimise_jointly(
     binding |= above(problem, scope.base)
     while True:
         relaxed = replace(problem, future=only(problem.future, binding))
-        outcome = optimise(relaxed, scope, limit_s=limit_s, work_limit=work_limit - work, seed=seed)
+        outcome = optimise(
+            relaxed,
+            scope,
+            limit_s=end_s - time.monotonic(),
+            work_limit=work_limit - work,
+            seed=seed,
+            cancel=cancel,
+        )
         work += outcome.work
         if outcome.hosts is None:
             break

@@ -90,6 +90,9 @@ class Master:
     def __init__(self, problem: Problem, movable: BoolArray) -> None:
         self.problem = problem
         self.patterns: list[Pattern] = []
+        self._columns: list[pywraplp.Variable] = []
+        self.support = np.zeros((problem.num_vms, problem.num_hosts), dtype=np.bool_)
+        """Where VMs were in patterns that some program used, since it was last cleared."""
         self._known: set[tuple[int, bytes]] = set()
         # A simplex whose basis stays good while columns are added.
         self._solver = pywraplp.Solver.CreateSolver("GLOP")
@@ -122,6 +125,7 @@ class Master:
         self._known.add(key)
         self.patterns.append(pattern)
         column = self._variable(pattern.cost)
+        self._columns.append(column)
         self._host_rows[pattern.host].SetCoefficient(column, 1)
         for v in pattern.vms.tolist():
             if v in self._vm_rows:
@@ -160,10 +164,19 @@ class Master:
             self._price(some_down, NARROW_BAND * width - price)
         if self._solver.Solve() != pywraplp.Solver.OPTIMAL:
             return None
+        self.support |= self._chosen()
         held = np.zeros(self.problem.num_vms, dtype=np.bool_)
         for v, pairs in zip(self._movable.tolist(), self._bands, strict=True):
             held[v] = any(x.solution_value() > 1e-7 for pair in pairs for x in pair)
         return self._prices(), self._objective.Value() * UNITS_PER_HOST_S, held
+
+    def _chosen(self) -> BoolArray:
+        """Return which VM is on which host in a pattern that the program uses, if in part."""
+        there = np.zeros_like(self.support)
+        for pattern, column in zip(self.patterns, self._columns, strict=True):
+            if column.solution_value() > 1e-6:
+                there[pattern.vms, pattern.host] = True
+        return there
 
     def _prices(self) -> Prices:
         places = np.zeros(self.problem.num_vms, dtype=np.int64)
