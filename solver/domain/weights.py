@@ -48,6 +48,15 @@ class Weights:
     So small that it breaks ties and rounds off peaks: on its own it never pays for a move.
     """
 
+    stranded: float = 0.0
+    """Price of a host-second of free CPU that no free memory goes with, or the reverse.
+
+    Off, because it is a wish for VMs yet to come and no contention: nobody suffers from it now.
+    And as nearly every host strands something, it gives every single move a gain or a loss of its
+    own. Where new VMs are let in all the time, start at 1e-3: a tenth of a host made usable for an
+    hour is then worth 0.36 host-seconds, about one move. It never opens the gate before solving.
+    """
+
     utilisation: float = 1.0
     """Host-seconds charged for leaving the destination fuller than the source by one whole host."""
 
