@@ -41,4 +41,5 @@ def test_columns_and_total_are_the_judges(
         score = score_placement(cluster, scenarios, prices, problem.placement(hosts))
         convex = score.contention + score.imbalance + score.stranded
         assert convex == priced_by_columns(problem, hosts.tolist())
-        assert State(problem, hosts).total == score.total
+    stay = score_placement(cluster, scenarios, prices, cluster.placement)
+    assert State(problem, problem.start).total == stay.total
