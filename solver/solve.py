@@ -25,7 +25,8 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import Score, host_contention, score_placement, score_plan
 from solver.domain.units import VmId
 from solver.domain.weights import Weights, to_units
-from solver.explain import explain_moves, explain_refusals
+from solver.explain.moves import explain_moves
+from solver.explain.refusals import explain_refusals
 from solver.limit import Allowance
 from solver.portfolio import Answer, Engine, run
 from solver.problem import Problem
@@ -33,11 +34,19 @@ from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
 from solver.search.state import State
 from solver.sequencing.order import sequence
+from solver.validate import find_contradictions
 
 IntArray = npt.NDArray[np.int64]
 
 HELD_BACK: Final = 0.1
 """Share of the wall limit kept for ordering and explaining, or more if compiling took longer."""
+
+PASSING: Final = frozenset({"capacity", "vm_count", "maintenance"})
+"""Kinds of violations that no rule is about: there is always a placement without them, some day."""
+
+LONGEST_ASKING_S: Final = 0.5
+LATE_SHARE: Final = 0.05
+"""Time, also as a share of the wall limit, to ask whether rules that stay broken can be kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +278,8 @@ class _Solve:
         hosts = self.problem.positions(placement)
         after = self._score(placement)
         contention = host_contention(self.cluster, self.scenarios, self.params.weights, placement)
-        remaining = self._hard_violations(placement)
+        violations = check_placement(self.cluster, placement)
+        remaining = tuple(v for v in violations if v.hard)
         bound = None if answer is None else answer.bound
         explanations = self._explain(hosts)
         refusals = explain_refusals(
@@ -277,9 +287,10 @@ class _Solve:
             self.problem,
             hosts,
             contention=contention,
-            remaining=remaining,
+            violations=violations,
             hot_host_s=self.params.act_threshold_host_s,
             cut_off=cut_off,
+            contradictions=self._contradictions(remaining),
         )
         return Result(
             status=status or _status(plan, after, bound),
@@ -297,6 +308,19 @@ class _Solve:
             refusals=refusals,
             remaining=remaining,
         )
+
+    def _contradictions(self, remaining: tuple[Violation, ...]) -> dict[tuple[str, ...], str]:
+        """Return, by key, why no placement at all keeps rules that are still broken."""
+        if all(v.key[0] in PASSING for v in remaining):
+            return {}
+        limit_s = min(LONGEST_ASKING_S, LATE_SHARE * self.params.limit_s)
+        found = find_contradictions(self.cluster, group_limit_s=limit_s, limit_s=limit_s)
+        return {
+            violation.key: contradiction.message
+            for violation in remaining
+            for contradiction in found.contradictions
+            if contradiction.concerns(violation)
+        }
 
     def _score(self, placement: Placement) -> Score:
         """Return the judge's score; kept for the last placement asked about."""

@@ -34,10 +34,13 @@ def refuse_overflow(
 
 def _worst_placing(problem: Problem) -> float:
     """Return an upper bound, in cost units, on everything but moves."""
-    per_band = np.zeros(problem.future.prices.shape)
-    np.add.at(per_band, problem.band, problem.future.demand.astype(np.float64))
+    columns = problem.future
+    per_band = np.zeros(columns.prices.shape)
+    np.add.at(per_band, problem.band, np.maximum(0, columns.demand).astype(np.float64))
     at_least = np.cumsum(per_band[::-1], axis=0)[::-1]
-    soft = float((at_least * problem.future.prices).sum())
+    # A threshold below zero is exceeded by an empty host already.
+    at_least += np.maximum(0, -columns.threshold).sum(axis=0, dtype=np.float64)
+    soft = float((at_least * columns.prices).sum())
     dearest = problem.places.price_rows.max(axis=1, initial=0)[problem.places.price_class]
     placing = float(np.maximum(dearest, problem.nowhere_prices).sum(dtype=np.float64))
     groups = float(sum(rule.price * (len(rule.vms) + rule.bound) for rule in problem.group_rules))
