@@ -7,13 +7,13 @@ Every figure is a difference of totals of the objective, so it can be recomputed
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from solver.contention import hot_hosts
-from solver.domain.check import Violation, check_placement
+from solver.domain.check import Violation
 from solver.domain.cluster import VM, Cluster, HostState
 from solver.domain.plan import MoveCost
 from solver.domain.result import MoveExplanation, Refusal
@@ -30,7 +30,11 @@ MOST_NAMED = 3
 
 
 def explain_moves(
-    cluster: Cluster, problem: Problem, hosts: IntArray, move_costs: Mapping[VmId, MoveCost]
+    cluster: Cluster,
+    problem: Problem,
+    hosts: IntArray,
+    move_costs: Mapping[VmId, MoveCost],
+    broken: Iterable[Violation],
 ) -> tuple[MoveExplanation, ...]:
     """Return why each VM that changes host does so, in the cluster's order.
 
@@ -40,16 +44,23 @@ def explain_moves(
         The answer: host position of every VM, shape ``(V,)``.
     move_costs
         The cost terms of the answer's migrations.
+    broken
+        Hard violations at the start.
     """
     state = State(problem, hosts)
-    broken = _broken_because_of(cluster)
+    because: dict[VmId, str] = {}
+    for violation in broken:
+        for vm_id in violation.vm_ids:
+            because.setdefault(vm_id, violation.message)
     moved = np.flatnonzero((hosts != NOWHERE) & (hosts != problem.start))
     next_best = _next_best_of(state, moved)
     found = []
     for v in moved.tolist():
         vm_id = cluster.vms[v].id
         cost = move_costs.get(vm_id, MoveCost())
-        found.append(_explain_move(cluster, state, v, cost, next_best[v], broken=broken.get(vm_id)))
+        found.append(
+            _explain_move(cluster, state, v, cost, next_best[v], broken=because.get(vm_id))
+        )
     return tuple(found)
 
 
@@ -189,16 +200,6 @@ def _cost_clause(cost: MoveCost) -> str:
         if units
     )
     return f"costs {_host_s(cost.total)} ({terms})"
-
-
-def _broken_because_of(cluster: Cluster) -> dict[VmId, str]:
-    """Return, for VMs that take part in a hard violation at the start, the first one's message."""
-    found: dict[VmId, str] = {}
-    for violation in check_placement(cluster, cluster.placement):
-        if violation.hard:
-            for vm_id in violation.vm_ids:
-                found.setdefault(vm_id, violation.message)
-    return found
 
 
 def _blocked(cluster: Cluster, state: State, vms: list[int]) -> str:

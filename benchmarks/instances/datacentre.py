@@ -55,6 +55,7 @@ def read_datacentre(path: Path) -> tuple[Cluster, ScenarioSet]:
     cpu_at_least: dict[int, int] = {}
     emptied = set(model["mapping"]["offlineNodes"])
     rules: list[PlacementRule] = []
+    parts_of = _Parts()
     for constraint in constraints:
         kind = constraint["id"]
         if kind == "preserve" and constraint["rc"] == "uCpu":
@@ -77,9 +78,7 @@ def read_datacentre(path: Path) -> tuple[Cluster, ScenarioSet]:
                 Among(
                     id=f"among{len(rules)}",
                     vm_ids=_vm_ids(constraint["vms"]),
-                    parts=tuple(
-                        tuple(_host_id(node) for node in part) for part in constraint["parts"]
-                    ),
+                    parts=parts_of(constraint["parts"]),
                     continuous=constraint["continuous"],
                 )
             )
@@ -98,6 +97,19 @@ def read_datacentre(path: Path) -> tuple[Cluster, ScenarioSet]:
         ),
     )
     return cluster, _present(cluster)
+
+
+class _Parts:
+    """Groups of nodes as hosts, made once each: hundreds of rules name the same 5,000 nodes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[int, ...], ...], tuple[tuple[HostId, ...], ...]] = {}
+
+    def __call__(self, parts: list[list[int]]) -> tuple[tuple[HostId, ...], ...]:
+        key = tuple(map(tuple, parts))
+        if key not in self._known:
+            self._known[key] = tuple(tuple(map(_host_id, part)) for part in key)
+        return self._known[key]
 
 
 def _vm_ids(vms: Iterable[int]) -> tuple[VmId, ...]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from solver.domain.check import SEVERITY_ONE, check_placement
+from solver.domain.check import SEVERITY_ONE, Violation, check_placement
 from solver.domain.cluster import VM, Cluster, Placement
 from solver.domain.migration import (
     DEFAULT_MIGRATION,
@@ -119,6 +119,8 @@ def score_placement(
     weights: Weights,
     placement: Placement,
     parameters: MigrationParameters = DEFAULT_MIGRATION,
+    *,
+    violations: Sequence[Violation] | None = None,
 ) -> Score:
     """Return the objective of going from the cluster's placement to ``placement``.
 
@@ -128,6 +130,8 @@ def score_placement(
         Demand of at least the cluster's VMs, in any order.
     placement
         Host of every VM, or ``None``.
+    violations
+        What ``check_placement`` finds in the placement, where that is known already.
 
     Raises
     ------
@@ -144,7 +148,8 @@ def score_placement(
         if placement.get(vm.id) is not None and placement[vm.id] != vm.host_id
     ]
     move_costs = price_moves(cluster, scenarios, weights, placement, parameters)
-    violations = check_placement(cluster, placement)
+    if violations is None:
+        violations = check_placement(cluster, placement)
     severity = sum(violation.severity_ppm for violation in violations)
     return Score(
         contention=int(per_step.sum()),
