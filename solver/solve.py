@@ -25,7 +25,8 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import Score, host_contention, score_placement, score_plan
 from solver.domain.units import VmId
 from solver.domain.weights import Weights, to_units
-from solver.explain import explain_moves, explain_refusals
+from solver.explain.moves import explain_moves
+from solver.explain.refusals import explain_refusals
 from solver.limit import Allowance
 from solver.portfolio import Answer, Engine, run
 from solver.problem import Problem
@@ -33,11 +34,19 @@ from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
 from solver.search.state import State
 from solver.sequencing.order import sequence
+from solver.validate import find_contradictions
 
 IntArray = npt.NDArray[np.int64]
 
 HELD_BACK: Final = 0.1
 """Share of the wall limit kept for ordering and explaining, or more if compiling took longer."""
+
+PASSING: Final = frozenset({"capacity", "vm_count", "maintenance"})
+"""Kinds of violations that no rule is about: there is always a placement without them, some day."""
+
+LONGEST_ASKING_S: Final = 0.5
+LATE_SHARE: Final = 0.05
+"""Time, also as a share of the wall limit, to ask whether rules that stay broken can be kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +138,7 @@ class _Solve:
 
     def __init__(self, cluster: Cluster, scenarios: ScenarioSet, params: SolveParams) -> None:
         self.allowance = Allowance(params.limit_s, params.work_limit)
-        self._scored: tuple[Placement, Score] | None = None
+        self._judged: tuple[Placement, Score, tuple[Violation, ...]] | None = None
         self._explained: tuple[IntArray, tuple[MoveExplanation, ...]] | None = None
         self.cluster = cluster
         self.params = params
@@ -138,7 +147,8 @@ class _Solve:
         self.contention_before = host_contention(
             cluster, self.scenarios, params.weights, cluster.placement
         )
-        self.before = self._score(cluster.placement)
+        self.before, violations = self._judge(cluster.placement)
+        self.broken = tuple(violation for violation in violations if violation.hard)
         # What comes after the search does much the same work as what came before it.
         self.allowance.hold_back(max(HELD_BACK * params.limit_s, self.allowance.elapsed_s))
 
@@ -149,8 +159,7 @@ class _Solve:
             stop_host_s=self.params.stop_threshold_host_s,
             was_acting=self.params.was_acting,
         )
-        broken = self._hard_violations(self.cluster.placement)
-        if not balancing and not broken:
+        if not balancing and not self.broken:
             return self._package(
                 Plan(made_at=self.cluster.observed_at),
                 None,
@@ -158,7 +167,7 @@ class _Solve:
                 balancing=False,
                 cut_off={},
             )
-        answer = self._search() if balancing else self._repair(broken)
+        answer = self._search() if balancing else self._repair()
         plan, cut_off = self._sequence(answer.hosts, search_again=balancing)
         if self._too_late(plan):
             cut_off |= {step.vm_id: "its relief would come too late" for step in plan.steps}
@@ -175,13 +184,13 @@ class _Solve:
             seed=params.seed,
         )
 
-    def _repair(self, broken: tuple[Violation, ...]) -> Answer:
+    def _repair(self) -> Answer:
         """Return an answer that mends what is broken and leaves alone what is not contended.
 
         Only VMs that take part in a violation move, unless that leaves more broken than moving
         all of them would, or makes a host contended.
         """
-        concerned = {vm_id for violation in broken for vm_id in violation.vm_ids}
+        concerned = {vm_id for violation in self.broken for vm_id in violation.vm_ids}
         movable = np.array([vm.id in concerned for vm in self.cluster.vms], dtype=np.bool_)
         answer = self._search(self.problem.restricted_to(movable))
         # A bound on what some VMs can reach says nothing of what all can.
@@ -252,7 +261,7 @@ class _Solve:
         """Return why each VM moves; kept for the last placement asked about."""
         if self._explained is None or (self._explained[0] != hosts).any():
             costs = self._score(self.problem.placement(hosts)).move_costs
-            found = explain_moves(self.cluster, self.problem, hosts, costs)
+            found = explain_moves(self.cluster, self.problem, hosts, costs, self.broken)
             self._explained = hosts, found
         return self._explained[1]
 
@@ -267,9 +276,9 @@ class _Solve:
     ) -> Result:
         placement = plan.placement_after(self.cluster.placement)
         hosts = self.problem.positions(placement)
-        after = self._score(placement)
+        after, violations = self._judge(placement)
         contention = host_contention(self.cluster, self.scenarios, self.params.weights, placement)
-        remaining = self._hard_violations(placement)
+        remaining = tuple(violation for violation in violations if violation.hard)
         bound = None if answer is None else answer.bound
         explanations = self._explain(hosts)
         refusals = explain_refusals(
@@ -277,9 +286,10 @@ class _Solve:
             self.problem,
             hosts,
             contention=contention,
-            remaining=remaining,
+            violations=violations,
             hot_host_s=self.params.act_threshold_host_s,
             cut_off=cut_off,
+            contradictions=self._contradictions(remaining),
         )
         return Result(
             status=status or _status(plan, after, bound),
@@ -298,17 +308,36 @@ class _Solve:
             remaining=remaining,
         )
 
-    def _score(self, placement: Placement) -> Score:
-        """Return the judge's score; kept for the last placement asked about."""
-        if self._scored is None or self._scored[0] != placement:
-            score = score_placement(
-                self.cluster, self.scenarios, self.params.weights, placement, self.params.migration
-            )
-            self._scored = dict(placement), score
-        return self._scored[1]
+    def _contradictions(self, remaining: tuple[Violation, ...]) -> dict[tuple[str, ...], str]:
+        """Return, by key, why no placement at all keeps rules that are still broken."""
+        if all(v.key[0] in PASSING for v in remaining):
+            return {}
+        limit_s = min(LONGEST_ASKING_S, LATE_SHARE * self.params.limit_s)
+        found = find_contradictions(self.cluster, group_limit_s=limit_s, limit_s=limit_s)
+        return {
+            violation.key: contradiction.message
+            for violation in remaining
+            for contradiction in found.contradictions
+            if contradiction.concerns(violation)
+        }
 
-    def _hard_violations(self, placement: Placement) -> tuple[Violation, ...]:
-        return tuple(v for v in check_placement(self.cluster, placement) if v.hard)
+    def _score(self, placement: Placement) -> Score:
+        return self._judge(placement)[0]
+
+    def _judge(self, placement: Placement) -> tuple[Score, tuple[Violation, ...]]:
+        """Return the judge's score and what is broken; the last one is kept."""
+        if self._judged is None or self._judged[0] != placement:
+            violations = check_placement(self.cluster, placement)
+            score = score_placement(
+                self.cluster,
+                self.scenarios,
+                self.params.weights,
+                placement,
+                self.params.migration,
+                violations=violations,
+            )
+            self._judged = dict(placement), score, violations
+        return self._judged[1:]
 
 
 def _status(plan: Plan, after: Score, bound: int | None) -> SolveStatus:
