@@ -29,7 +29,7 @@ ROUNDS_BETWEEN: Final = 8
 FEW_CHOICES: Final = 120
 """Choices left that are worth a joint model before the bound is settled."""
 
-ASSEMBLY_WORK: Final = 2.0
+ASSEMBLY_WORK: Final = 0.3
 GUESS_WORK: Final = 0.5
 """Deterministic seconds for putting patterns together, and for the joint model of their places."""
 
