@@ -242,7 +242,7 @@ class _Prover:
         where[running, self.hosts[running]] = True
         deciding = where.sum(axis=1) + (problem.start == NOWHERE) > 1
         vms = np.flatnonzero(deciding & self._parts.movable)
-        outcome, bound = optimise_jointly(
+        answer = optimise_jointly(
             problem,
             Scope(base=self.hosts, vms=vms, destinations=where[vms]),
             self._parts.binding,
@@ -251,7 +251,6 @@ class _Prover:
             seed=self._seed,
             cancel=self._cancel,
         )
-        self._joint_work += outcome.work
-        if outcome.hosts is not None:
-            self._offer(outcome.hosts)
-        return bound
+        self._joint_work += answer.work
+        self._offer(answer.hosts)
+        return answer.bound
