@@ -186,6 +186,8 @@ def _show_room(room: Room, vm_id: str) -> None:
 
 
 def _show_hosts(needed: HostsNeeded, demand: ScenarioSet, unseen: ScenarioSet | None) -> None:
+    from service.tables import counted
+
     out = console.out()
     if not needed.hosts:
         out.print(f"hosts needed: {needed.status.value}: {needed.limits}", soft_wrap=True)
@@ -199,9 +201,10 @@ def _show_hosts(needed: HostsNeeded, demand: ScenarioSet, unseen: ScenarioSet | 
         f"{100 * needed.gap:.1f} %); hangs on: {needed.limits}",
         soft_wrap=True,
     )
+    sized_on = counted(demand.num_scenarios, "scenario")
     told = (
-        f"P(any overload) {needed.overload_ppm / 1e4:.2f} % on the {demand.num_scenarios:,} "
-        "scenarios that the hosts are sized on, "
+        f"P(any overload) {needed.overload_ppm / 1e4:.2f} % on the {sized_on} that the hosts are "
+        "sized on, "
     )
     if unseen is None or needed.fresh_overload_ppm is None:
         told += "and more on others: judge by --fresh"

@@ -249,7 +249,7 @@ def test_capacity_answers_three_questions(
     assert "and more on others: judge by --fresh" in shown
     assert run([*words, *questions, "--fresh", str(scenarios)]) == 0
     shown = capsys.readouterr().out
-    assert "on the 1 scenarios that the hosts are sized on, 0.00 % on 1 fresh ones" in shown
+    assert "on the 1 scenario that the hosts are sized on, 0.00 % on 1 fresh ones" in shown
     assert "the target of 100 % is met" in shown
     written = json.loads(answers.read_text(encoding="utf-8"))
     assert written["hosts_needed"]["fresh_overload_ppm"] == 0
