@@ -138,7 +138,7 @@ class _Solve:
 
     def __init__(self, cluster: Cluster, scenarios: ScenarioSet, params: SolveParams) -> None:
         self.allowance = Allowance(params.limit_s, params.work_limit)
-        self._scored: tuple[Placement, Score] | None = None
+        self._judged: tuple[Placement, Score, tuple[Violation, ...]] | None = None
         self._explained: tuple[IntArray, tuple[MoveExplanation, ...]] | None = None
         self.cluster = cluster
         self.params = params
@@ -147,7 +147,8 @@ class _Solve:
         self.contention_before = host_contention(
             cluster, self.scenarios, params.weights, cluster.placement
         )
-        self.before = self._score(cluster.placement)
+        self.before, violations = self._judge(cluster.placement)
+        self.broken = tuple(violation for violation in violations if violation.hard)
         # What comes after the search does much the same work as what came before it.
         self.allowance.hold_back(max(HELD_BACK * params.limit_s, self.allowance.elapsed_s))
 
@@ -158,8 +159,7 @@ class _Solve:
             stop_host_s=self.params.stop_threshold_host_s,
             was_acting=self.params.was_acting,
         )
-        broken = self._hard_violations(self.cluster.placement)
-        if not balancing and not broken:
+        if not balancing and not self.broken:
             return self._package(
                 Plan(made_at=self.cluster.observed_at),
                 None,
@@ -167,7 +167,7 @@ class _Solve:
                 balancing=False,
                 cut_off={},
             )
-        answer = self._search() if balancing else self._repair(broken)
+        answer = self._search() if balancing else self._repair()
         plan, cut_off = self._sequence(answer.hosts, search_again=balancing)
         if self._too_late(plan):
             cut_off |= {step.vm_id: "its relief would come too late" for step in plan.steps}
@@ -184,13 +184,13 @@ class _Solve:
             seed=params.seed,
         )
 
-    def _repair(self, broken: tuple[Violation, ...]) -> Answer:
+    def _repair(self) -> Answer:
         """Return an answer that mends what is broken and leaves alone what is not contended.
 
         Only VMs that take part in a violation move, unless that leaves more broken than moving
         all of them would, or makes a host contended.
         """
-        concerned = {vm_id for violation in broken for vm_id in violation.vm_ids}
+        concerned = {vm_id for violation in self.broken for vm_id in violation.vm_ids}
         movable = np.array([vm.id in concerned for vm in self.cluster.vms], dtype=np.bool_)
         answer = self._search(self.problem.restricted_to(movable))
         # A bound on what some VMs can reach says nothing of what all can.
@@ -261,7 +261,7 @@ class _Solve:
         """Return why each VM moves; kept for the last placement asked about."""
         if self._explained is None or (self._explained[0] != hosts).any():
             costs = self._score(self.problem.placement(hosts)).move_costs
-            found = explain_moves(self.cluster, self.problem, hosts, costs)
+            found = explain_moves(self.cluster, self.problem, hosts, costs, self.broken)
             self._explained = hosts, found
         return self._explained[1]
 
@@ -276,10 +276,9 @@ class _Solve:
     ) -> Result:
         placement = plan.placement_after(self.cluster.placement)
         hosts = self.problem.positions(placement)
-        after = self._score(placement)
+        after, violations = self._judge(placement)
         contention = host_contention(self.cluster, self.scenarios, self.params.weights, placement)
-        violations = check_placement(self.cluster, placement)
-        remaining = tuple(v for v in violations if v.hard)
+        remaining = tuple(violation for violation in violations if violation.hard)
         bound = None if answer is None else answer.bound
         explanations = self._explain(hosts)
         refusals = explain_refusals(
@@ -323,16 +322,22 @@ class _Solve:
         }
 
     def _score(self, placement: Placement) -> Score:
-        """Return the judge's score; kept for the last placement asked about."""
-        if self._scored is None or self._scored[0] != placement:
-            score = score_placement(
-                self.cluster, self.scenarios, self.params.weights, placement, self.params.migration
-            )
-            self._scored = dict(placement), score
-        return self._scored[1]
+        return self._judge(placement)[0]
 
-    def _hard_violations(self, placement: Placement) -> tuple[Violation, ...]:
-        return tuple(v for v in check_placement(self.cluster, placement) if v.hard)
+    def _judge(self, placement: Placement) -> tuple[Score, tuple[Violation, ...]]:
+        """Return the judge's score and what is broken; the last one is kept."""
+        if self._judged is None or self._judged[0] != placement:
+            violations = check_placement(self.cluster, placement)
+            score = score_placement(
+                self.cluster,
+                self.scenarios,
+                self.params.weights,
+                placement,
+                self.params.migration,
+                violations=violations,
+            )
+            self._judged = dict(placement), score, violations
+        return self._judged[1:]
 
 
 def _status(plan: Plan, after: Score, bound: int | None) -> SolveStatus:

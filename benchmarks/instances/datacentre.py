@@ -12,13 +12,13 @@ promised, not forecast. A migration copies the VM's memory at 100 MiB/s.
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from solver.domain.cluster import VM, Cluster, Host, HostState, Link, Network, Overcommit
 from solver.domain.migration import MigrationParameters
@@ -43,8 +43,9 @@ def read_datacentre(path: Path) -> tuple[Cluster, ScenarioSet]:
     ValueError
         If the file holds a constraint of a kind that is not known.
     """
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        document: dict[str, Any] = json.load(file)
+    with gzip.open(path) as file:
+        # Half the time of the standard library's reader for documents of 50 MB.
+        document = TypeAdapter(dict[str, Any]).validate_json(file.read())
     model, constraints = document["model"], document["constraints"]
     views = {view["rcId"]: view for view in model["views"] if view["id"] == "shareableResource"}
     online = {int(node): state for node, state in model["mapping"]["onlineNodes"].items()}
@@ -55,6 +56,7 @@ def read_datacentre(path: Path) -> tuple[Cluster, ScenarioSet]:
     cpu_at_least: dict[int, int] = {}
     emptied = set(model["mapping"]["offlineNodes"])
     rules: list[PlacementRule] = []
+    parts_of = _Parts()
     for constraint in constraints:
         kind = constraint["id"]
         if kind == "preserve" and constraint["rc"] == "uCpu":
@@ -77,9 +79,7 @@ def read_datacentre(path: Path) -> tuple[Cluster, ScenarioSet]:
                 Among(
                     id=f"among{len(rules)}",
                     vm_ids=_vm_ids(constraint["vms"]),
-                    parts=tuple(
-                        tuple(_host_id(node) for node in part) for part in constraint["parts"]
-                    ),
+                    parts=parts_of(constraint["parts"]),
                     continuous=constraint["continuous"],
                 )
             )
@@ -98,6 +98,19 @@ def read_datacentre(path: Path) -> tuple[Cluster, ScenarioSet]:
         ),
     )
     return cluster, _present(cluster)
+
+
+class _Parts:
+    """Groups of nodes as hosts, made once each: hundreds of rules name the same 5,000 nodes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[int, ...], ...], tuple[tuple[HostId, ...], ...]] = {}
+
+    def __call__(self, parts: list[list[int]]) -> tuple[tuple[HostId, ...], ...]:
+        key = tuple(map(tuple, parts))
+        if key not in self._known:
+            self._known[key] = tuple(tuple(map(_host_id, part)) for part in key)
+        return self._known[key]
 
 
 def _vm_ids(vms: Iterable[int]) -> tuple[VmId, ...]:

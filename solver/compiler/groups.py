@@ -85,7 +85,7 @@ def _counting(rule: PlacementRule, cells: _Cells) -> tuple[Count, tuple[VmId, ..
     if isinstance(rule, AntiAffinity):
         return Count.CROWDING, (), cells.level("host"), 1
     if isinstance(rule, Among):
-        return Count.SCATTER, (), cells.parts(rule.parts), 0
+        return Count.SCATTER, (), cells.parts_of(rule), 0
     if isinstance(rule, Spread):
         return Count.SPREAD, (), cells.level(rule.level), rule.min_domains
     if isinstance(rule, Dependency):
@@ -105,6 +105,7 @@ class _Cells:
         self._hosts = cluster.hosts
         self._position = {host.id: h for h, host in enumerate(cluster.hosts)}
         self._known: dict[object, IntArray] = {}
+        self._same_parts: dict[int, IntArray] = {}
 
     def level(self, level: str) -> IntArray:
         """Return the cells of hosts, racks or zones."""
@@ -119,10 +120,16 @@ class _Cells:
             self._known[level] = frozen(np.array(cells, dtype=np.int64))
         return self._known[level]
 
-    def parts(self, parts: tuple[tuple[HostId, ...], ...]) -> IntArray:
-        """Return the given parts as cells; zones where there are none."""
-        if not parts:
+    def parts_of(self, rule: Among) -> IntArray:
+        """Return the parts a rule names as cells; zones where it names none."""
+        if not rule.parts:
             return self.level("zone")
+        # Rules often share the very object, and thousands of names take long to hash.
+        if id(rule.parts) not in self._same_parts:
+            self._same_parts[id(rule.parts)] = self._parts(rule.parts)
+        return self._same_parts[id(rule.parts)]
+
+    def _parts(self, parts: tuple[tuple[HostId, ...], ...]) -> IntArray:
         if parts not in self._known:
             cells = np.full(len(self._hosts), -1, dtype=np.int64)
             for i, part in enumerate(parts):
@@ -132,8 +139,6 @@ class _Cells:
 
     def only(self, host_ids: tuple[HostId, ...]) -> IntArray:
         """Return some hosts as a cell each; all hosts where none is named."""
-        return (
-            self.parts(tuple((host_id,) for host_id in host_ids))
-            if host_ids
-            else (self.level("host"))
-        )
+        if not host_ids:
+            return self.level("host")
+        return self._parts(tuple((host_id,) for host_id in host_ids))

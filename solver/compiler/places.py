@@ -133,24 +133,20 @@ class _HostFacts:
 
 def _staying(cluster: Cluster) -> set[VmId]:
     """Return the running VMs that may not be moved at all."""
-    exempt = {
-        vm_id
-        for violation in check_placement(cluster, cluster.placement)
-        if violation.hard
-        for vm_id in violation.vm_ids
-    }
     frozen_hosts = {host.id for host in cluster.hosts if host.state is HostState.UNREACHABLE}
-    return {
+    staying = {
+        vm.id
+        for vm in cluster.vms
+        if vm.host_id is not None and (not vm.migratable or vm.host_id in frozen_hosts)
+    }
+    cooling = {
         vm.id
         for vm in cluster.vms
         if vm.host_id is not None
-        and (
-            not vm.migratable
-            or vm.host_id in frozen_hosts
-            or (
-                vm.not_before_at is not None
-                and vm.not_before_at > cluster.observed_at
-                and vm.id not in exempt
-            )
-        )
+        and vm.not_before_at is not None
+        and vm.not_before_at > cluster.observed_at
     }
+    if cooling:
+        broken = check_placement(cluster, cluster.placement)
+        cooling.difference_update(*(found.vm_ids for found in broken if found.hard))
+    return staying | cooling

@@ -198,8 +198,7 @@ class Among(GroupRule):
 
     def __post_init__(self) -> None:
         PlacementRule.__post_init__(self)
-        named = [host_id for part in self.parts for host_id in part]
-        if not all(self.parts) or len(set(named)) != len(named):
+        if not all(self.parts) or len(set().union(*self.parts)) != sum(map(len, self.parts)):
             raise self.refused(
                 "parts",
                 "expected parts of at least one host each that share no host, "

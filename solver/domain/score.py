@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from solver.domain.check import SEVERITY_ONE, check_placement
-from solver.domain.cluster import VM, Cluster, Placement
+from solver.domain.check import SEVERITY_ONE, Violation, check_placement
+from solver.domain.cluster import MIN_PRIORITY, VM, Cluster, Placement
 from solver.domain.migration import (
     DEFAULT_MIGRATION,
     MigrationCost,
@@ -39,7 +39,6 @@ from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.stranded import stranding
 from solver.domain.units import NUM_RESOURCES, HostId, Resource, VmId
 from solver.domain.weights import (
-    NUM_PRIORITIES,
     UNITS_PER_HOST_S,
     Weights,
     objective_steps,
@@ -123,6 +122,8 @@ def score_placement(
     weights: Weights,
     placement: Placement,
     parameters: MigrationParameters = DEFAULT_MIGRATION,
+    *,
+    violations: Sequence[Violation] | None = None,
 ) -> Score:
     """Return the objective of going from the cluster's placement to ``placement``.
 
@@ -132,6 +133,8 @@ def score_placement(
         Demand of at least the cluster's VMs, in any order.
     placement
         Host of every VM, or ``None``.
+    violations
+        What ``check_placement`` finds in the placement, where that is known already.
 
     Raises
     ------
@@ -148,7 +151,8 @@ def score_placement(
         if placement.get(vm.id) is not None and placement[vm.id] != vm.host_id
     ]
     move_costs = price_moves(cluster, scenarios, weights, placement, parameters)
-    violations = check_placement(cluster, placement)
+    if violations is None:
+        violations = check_placement(cluster, placement)
     severity = sum(violation.severity_ppm for violation in violations)
     return Score(
         contention=int(per_step.sum()),
@@ -430,11 +434,15 @@ def _contention_by_host(
     shape = (num_hosts, scenarios.num_scenarios, NUM_RESOURCES, scenarios.demand.shape[3])
     served = np.zeros(shape, dtype=np.int64)
     cost = np.zeros((num_hosts, scenarios.demand.shape[3]), dtype=np.int64)
-    for band in range(NUM_PRIORITIES - 1, -1, -1):
-        in_band = np.flatnonzero(priorities == band + 1)
+    occurring = sorted(set(priorities.tolist()), reverse=True)
+    # Down to the next priority that occurs, every band serves the same demand.
+    next_below = [*occurring, MIN_PRIORITY - 1][1:]
+    for priority, below in zip(occurring, next_below, strict=True):
+        in_band = np.flatnonzero(priorities == priority)
         served += host_loads(demand[in_band], hosts[in_band], num_hosts)
+        price = prices[..., below - MIN_PRIORITY + 1 : priority - MIN_PRIORITY + 1].sum(axis=-1)
         shortfall = np.maximum(0, served - capacity)
-        cost += (shortfall * prices[None, ..., band]).sum(axis=(1, 2))
+        cost += (shortfall * price[None]).sum(axis=(1, 2))
     return cost
 
 

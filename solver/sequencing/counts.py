@@ -43,6 +43,7 @@ class Cells:
         self._hosts = cluster.hosts
         self.position: dict[HostId, int] = {host.id: h for h, host in enumerate(cluster.hosts)}
         self._levels: dict[Level, Mapping[int, int] | None] = {"host": None}
+        self._parts: dict[int, Mapping[int, int]] = {}
 
     def level(self, level: Level) -> Mapping[int, int] | None:
         """Return the cell of each host at a level; ``None`` where each host is its own cell."""
@@ -55,10 +56,18 @@ class Cells:
         return self._levels[level]
 
     def parts(self, parts: tuple[tuple[HostId, ...], ...]) -> Mapping[int, int] | None:
-        """Return the number of the part that holds each host; without parts, of its zone."""
+        """Return the number of the part that holds each host; without parts, of its zone.
+
+        The parts have to be those of a rule of the cluster, and so outlive this.
+        """
         if not parts:
             return self.level("zone")
-        return {self.position[host_id]: p for p, part in enumerate(parts) for host_id in part}
+        # By identity: rules share the very object, and thousands of names take long to hash.
+        if id(parts) not in self._parts:
+            self._parts[id(parts)] = {
+                self.position[host_id]: p for p, part in enumerate(parts) for host_id in part
+            }
+        return self._parts[id(parts)]
 
     def named(self, host_ids: tuple[HostId, ...]) -> Mapping[int, int] | None:
         """Return named hosts as their own cells, all others being in none; no names: all."""

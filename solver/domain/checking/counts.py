@@ -37,14 +37,20 @@ class Cells:
         self._hosts = cluster.hosts
         self._levels: dict[Level, CellOf] = {}
         self._parts: dict[tuple[tuple[HostId, ...], ...], CellOf] = {}
+        self._same_parts: dict[int, CellOf] = {}
 
     def of_rule(self, rule: PlacementRule) -> CellOf:
         """Return the cells a rule counts in."""
         match rule:
             case Spread() | Dependency():
                 return self._level(rule.level)
+            case Among(parts=parts) if parts:
+                # Rules often share the very object, and thousands of names take long to hash.
+                if id(parts) not in self._same_parts:
+                    self._same_parts[id(parts)] = self._part(parts)
+                return self._same_parts[id(parts)]
             case Among():
-                return self._part(rule.parts) if rule.parts else self._level("zone")
+                return self._level("zone")
             case PerHostLimit(host_ids=host_ids) if host_ids:
                 return self._part(tuple((host_id,) for host_id in host_ids))
             case _:

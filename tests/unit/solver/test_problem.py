@@ -10,7 +10,7 @@ import pytest
 from solver.compiler.compile import compile_problem
 from solver.domain.cluster import HostState
 from solver.domain.errors import InvalidInputError
-from solver.domain.rules import Ban, Pin
+from solver.domain.rules import AntiAffinity, Ban, Pin
 from solver.domain.score import pair_costs
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights
@@ -154,3 +154,26 @@ def test_soft_host_rules_price_the_wrong_places() -> None:
     problem = compile_problem(cluster, make_scenarios(cluster, {}), Weights())
     assert problem.allowed_hosts(everyone(problem)).all()
     assert problem.place_prices(everyone(problem)).tolist() == [[0, 2_500_000_000]]
+
+
+def test_large_clusters_are_not_refused_for_what_they_cannot_break() -> None:
+    """No placement has more VMs nowhere, or more rules broken, than the start has.
+
+    The bound took every VM to be nowhere and every rule to be broken throughout, and refused
+    30,000 VMs with the default weights; here 5,000 with a repair that is ten times as dear.
+    """
+    hosts = [make_host(f"h{i}", cores=None, memory_gib=None) for i in range(2)]
+    vms = [make_vm(f"v{i}", f"h{i % 2}") for i in range(5_000)]
+    apart = AntiAffinity(id="apart", vm_ids=(vms[0].id, vms[1].id))
+    cluster = make_cluster(hosts, vms, rules=(apart,))
+    dear = Weights(repair_host_s=1e6)
+    assert compile_problem(cluster, make_scenarios(cluster, {}), dear).num_vms == 5_000
+    lost = make_cluster(hosts, [replace(vm, host_id=None) for vm in vms])
+    with pytest.raises(InvalidInputError, match="told apart"):
+        compile_problem(lost, make_scenarios(lost, {}), dear)
+
+
+def test_a_cluster_without_vms_is_compiled() -> None:
+    """There is nothing to decide, and nothing that could be too dear."""
+    cluster = make_cluster([make_host("h1")], [])
+    assert compile_problem(cluster, make_scenarios(cluster, {}), Weights()).num_vms == 0
