@@ -116,3 +116,22 @@ def test_a_rule_left_broken_says_what_blocks() -> None:
     assert refusal.subject == "capacity:h1:memory_mib"
     assert "8192 memory_mib reserved, at most 6144 fit" in refusal.sentence
     assert "host 'h1' is unreachable" in refusal.sentence
+
+
+def test_very_large_answers_are_explained_without_looking_at_every_destination(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Figures stay; the next best destination, and what blocks, are left out and not made up."""
+    monkeypatch.setattr("solver.explain.MOST_LOOKS", 1)
+    cluster = make_cluster(
+        [make_host(f"h{i}") for i in range(1, 5)],
+        [make_vm("v1", "h1"), make_vm("v2", "h1"), make_vm("v3", "h2"), make_vm("v4", "h2")]
+        + [make_vm(f"s{i}", "h3", not_migratable_reason="local disk") for i in range(3)],
+    )
+    demand = {"v1": 6.0, "v2": 6.0, "v3": 5.5, "v4": 5.5, "s0": 5.0, "s1": 5.0, "s2": 5.0}
+    result = solved(cluster, demand)
+    told = [move for move in result.explanations if move.alternative_id is not None]
+    assert len(told) <= 1 <= len(result.explanations)
+    (refusal,) = (item for item in result.refusals if item.subject == "h3")
+    assert "VM 's0' cannot be migrated (local disk)" in refusal.sentence
+    assert "VM 's1', 's2' may have somewhere to go: that was not looked into" in refusal.sentence
