@@ -29,6 +29,7 @@ from solver.domain.weights import to_host_s
 SCORE_TERMS = (
     "contention",
     "imbalance",
+    "stranded",
     "utilisation",
     "transfer",
     "downtime",

@@ -244,7 +244,7 @@ class MoveCosts:
         return costs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Problem:
     """What engines minimise, and within which limits.
 

@@ -31,7 +31,8 @@ from solver.domain.score import (
 )
 from solver.domain.units import VmId
 from solver.domain.weights import Weights, to_units
-from solver.explain import explain_moves, explain_refusals, savings
+from solver.explain.moves import explain_moves, savings
+from solver.explain.refusals import explain_refusals
 from solver.limit import Allowance
 from solver.portfolio import Answer, Engine, run
 from solver.problem import Problem
@@ -39,11 +40,19 @@ from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
 from solver.search.state import State
 from solver.sequencing.order import sequence
+from solver.validate import find_contradictions
 
 IntArray = npt.NDArray[np.int64]
 
 HELD_BACK: Final = 0.1
 """Share of the wall limit kept for ordering and explaining, or more if compiling took longer."""
+
+PASSING: Final = frozenset({"capacity", "vm_count", "maintenance"})
+"""Kinds of violations that no rule is about: there is always a placement without them, some day."""
+
+LONGEST_ASKING_S: Final = 0.5
+LATE_SHARE: Final = 0.05
+"""Time, also as a share of the wall limit, to ask whether rules that stay broken can be kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +145,13 @@ class _Judged:
 
     placement: Placement
     score: Score
-    broken: tuple[Violation, ...]
+    violations: tuple[Violation, ...]
     contention: tuple[HostContention, ...]
+
+    @property
+    def broken(self) -> tuple[Violation, ...]:
+        """What is broken that must not be."""
+        return tuple(violation for violation in self.violations if violation.hard)
 
 
 class _Solve:
@@ -283,9 +297,10 @@ class _Solve:
             self.problem,
             hosts,
             contention=judged.contention,
-            remaining=judged.broken,
+            violations=judged.violations,
             hot_host_s=self.params.act_threshold_host_s,
             cut_off=cut_off,
+            contradictions=self._contradictions(judged.broken),
         )
         return Result(
             status=status or _status(plan, after, bound),
@@ -304,11 +319,24 @@ class _Solve:
             remaining=judged.broken,
         )
 
+    def _contradictions(self, remaining: tuple[Violation, ...]) -> dict[tuple[str, ...], str]:
+        """Return, by key, why no placement at all keeps rules that are still broken."""
+        if all(v.key[0] in PASSING for v in remaining):
+            return {}
+        limit_s = min(LONGEST_ASKING_S, LATE_SHARE * self.params.limit_s)
+        found = find_contradictions(self.cluster, group_limit_s=limit_s, limit_s=limit_s)
+        return {
+            violation.key: contradiction.message
+            for violation in remaining
+            for contradiction in found.contradictions
+            if contradiction.concerns(violation)
+        }
+
     def _judge(self, placement: Placement) -> _Judged:
         """Return what the judges say of a placement; kept for the last one asked about."""
         if self._judged is None or self._judged.placement != placement:
             cluster, scenarios, params = self.cluster, self.scenarios, self.params
-            found = check_placement(cluster, placement)
+            violations = check_placement(cluster, placement)
             self._judged = _Judged(
                 placement=placement,
                 score=score_placement(
@@ -317,9 +345,9 @@ class _Solve:
                     params.weights,
                     placement,
                     params.migration,
-                    violations=found,
+                    violations=violations,
                 ),
-                broken=tuple(violation for violation in found if violation.hard),
+                violations=violations,
                 contention=host_contention(cluster, scenarios, params.weights, placement),
             )
         return self._judged

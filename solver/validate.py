@@ -13,12 +13,13 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from solver.domain.check import check_placement
+from solver.domain.check import Violation, check_placement
 from solver.domain.checking.counts import Cells
 from solver.domain.cluster import VM, Cluster, Host
 from solver.domain.rules import (
+    RULES,
     Among,
     Ban,
     Dependency,
@@ -39,6 +40,8 @@ FIRST_SCOPE = 60
 FEW_ALIKE = 4
 """Hosts that are alike to every rule that a first try is made with."""
 
+_RULE_KINDS = frozenset(kind.kind for kind in RULES)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contradiction:
@@ -52,11 +55,21 @@ class Contradiction:
         What about VMs is needed for it as well, a phrase each.
     smallest
         Whether it is proven that no fewer rules, and then facts, contradict each other here.
+    vm_ids
+        The VMs that rules and facts name.
     """
 
     rule_ids: tuple[str, ...]
     facts: tuple[str, ...] = ()
     smallest: bool = True
+    vm_ids: frozenset[VmId] = field(default=frozenset(), compare=False)
+
+    def concerns(self, violation: Violation) -> bool:
+        """Whether it says that the violation, or another like it, cannot be done without."""
+        kind, name = violation.key[:2]
+        if kind in ("compatibility", "not_running"):
+            return name in self.vm_ids
+        return name in self.rule_ids and kind in _RULE_KINDS
 
     @property
     def message(self) -> str:
@@ -313,6 +326,7 @@ class _Search:
             rule_ids=tuple(statement.rule.id for statement in self.core if not statement.fact),
             facts=tuple(statement.fact for statement in self.core if statement.fact),
             smallest=self.smallest,
+            vm_ids=_vm_ids(self.core),
         )
 
 

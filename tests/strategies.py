@@ -33,10 +33,14 @@ from solver.domain.rules import (
 )
 from solver.domain.scenario import ScenarioSet, equal_probabilities
 from solver.domain.units import NUM_RESOURCES, Amounts, HostId, Limits, Resource, VmId
+from solver.domain.weights import Weights
 from tests.builders import NOW
 
 WHOLE_CATALOGUE: Final = False
 """Whether clusters have every kind of rule and every fact of hosts and VMs unless asked not to."""
+
+SIGNED_COLUMNS: Final = False
+"""Whether weights price stranded capacity unless asked not to: VMs then count below zero."""
 
 FIRST_KINDS: Final[tuple[type[PlacementRule], ...]] = (Pin, Ban, Affinity, AntiAffinity)
 FEATURES: Final = ("cpu:a", "net:b")
@@ -217,6 +221,23 @@ def scenarios_of(draw: st.DrawFn, cluster: Cluster) -> ScenarioSet:
         step_seconds=draw(st.sampled_from([300, 900])),
         probability_ppm=equal_probabilities(num_scenarios),
         demand=demand,
+    )
+
+
+@st.composite
+def weights(draw: st.DrawFn, *, signed: bool = SIGNED_COLUMNS) -> Weights:
+    """Draw weights: each term now and then off, at its default, or so heavy that it decides."""
+    return Weights(
+        contention=draw(st.sampled_from([0.0, 1.0, 1.0, 3.0])),
+        imbalance=draw(st.sampled_from([0.0, 1e-5, 0.1])),
+        stranded=draw(st.sampled_from([0.0, 1e-3, 0.05])) if signed else 0.0,
+        utilisation=draw(st.sampled_from([0.0, 1.0])),
+        transfer=draw(st.sampled_from([0.0, 1.0, 5.0])),
+        downtime=draw(st.sampled_from([0.0, 1.0, 5.0])),
+        latency=draw(st.sampled_from([0.0, 1.0, 5.0])),
+        disruption=draw(st.sampled_from([0.0, 0.1, 5.0])),
+        priority_steps_per_doubling=draw(st.sampled_from([1.0, 2.0, 8.0])),
+        knees=draw(st.sampled_from([(), (0.5,), (0.7, 0.8, 0.9)])),
     )
 
 

@@ -162,9 +162,7 @@ class _Model:
         problem, columns = self.problem, self.problem.future
         for b in range(problem.num_bands):
             guests = [v for v, g in self._at if g == h and problem.band[v] >= b]
-            if not guests:
-                continue
-            demand = columns.demand[guests]
+            demand = columns.demand[np.array(guests, dtype=np.int64)]
             most = np.maximum(demand, 0).sum(axis=0) - columns.threshold[h]
             for c in np.flatnonzero((columns.prices[b] > 0) & (most > 0)).tolist():
                 short = self._new()

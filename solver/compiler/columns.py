@@ -1,4 +1,4 @@
-"""Columns of the problem: contention by scenario and step, and imbalance above knees."""
+"""Columns of the problem: contention by scenario and step, use above knees, stranded capacity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import numpy as np
 from solver.domain.cluster import MIN_PRIORITY, Cluster
 from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import ScenarioSet
-from solver.domain.score import knee_threshold
+from solver.domain.score import UNLIMITED, knee_threshold
+from solver.domain.stranded import Stranding
 from solver.domain.weights import Weights, shortfall_prices
 from solver.problem import Columns, IntArray, frozen
 
@@ -84,9 +85,23 @@ def knee_columns(
     )
 
 
-def side_by_side(a: Columns, b: Columns) -> Columns:
+def stranded_columns(found: Stranding, *, num_bands: int) -> Columns:
+    """Return the stranded CPU and the stranded memory of each host as a column each."""
+    signs = np.array([1, -1] if found.price else [], dtype=np.int64)
+    by_band = np.zeros((num_bands, len(signs)), dtype=np.int64)
+    by_band[0] = found.price
+    threshold = np.where(found.counted[:, None], found.threshold[:, None] * signs, UNLIMITED)
     return Columns(
-        demand=frozen(np.concatenate([a.demand, b.demand], axis=1)),
-        threshold=frozen(np.concatenate([a.threshold, b.threshold], axis=1)),
-        prices=frozen(np.concatenate([a.prices, b.prices], axis=1)),
+        demand=frozen(found.demand[:, None] * signs),
+        threshold=frozen(threshold),
+        prices=frozen(by_band),
+    )
+
+
+def side_by_side(*parts: Columns) -> Columns:
+    """Return all columns as one set."""
+    return Columns(
+        demand=frozen(np.concatenate([part.demand for part in parts], axis=1)),
+        threshold=frozen(np.concatenate([part.threshold for part in parts], axis=1)),
+        prices=frozen(np.concatenate([part.prices for part in parts], axis=1)),
     )

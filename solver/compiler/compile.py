@@ -9,6 +9,7 @@ from solver.compiler.columns import (
     knee_columns,
     shortfall_columns,
     side_by_side,
+    stranded_columns,
 )
 from solver.compiler.groups import clumps, compile_groups, rules_of_vms
 from solver.compiler.moves import compile_moves
@@ -27,6 +28,7 @@ from solver.domain.score import (
     imbalance_prices,
     repair_price,
 )
+from solver.domain.stranded import stranding
 from solver.domain.units import HostId
 from solver.domain.weights import Weights, objective_steps
 from solver.problem import NOWHERE, IntArray, Problem, frozen
@@ -67,6 +69,9 @@ def compile_problem(
         weights.knees,
         num_bands=by_band.shape[0],
     )
+    stranded = stranded_columns(
+        stranding(cluster, scenarios, weights, expected), num_bands=by_band.shape[0]
+    )
     reservations = compile_reservations(cluster, limited, start)
     groups = compile_groups(cluster, weights, start)
     problem = Problem(
@@ -77,7 +82,7 @@ def compile_problem(
         nowhere_prices=frozen(
             np.full(len(cluster.vms), repair_price(weights) * SEVERITY_ONE, dtype=np.int64)
         ),
-        future=side_by_side(future, knees),
+        future=side_by_side(future, knees, stranded),
         present=shortfall_columns(scenarios, by_band, capacity, limited, slice(0, 1)),
         band=frozen(band),
         resource_names=reservations.resource_names,

@@ -38,10 +38,13 @@ def _worst_placing(problem: Problem) -> float:
     Of what is hard no placement breaks more than the start does. What a search breaks in passing,
     by the few VMs it tries together, has the other half of the 64 bits.
     """
-    per_band = np.zeros(problem.future.prices.shape)
-    np.add.at(per_band, problem.band, problem.future.demand.astype(np.float64))
+    columns = problem.future
+    per_band = np.zeros(columns.prices.shape)
+    np.add.at(per_band, problem.band, np.maximum(0, columns.demand).astype(np.float64))
     at_least = np.cumsum(per_band[::-1], axis=0)[::-1]
-    soft = float((at_least * problem.future.prices).sum())
+    # A threshold below zero is exceeded by an empty host already.
+    at_least += np.maximum(0, -columns.threshold).sum(axis=0, dtype=np.float64)
+    soft = float((at_least * columns.prices).sum())
     groups = float(
         sum(
             rule.price * (len(rule.vms) + rule.bound if rule.limit is None else rule.limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,11 +12,11 @@ import numpy.typing as npt
 from ortools.sat.python import cp_model
 
 from solver.cpsat.objective import Objective, add_disruption, add_move_costs, add_shortfall
-from solver.cpsat.rules.affinity import add_affinity
-from solver.cpsat.rules.anti_affinity import add_anti_affinity
 from solver.cpsat.rules.budget import add_budget
 from solver.cpsat.rules.capacity import add_capacity
+from solver.cpsat.rules.group import add_groups
 from solver.cpsat.rules.place import add_places
+from solver.cpsat.runs import bound_below, new_solver, stopped_when
 from solver.cpsat.variables import Scope, Variables
 from solver.problem import Columns, Problem
 
@@ -52,11 +53,7 @@ def build(problem: Problem, scope: Scope, columns: Columns) -> tuple[Variables, 
     objective = Objective()
     add_places(variables, objective)
     add_capacity(variables, objective)
-    for rule in problem.group_rules:
-        if rule.ties:
-            add_affinity(variables, objective, rule)
-        else:
-            add_anti_affinity(variables, objective, rule)
+    add_groups(variables, objective)
     add_budget(variables)
     add_shortfall(variables, objective, columns)
     add_move_costs(variables, objective)
@@ -72,6 +69,7 @@ def optimise(
     work_limit: float,
     seed: int,
     columns: Columns | None = None,
+    cancel: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Return the best placement found in a scope, everything outside it left where it is.
 
@@ -85,21 +83,17 @@ def optimise(
     columns
         Stand in for ``problem.future``, for speed; the answer is then of another objective, and
         proves nothing.
+    cancel
+        Asked all the time; once true, the best so far is returned.
     """
     variables, objective = build(problem, scope, problem.future if columns is None else columns)
     model = variables.model
     scale = max(1, math.ceil(objective.worst / HEAD_ROOM))
     objective.minimise(model, scale)
     variables.hint()
-    solver = cp_model.CpSolver()
-    # The library would take SIGINT for itself and leave the process without Python's handler.
-    solver.parameters.catch_sigint_signal = False
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = seed
-    solver.parameters.max_time_in_seconds = max(0.0, limit_s)
-    if math.isfinite(work_limit):
-        solver.parameters.max_deterministic_time = work_limit
-    status = solver.solve(model)
+    solver = new_solver(limit_s=limit_s, work_limit=work_limit, seed=seed)
+    with stopped_when(cancel, solver):
+        status = solver.solve(model)
     if status in (cp_model.MODEL_INVALID, cp_model.INFEASIBLE):
         # The base is a solution and head room is kept, so only a wrong encoder gets here.
         raise RuntimeError(f"joint model {solver.status_name(status)}: {model.validate()}")
@@ -116,6 +110,4 @@ def _gap(solver: cp_model.CpSolver, status: cp_model.CpSolverStatus) -> int:
     """Return the gap in whole units, rounded up by what floating point may have lost."""
     if status == cp_model.OPTIMAL:
         return 0
-    value, bound = solver.objective_value, solver.best_objective_bound
-    lost = max(abs(value), abs(bound)) * 2.0**-50
-    return math.ceil(value - bound + lost) + 1
+    return -bound_below(-solver.objective_value) - bound_below(solver.best_objective_bound)

@@ -59,7 +59,7 @@ def add_shortfall(variables: Variables, objective: Objective, columns: Columns) 
         fixed = np.flatnonzero(variables.fixed == h)
         linear = np.zeros(len(guests), dtype=np.int64)
         for b in range(problem.num_bands):
-            demand, least, most = _range(problem, columns, h, b, vms, fixed)
+            demand, over, least, most = _range(problem, columns, h, b, vms, fixed)
             priced = columns.prices[b] > 0
             always = np.flatnonzero(priced & (least >= 0))
             linear += demand[:, always] @ columns.prices[b, always]
@@ -70,7 +70,7 @@ def add_shortfall(variables: Variables, objective: Objective, columns: Columns) 
                     cp_model.LinearExpr.weighted_sum(
                         [*(x[i] for i in using.tolist()), s], [*demand[using, c].tolist(), -1]
                     )
-                    <= int(-least[c])
+                    <= int(-over[c])
                 )
                 objective.add(s, int(columns.prices[b, c]), int(most[c]))
         for i, price in enumerate(linear.tolist()):
@@ -87,7 +87,7 @@ def count_shortfall_terms(problem: Problem, scope: Scope) -> int:
         vms = scope.vms[scope.destinations[:, h]]
         fixed = np.flatnonzero(outside == h)
         for b in range(problem.num_bands):
-            demand, least, most = _range(problem, columns, h, b, vms, fixed)
+            demand, _, least, most = _range(problem, columns, h, b, vms, fixed)
             stands = (columns.prices[b] > 0) & (least < 0) & (most > 0)
             terms += int(np.count_nonzero(demand[:, stands]))
     return terms
@@ -95,19 +95,21 @@ def count_shortfall_terms(problem: Problem, scope: Scope) -> int:
 
 def _range(
     problem: Problem, columns: Columns, h: int, b: int, vms: IntArray, fixed: IntArray
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Return what counts in a band on a host, and the least and most it is above thresholds.
+) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Return what counts in a band on a host, and how far above thresholds it may be.
 
     Returns
     -------
     tuple
-        Demand of ``vms``, zero below the band, shape ``(n, C)``; and load minus threshold with
-        none and with all of them, beside the ``fixed`` VMs, each of shape ``(C,)``.
+        Demand of ``vms``, zero below the band, shape ``(n, C)``; and load minus threshold of the
+        ``fixed`` VMs alone, the least and the most of it beside any of ``vms``, each of shape
+        ``(C,)``.
     """
     demand = columns.demand[vms] * (problem.band[vms] >= b)[:, None]
     served = fixed[problem.band[fixed] >= b]
-    least = columns.demand[served].sum(axis=0) - columns.threshold[h]
-    return demand, least, least + demand.sum(axis=0)
+    over = columns.demand[served].sum(axis=0) - columns.threshold[h]
+    least = over + np.minimum(demand, 0).sum(axis=0)
+    return demand, over, least, over + np.maximum(demand, 0).sum(axis=0)
 
 
 def add_move_costs(variables: Variables, objective: Objective) -> None:

@@ -42,6 +42,28 @@ class Scope:
         return cls(base=base, vms=vms, destinations=problem.allowed_hosts(vms))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Members:
+    """Where the VMs of a group are or may be, by cells of hosts.
+
+    Parameters
+    ----------
+    free
+        Variables of members in each cell; cells that none may be in are left out.
+    fixed
+        Members outside the scope in each cell, shape ``(num_cells,)``.
+    running
+        Members that run if none stays idle, whether in a cell or in none.
+    idle
+        Variables of those that may stay idle.
+    """
+
+    free: dict[int, list[cp_model.IntVar]]
+    fixed: IntArray
+    running: int
+    idle: list[cp_model.IntVar]
+
+
 class Variables:
     """Boolean ``x[v, h]`` for each VM of the scope and each of its destinations.
 
@@ -56,9 +78,12 @@ class Variables:
         self.nowhere: dict[int, cp_model.IntVar] = {}
         self.guests: dict[int, list[int]] = {}
         """VMs of the scope that may be on a host, by host."""
+        self.destinations: dict[int, list[int]] = {}
+        """Hosts on which a VM of the scope may be, by VM."""
         for i, v in enumerate(scope.vms.tolist()):
             choices = []
-            for h in np.flatnonzero(scope.destinations[i]).tolist():
+            self.destinations[v] = np.flatnonzero(scope.destinations[i]).tolist()
+            for h in self.destinations[v]:
                 self.at[v, h] = model.new_bool_var(f"x_{v}_{h}")
                 self.guests.setdefault(h, []).append(v)
                 choices.append(self.at[v, h])
@@ -75,16 +100,30 @@ class Variables:
         """Return the variables of the scope's VMs on a host, in the order of ``guests``."""
         return [self.at[v, h] for v in self.guests.get(h, ())]
 
-    def is_at(self, v: int, h: int) -> cp_model.IntVar | int:
-        """Return whether a VM is on a host: a variable, or 0 or 1 where that is no question."""
-        if v in self.free:
-            return self.at.get((v, h), 0)
-        return int(self.fixed[v] == h)
+    def cells_of(self, v: int, cell_of: IntArray) -> dict[int, list[cp_model.IntVar]]:
+        """Return the variables of a VM of the scope by cell of their hosts."""
+        found: dict[int, list[cp_model.IntVar]] = {}
+        for h in self.destinations[v]:
+            if cell_of[h] >= 0:
+                found.setdefault(int(cell_of[h]), []).append(self.at[v, h])
+        return found
 
-    def members_on(self, vms: IntArray, h: int) -> tuple[list[cp_model.IntVar], int]:
-        """Return the variables of some VMs on a host, and how many more of them are fixed there."""
-        free = [self.at[v, h] for v in vms.tolist() if (v, h) in self.at]
-        return free, int((self.fixed[vms] == h).sum())
+    def members(self, vms: IntArray, cell_of: IntArray) -> Members:
+        """Return where some VMs are or may be, by cells of hosts."""
+        free: dict[int, list[cp_model.IntVar]] = {}
+        deciding = [v for v in vms.tolist() if v in self.free]
+        for v in deciding:
+            for cell, here in self.cells_of(v, cell_of).items():
+                free.setdefault(cell, []).extend(here)
+        where = self.fixed[vms]
+        where = where[where != NOWHERE]
+        cells = cell_of[where]
+        return Members(
+            free=free,
+            fixed=np.bincount(cells[cells >= 0], minlength=int(cell_of.max(initial=-1)) + 1),
+            running=len(where) + len(deciding),
+            idle=[self.nowhere[v] for v in deciding if v in self.nowhere],
+        )
 
     def moved(self) -> list[tuple[int, int, cp_model.IntVar]]:
         """Return ``(v, h, x[v, h])`` for each migration of the scope."""

@@ -7,6 +7,7 @@ The total, in whole cost units, of going from the cluster's placement to another
 
     contention   Σ hosts, resources, scenarios, steps, priorities: price · max(0, demand − capacity)
     imbalance    Σ hosts, resources, knees: price · max(0, expected demand − knee · capacity)
+    stranded     Σ hosts: price · |free CPU − free memory|, in reference hosts
     moves        Σ moved VMs: the four terms of their migration cost
     disruption   VMs moved of the most-moved application group, priced
     soft rules   Σ penalties of broken soft rules
@@ -35,6 +36,7 @@ from solver.domain.migration import (
 )
 from solver.domain.plan import MoveCost, Plan
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
+from solver.domain.stranded import stranding
 from solver.domain.units import NUM_RESOURCES, HostId, Resource, VmId
 from solver.domain.weights import (
     UNITS_PER_HOST_S,
@@ -54,6 +56,7 @@ class Score:
 
     contention: int = 0
     imbalance: int = 0
+    stranded: int = 0
     utilisation: int = 0
     transfer: int = 0
     downtime: int = 0
@@ -78,6 +81,7 @@ class Score:
         return (
             self.contention
             + self.imbalance
+            + self.stranded
             + self.migration
             + self.disruption
             + self.soft_rules
@@ -153,6 +157,7 @@ def score_placement(
     return Score(
         contention=int(per_step.sum()),
         imbalance=int(_imbalance_by_host(cluster, scenarios, weights, hosts).sum()),
+        stranded=int(_stranded_by_host(cluster, scenarios, weights, hosts).sum()),
         utilisation=sum(cost.utilisation for cost in move_costs.values()),
         transfer=sum(cost.transfer for cost in move_costs.values()),
         downtime=sum(cost.downtime for cost in move_costs.values()),
@@ -452,6 +457,13 @@ def _imbalance_by_host(
         threshold = knee_threshold(capacity, knee)
         cost += (np.maximum(0, loads - threshold) * prices).sum(axis=1)
     return cost
+
+
+def _stranded_by_host(
+    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, hosts: IntArray
+) -> IntArray:
+    found = stranding(cluster, scenarios, weights, expected_demand(scenarios))
+    return found.cost(host_loads(found.demand, hosts, len(cluster.hosts)))
 
 
 def knee_threshold(capacity: IntArray, knee: float) -> IntArray:

@@ -18,13 +18,22 @@ import numpy.typing as npt
 from solver.domain.cluster import MAX_PRIORITY, MIN_PRIORITY, Cluster
 from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
-from solver.domain.units import NUM_RESOURCES
+from solver.domain.units import NUM_RESOURCES, Amounts
 
 UNITS_PER_HOST_S: Final = 10**9
 """Whole cost units in one host-second."""
 
 MAX_COST: Final = 2**62
 """Largest total that engines may meet; a problem whose worst case exceeds it is refused."""
+
+TYPICAL_HOST: Final = Amounts(
+    cpu_millicores=32_000,
+    memory_mib=262_144,
+    disk_io_kib_per_s=1_048_576,
+    net_io_kib_per_s=1_220_703,
+)
+"""Stands for the hosts of a cluster that does not say how large they are: 32 cores, 256 GiB,
+1 GiB/s of disk, 10 Gbit/s."""
 
 NUM_PRIORITIES: Final = MAX_PRIORITY - MIN_PRIORITY + 1
 
@@ -46,6 +55,15 @@ class Weights:
     """Price of a host-second of expected use above the knees (70, 80, 90 % of a host).
 
     So small that it breaks ties and rounds off peaks: on its own it never pays for a move.
+    """
+
+    stranded: float = 0.0
+    """Price of a host-second of free CPU that no free memory goes with, or the reverse.
+
+    Off, because it is a wish for VMs yet to come and no contention: nobody suffers from it now.
+    And as nearly every host strands something, it gives every single move a gain or a loss of its
+    own. Where new VMs are let in all the time, start at 1e-3: a tenth of a host made usable for an
+    hour is then worth 0.36 host-seconds, about one move. It never opens the gate before solving.
     """
 
     utilisation: float = 1.0
@@ -122,14 +140,15 @@ def to_host_s(units: int) -> float:
 def reference_amounts(cluster: Cluster) -> tuple[int, ...]:
     """Return the capacity of the reference host per resource: the mean usable host.
 
-    Hosts where a resource is unlimited do not count; where none is limited, or all are empty,
-    the reference is 1 and never used.
+    Hosts where a resource is unlimited do not count; where none is limited, or all are empty, the
+    reference is that of ``TYPICAL_HOST``. Such a resource is never short, but what moves take of
+    it is still priced as part of a host.
     """
     columns = zip(*(host.usable() for host in cluster.hosts), strict=True)
     means = []
-    for column in columns:
+    for column, typical in zip(columns, TYPICAL_HOST.as_tuple(), strict=True):
         limited = [value for value in column if value is not None]
-        means.append(max(1, round(sum(limited) / len(limited))) if limited else 1)
+        means.append((round(sum(limited) / len(limited)) if limited else 0) or typical)
     return tuple(means)
 
 

@@ -36,15 +36,20 @@ def relaxed_bound(problem: Problem) -> int:
 def _least_shortfall(problem: Problem, stuck: IntArray) -> int:
     columns = problem.future
     running = problem.start != NOWHERE
+    free = np.setdiff1d(np.arange(problem.num_vms), stuck)
     # Python integers: thresholds that stand for "unlimited" add up beyond 64 bits.
     room = [sum(column) for column in columns.threshold.T.tolist()]
     least = 0
     for b in range(problem.num_bands):
-        needed = columns.demand[running & (problem.band >= b)].sum(axis=0)
+        in_band = problem.band >= b
+        needed = columns.demand[running & in_band].sum(axis=0)
+        needed += np.minimum(0, columns.demand[~running & in_band]).sum(axis=0)
         fixed = np.zeros(columns.threshold.shape, dtype=np.int64)
         counted = stuck[problem.band[stuck] >= b]
         np.add.at(fixed, problem.start[counted], columns.demand[counted])
-        local = np.maximum(0, fixed - columns.threshold).sum(axis=0)
+        # VMs that count below zero could all come to any host.
+        relief = np.minimum(0, columns.demand[free[in_band[free]]]).sum(axis=0)
+        local = np.maximum(0, fixed + relief - columns.threshold).sum(axis=0)
         for c, price in enumerate(columns.prices[b].tolist()):
             if price:
                 least += price * max(int(local[c]), int(needed[c]) - room[c], 0)

@@ -18,7 +18,8 @@ from solver.domain.score import score_placement
 from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
-from tests.strategies import clusters, scenarios_of
+from solver.search.bound import relaxed_bound
+from tests.strategies import clusters, scenarios_of, weights
 
 WEIGHTS = Weights()
 
@@ -30,7 +31,7 @@ def problems(draw: st.DrawFn, *, max_hosts: int, max_vms: int) -> tuple[Cluster,
     return cluster, draw(scenarios_of(cluster))
 
 
-def best_total(cluster: Cluster, scenarios: ScenarioSet) -> int:
+def best_total(cluster: Cluster, scenarios: ScenarioSet, prices: Weights) -> int:
     """Return the least total over all placements the checker allows."""
     before = check_placement(cluster, cluster.placement)
     closed = {host.id for host in cluster.hosts if host.state is HostState.MAINTENANCE}
@@ -43,18 +44,18 @@ def best_total(cluster: Cluster, scenarios: ScenarioSet) -> int:
             before, check_placement(cluster, placement)
         ):
             continue
-        totals.append(score_placement(cluster, scenarios, WEIGHTS, placement).total)
+        totals.append(score_placement(cluster, scenarios, prices, placement).total)
     return min(totals)
 
 
-@given(problems(max_hosts=3, max_vms=5))
+@given(problems(max_hosts=3, max_vms=5), weights(signed=True))
 def test_highs_finds_the_optimum_of_exhaustive_search(
-    problem_data: tuple[Cluster, ScenarioSet],
+    problem_data: tuple[Cluster, ScenarioSet], prices: Weights
 ) -> None:
-    """With every rule, broken starts and budgets; the relaxation is below."""
+    """With every rule, broken starts, budgets and weights; the relaxation is below."""
     cluster, scenarios = problem_data
-    problem = compile_problem(cluster, scenarios, WEIGHTS)
-    best = best_total(cluster, scenarios)
+    problem = compile_problem(cluster, scenarios, prices)
+    best = best_total(cluster, scenarios, prices)
     opinion = second_opinion(problem)
     assert opinion.proven
     assert opinion.hosts is not None
@@ -62,7 +63,8 @@ def test_highs_finds_the_optimum_of_exhaustive_search(
     before = check_placement(cluster, cluster.placement)
     assert not check_moves(cluster, placement)
     assert not new_or_worse(before, check_placement(cluster, placement))
-    assert score_placement(cluster, scenarios, WEIGHTS, placement).total == best
+    assert score_placement(cluster, scenarios, prices, placement).total == best
+    assert relaxed_bound(problem) <= best
     assert relaxed_opinion(problem).bound <= opinion.bound + 1 + best // 10**6
     assert best * (1 - 3e-6) - 2 <= opinion.bound <= best
 

@@ -58,6 +58,10 @@ def test_total_and_every_relocation_equal_the_score(
             if row[h] < FORBIDDEN:
                 moved = score_placement(cluster, scenarios, WEIGHTS, there)
                 assert row[h] == moved.total - score.total
+        for w in np.flatnonzero(state.hosts != state.hosts[v]).tolist():
+            if NOWHERE not in (state.hosts[v], state.hosts[w]):
+                together = [(v, int(state.hosts[w])), (w, int(state.hosts[v]))]
+                assert state.exchange(v, w) == state.what_if(together)
         choices = np.flatnonzero(row < FORBIDDEN)
         if choices.size:
             state.apply(v, int(rng.choice(choices)))

@@ -1,0 +1,87 @@
+"""The joint model of a scope with the columns that bind, and more as its answers go above them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from solver.cpsat.judge import total_of
+from solver.cpsat.model import Outcome, optimise
+from solver.cpsat.variables import Scope
+from solver.problem import NOWHERE, BoolArray, Columns, IntArray, Problem
+
+
+def optimise_jointly(
+    problem: Problem,
+    scope: Scope,
+    binding: BoolArray,
+    *,
+    limit_s: float,
+    work_limit: float,
+    seed: int,
+    cancel: Callable[[], bool] = lambda: False,
+) -> tuple[Outcome, int | None]:
+    """Return the best placement found in a scope, and the total that none in it is below.
+
+    Of a problem's many columns few ever bind. The model has those that did before; what an answer
+    goes above is added, until the answer is as good as the model says or the limits end.
+
+    Parameters
+    ----------
+    binding
+        Columns by band that bound before, shape ``(B, C)``; those that bind now are added to it.
+    """
+    end_s = time.monotonic() + limit_s
+    work, bound = 0.0, None
+    best = Outcome(hosts=scope.base, gap=None, work=0.0)
+    best_total = total_of(problem, scope.base)
+    # What the base goes above binds: without it the first answer would be a wild one.
+    binding |= above(problem, scope.base)
+    while True:
+        relaxed = replace(problem, future=only(problem.future, binding))
+        outcome = optimise(
+            relaxed,
+            scope,
+            limit_s=end_s - time.monotonic(),
+            work_limit=work_limit - work,
+            seed=seed,
+            cancel=cancel,
+        )
+        work += outcome.work
+        if outcome.hosts is None:
+            break
+        total = total_of(problem, outcome.hosts)
+        if total < best_total:
+            best, best_total = outcome, total
+        if outcome.gap is not None:
+            proven = total_of(relaxed, outcome.hosts) - outcome.gap
+            bound = proven if bound is None else max(bound, proven)
+        new = above(problem, outcome.hosts) & ~binding
+        if not new.any() or (bound is not None and bound >= best_total) or work >= work_limit:
+            break
+        binding |= new
+    return replace(best, work=work), bound
+
+
+def above(problem: Problem, hosts: IntArray) -> BoolArray:
+    """Return which columns some host pays for in which bands, shape ``(B, C)``."""
+    found = np.zeros(problem.future.prices.shape, dtype=np.bool_)
+    over = -problem.future.threshold
+    placed = np.flatnonzero(hosts != NOWHERE)
+    for b in reversed(range(problem.num_bands)):
+        served = placed[problem.band[placed] == b]
+        np.add.at(over, hosts[served], problem.future.demand[served])
+        found[b] = (over > 0).any(axis=0) & (problem.future.prices[b] > 0)
+    return found
+
+
+def only(columns: Columns, binding: BoolArray) -> Columns:
+    """Return columns in which only some are priced, by band."""
+    prices = columns.prices * binding
+    kept = np.flatnonzero(prices.any(axis=0))
+    return Columns(
+        demand=columns.demand[:, kept], threshold=columns.threshold[:, kept], prices=prices[:, kept]
+    )

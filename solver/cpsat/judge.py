@@ -1,0 +1,90 @@
+"""What a whole placement costs and whether it is allowed, added up from the compiled problem."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solver.problem import NOWHERE, Columns, IntArray, Problem
+
+
+def total_of(problem: Problem, hosts: IntArray) -> int:
+    """Return the objective of a placement, shape ``(V,)``, in cost units."""
+    return (
+        int(shortfall_cost(problem, problem.future, hosts).sum())
+        + int(problem.capacity_repair(used_on(problem, hosts), np.arange(problem.num_hosts)).sum())
+        + _placing(problem, hosts)
+        + sum(rule.price * rule.amount(hosts) for rule in problem.group_rules)
+        + problem.disruption_price * int(moved_of_groups(problem, hosts).max(initial=0))
+    )
+
+
+def keeps(problem: Problem, hosts: IntArray) -> bool:
+    """Return whether a placement keeps every place, capacity, rule and budget that is hard."""
+    placed = np.flatnonzero(hosts != NOWHERE)
+    places = problem.places
+    allowed = places.allowed_rows[places.allowed_class[placed], hosts[placed]]
+    moved = moved_vms(problem, hosts)
+    ends = np.bincount(
+        np.concatenate([problem.start[moved], hosts[moved]]), minlength=problem.num_hosts
+    )
+    return bool(
+        (allowed | (hosts[placed] == problem.start[placed])).all()
+        and (problem.start[hosts == NOWHERE] == NOWHERE).all()
+        and (used_on(problem, hosts) <= problem.reserved_limit).all()
+        and (problem.max_moves is None or len(moved) <= problem.max_moves)
+        and (problem.max_moves_per_host is None or ends.max() <= problem.max_moves_per_host)
+        and all(
+            rule.limit is None or rule.amount(hosts) <= rule.limit for rule in problem.group_rules
+        )
+    )
+
+
+def shortfall_cost(problem: Problem, columns: Columns, hosts: IntArray) -> IntArray:
+    """Return what each host pays for being above thresholds, shape ``(H,)``."""
+    placed = np.flatnonzero(hosts != NOWHERE)
+    over = -columns.threshold
+    cost = np.zeros(problem.num_hosts, dtype=np.int64)
+    for b in reversed(range(problem.num_bands)):
+        served = placed[problem.band[placed] == b]
+        np.add.at(over, hosts[served], columns.demand[served])
+        cost += np.maximum(0, over) @ columns.prices[b]
+    return cost
+
+
+def used_on(problem: Problem, hosts: IntArray) -> IntArray:
+    """Return what is reserved on each host, with what is held there, shape ``(H, R)``."""
+    used = np.zeros(problem.capacity.shape, dtype=np.int64)
+    placed = np.flatnonzero(hosts != NOWHERE)
+    where = hosts[placed]
+    np.add.at(used, where, problem.reserved[problem.host_class[where], placed])
+    gone = moved_vms(problem, hosts)
+    where = problem.start[gone]
+    held = problem.reserved[problem.host_class[where], gone] * problem.held
+    np.add.at(used, where, held)
+    return used
+
+
+def moved_vms(problem: Problem, hosts: IntArray) -> IntArray:
+    """Return the VMs that migrate."""
+    moved: IntArray = np.flatnonzero(
+        (hosts != NOWHERE) & (problem.start != NOWHERE) & (hosts != problem.start)
+    )
+    return moved
+
+
+def moved_of_groups(problem: Problem, hosts: IntArray) -> IntArray:
+    """Return how many VMs of each application group migrate."""
+    groups = problem.app_group[moved_vms(problem, hosts)]
+    return np.bincount(groups[groups >= 0], minlength=int(problem.app_group.max(initial=-1)) + 1)
+
+
+def _placing(problem: Problem, hosts: IntArray) -> int:
+    """Return what moves and places cost."""
+    placed = np.flatnonzero(hosts != NOWHERE)
+    places = problem.places
+    cost = int(places.price_rows[places.price_class[placed], hosts[placed]].sum())
+    cost += int(problem.nowhere_prices[hosts == NOWHERE].sum())
+    moved = moved_vms(problem, hosts)
+    if moved.size:
+        cost += int(problem.move_rows(moved)[np.arange(len(moved)), hosts[moved]].sum())
+    return cost

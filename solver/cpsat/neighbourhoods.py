@@ -1,0 +1,140 @@
+"""Large-neighbourhood search: a few hosts at a time are decided anew with all their VMs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from solver.cpsat.joint import optimise_jointly
+from solver.cpsat.judge import moved_vms, shortfall_cost, total_of
+from solver.cpsat.variables import Scope
+from solver.problem import NOWHERE, BoolArray, IntArray, Problem
+
+SIZES: Final = (2, 3, 3, 4)
+"""Hosts of a neighbourhood, one of these at random."""
+
+MOST_CHOICES: Final = 300
+"""Most pairs of VM and host in a neighbourhood; VMs that have moved come first."""
+
+WORK_PER_NEIGHBOURHOOD: Final = 0.15
+"""Deterministic seconds for one."""
+
+OVERHEAD: Final = 0.02
+"""Deterministic seconds charged for building and judging one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Improvement:
+    """A placement, its total, and the deterministic seconds it took."""
+
+    hosts: IntArray
+    total: int
+    work: float
+
+
+def improve_by_neighbourhoods(
+    problem: Problem,
+    hosts: IntArray,
+    *,
+    limit_s: float,
+    work_limit: float = math.inf,
+    patience: int | None = None,
+    seed: int = 0,
+    cancel: Callable[[], bool] = lambda: False,
+    on_better: Callable[[IntArray], None] = lambda hosts: None,
+    binding: BoolArray | None = None,
+) -> Improvement:
+    """Return the best placement found from one that keeps what is allowed.
+
+    Deterministic for a seed and a work limit that ends before the wall limit does.
+
+    Parameters
+    ----------
+    patience
+        Neighbourhoods in a row that bring nothing, after which it stops; ``None`` for no end.
+    cancel
+        Asked between neighbourhoods.
+    on_better
+        Told of every better placement.
+    binding
+        Columns by band that are known to bind somewhere, shape ``(B, C)``; added to.
+    """
+    deadline_s = time.monotonic() + limit_s
+    rng = np.random.default_rng(seed)
+    if binding is None:
+        binding = np.zeros(problem.future.prices.shape, dtype=np.bool_)
+    total, work, stale = total_of(problem, hosts), 0.0, 0
+    interest = _interest(problem, hosts)
+    while not cancel() and work < work_limit and (patience is None or stale < patience):
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            break
+        stale += 1
+        work += OVERHEAD
+        scope = _scope(problem, hosts, _linked(problem, hosts, interest, rng), rng)
+        if not scope.vms.size:
+            continue
+        outcome, _ = optimise_jointly(
+            problem,
+            scope,
+            binding,
+            limit_s=left_s,
+            work_limit=WORK_PER_NEIGHBOURHOOD,
+            seed=int(rng.integers(2**31)),
+        )
+        work += outcome.work
+        assert outcome.hosts is not None
+        found = total_of(problem, outcome.hosts)
+        if found < total:
+            hosts, total, stale = outcome.hosts, found, 0
+            interest = _interest(problem, hosts)
+            on_better(hosts)
+    return Improvement(hosts=hosts, total=total, work=work)
+
+
+def _interest(problem: Problem, hosts: IntArray) -> IntArray:
+    """Return what each host costs: shortfall, and the moves it has to do with; shape ``(H,)``."""
+    interest = shortfall_cost(problem, problem.future, hosts)
+    moved = moved_vms(problem, hosts)
+    if moved.size:
+        costs = problem.move_rows(moved)[np.arange(len(moved)), hosts[moved]]
+        np.add.at(interest, problem.start[moved], costs)
+        np.add.at(interest, hosts[moved], costs)
+    return interest
+
+
+def _linked(
+    problem: Problem, hosts: IntArray, interest: IntArray, rng: np.random.Generator
+) -> IntArray:
+    """Draw hosts: one by interest, then some that VMs went to or came from, then any."""
+    size = min(int(rng.choice(SIZES)), problem.num_hosts)
+    likely = interest / max(1, int(interest.sum())) + 0.2 / problem.num_hosts
+    first = int(rng.choice(problem.num_hosts, p=likely / likely.sum()))
+    moved = moved_vms(problem, hosts)
+    out, into = problem.start[moved], hosts[moved]
+    partners = np.setdiff1d(np.concatenate([into[out == first], out[into == first]]), [first])
+    # Some of each: partners alone would try the same exchanges again and again.
+    partners = rng.permutation(partners)[: int(rng.integers(0, size))]
+    others = np.setdiff1d(np.arange(problem.num_hosts), [*partners, first])
+    drawn = [first, *partners, *rng.permutation(others)]
+    return np.sort(np.array(drawn[:size], dtype=np.int64))
+
+
+def _scope(problem: Problem, hosts: IntArray, inside: IntArray, rng: np.random.Generator) -> Scope:
+    """Return the scope of the VMs on some hosts, and of some that are to be started, there."""
+    there = np.zeros(problem.num_hosts, dtype=np.bool_)
+    there[inside] = True
+    asked = np.flatnonzero(np.isin(hosts, inside) | (hosts == NOWHERE))
+    destinations = problem.allowed_hosts(asked) & there
+    free = np.flatnonzero(destinations.sum(axis=1) > (hosts[asked] != NOWHERE))
+    most = MOST_CHOICES // len(inside)
+    if len(free) > most:
+        away = hosts[asked[free]] != problem.start[asked[free]]
+        ranked = np.argsort(rng.random(len(free)) - away, kind="stable")
+        free = np.sort(free[ranked[:most]])
+    return Scope(base=hosts, vms=asked[free], destinations=destinations[free])

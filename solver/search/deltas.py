@@ -1,0 +1,275 @@
+"""What a relocation or an exchange would change, exactly, without making it.
+
+``FORBIDDEN`` stands for what a hard rule, a capacity or a budget does not allow. Costs are looked
+at in the order of what they take to compute, refusals first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from solver.problem import NOWHERE
+from solver.search.facts import Facts
+from solver.search.live import (
+    MIGRATED,
+    MOST_MOVED,
+    TOTAL,
+    Live,
+    amount_change,
+    excess_price,
+    migrates,
+    move_price,
+    place_price,
+    recount_moves,
+    recount_rules,
+)
+from solver.search.native import inlined, inner, plain
+
+FORBIDDEN: Final = 2**62
+"""Delta of what is not allowed."""
+
+
+@inner
+def relocation_delta(facts: Facts, live: Live, v: int, h: int) -> int:
+    """Return the change of the total for moving VM ``v`` to host ``h``."""
+    a = live.hosts[v]
+    if a == h:
+        return 0
+    if not may_enter(facts, live, v, h):
+        return FORBIDDEN
+    delta = counts_change(facts, live, v, a, h)
+    if delta >= FORBIDDEN:
+        return FORBIDDEN
+    if a != NOWHERE:
+        delta += removal_change(facts, live, v, a)
+    return delta + insertion_change(facts, live, v, h)
+
+
+@inlined
+def may_enter(facts: Facts, live: Live, v: int, h: int) -> bool:
+    """Whether places and capacities allow VM ``v`` to go to host ``h``, as it is filled now."""
+    return allowed(facts, v, h) and fits(facts, live, v, h)
+
+
+@inlined
+def allowed(facts: Facts, v: int, h: int) -> bool:
+    """Whether VM ``v`` may be on host ``h``."""
+    return facts.start[v] == h or facts.allowed_rows[facts.allowed_class[v], h]
+
+
+@inlined
+def fits(facts: Facts, live: Live, v: int, h: int) -> bool:
+    """Whether what VM ``v`` reserves fits on host ``h``."""
+    for r in range(live.used.shape[1]):
+        if not (facts.held[r] and facts.start[v] == h):
+            added = facts.reserved[facts.host_class[h], v, r]
+            if live.used[h, r] + added > facts.reserved_limit[h, r]:
+                return False
+    return True
+
+
+@inlined
+def counts_change(facts: Facts, live: Live, v: int, a: int, h: int) -> int:
+    """Return the change of everything but loads and reservations; ``FORBIDDEN`` as needed."""
+    delta = place_price(facts, v, h) - place_price(facts, v, a)
+    before, after = migrates(facts, v, a), migrates(facts, v, h)
+    if after:
+        if live.tally[MIGRATED] - before + after > facts.max_moves:
+            return FORBIDDEN
+        if live.moves_at[h] + 1 > facts.max_moves_per_host:
+            return FORBIDDEN
+        if not before and live.moves_at[facts.start[v]] + 1 > facts.max_moves_per_host:
+            return FORBIDDEN
+    group = facts.app_group[v]
+    if before != after and group >= 0:
+        most, moved = live.tally[MOST_MOVED], live.moved_of_group[group]
+        if moved == most:
+            if after:
+                delta += facts.disruption_price
+            elif live.groups_by_moved[most] == 1:
+                delta -= facts.disruption_price
+    for i in range(facts.vm_rule_begin[v], facts.vm_rule_begin[v + 1]):
+        rule = facts.vm_rule[i]
+        change = amount_change(facts, live, rule, facts.vm_role[i], a, h)
+        if change > 0 and live.amounts[rule] + change > facts.rule_limit[rule]:
+            return FORBIDDEN
+        delta += change * facts.rule_price[rule]
+    return delta + move_price(facts, v, h) - live.paid[v]
+
+
+@inlined
+def removal_change(facts: Facts, live: Live, v: int, a: int) -> int:
+    """Return the change of host ``a``'s burden and excess when VM ``v`` leaves it."""
+    change = 0
+    demand, over, prices = facts.demand, live.over, facts.prices
+    for i in range(live.highest.shape[2]):
+        signed = facts.peak[v, i] > (1 << 59)
+        for b in range(facts.band[v] + 1):
+            # Where nothing is above its threshold, nothing gets cheaper.
+            if live.highest[a, b, i] <= 0 and not signed:
+                break
+            for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
+                now = over[a, b, c]
+                change += (max(0, now - demand[v, c]) - max(0, now)) * prices[b, c]
+    if live.overfull[a] > 0:
+        change += _excess_after(facts, live, v, a, plain(-1)) - live.overfull[a]
+    return change
+
+
+@inlined
+def insertion_change(facts: Facts, live: Live, v: int, h: int) -> int:
+    """Return the change of host ``h``'s burden and excess when VM ``v`` comes to it."""
+    change = 0
+    demand, over, prices = facts.demand, live.over, facts.prices
+    for i in range(live.highest.shape[2]):
+        peak = facts.peak[v, i]
+        for b in range(facts.band[v] + 1):
+            # Higher bands have less load: below the threshold, they are all.
+            if live.highest[h, b, i] + peak <= 0:
+                break
+            for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
+                now = over[h, b, c]
+                change += (max(0, now + demand[v, c]) - max(0, now)) * prices[b, c]
+    if facts.may_be_overfull[h]:
+        change += _excess_after(facts, live, v, h, plain(1)) - live.overfull[h]
+    return change
+
+
+@inlined
+def _excess_after(facts: Facts, live: Live, v: int, h: int, sign: int) -> int:
+    used = live.used[h].copy()
+    for r in range(len(used)):
+        if not (facts.held[r] and facts.start[v] == h):
+            used[r] += sign * facts.reserved[facts.host_class[h], v, r]
+    return excess_price(facts, used, h)
+
+
+@inner
+def swap_delta(facts: Facts, live: Live, v: int, w: int) -> int:
+    """Return the change of the total when two VMs on different hosts change places."""
+    a, b = live.hosts[v], live.hosts[w]
+    if not (allowed(facts, v, b) and allowed(facts, w, a)):
+        return FORBIDDEN
+    if not (_trade_fits(facts, live, v, w, b) and _trade_fits(facts, live, w, v, a)):
+        return FORBIDDEN
+    delta = _swap_counts(facts, live, v, w, a, b)
+    if delta >= FORBIDDEN:
+        return FORBIDDEN
+    return delta + _trade_change(facts, live, v, w, b) + _trade_change(facts, live, w, v, a)
+
+
+@inlined
+def _trade_fits(facts: Facts, live: Live, v: int, w: int, h: int) -> bool:
+    """Whether host ``h`` has room for VM ``v`` once VM ``w`` is gone."""
+    for r in range(live.used.shape[1]):
+        if live.used[h, r] + _traded(facts, v, w, h, r) > facts.reserved_limit[h, r]:
+            return False
+    return True
+
+
+@inlined
+def _traded(facts: Facts, v: int, w: int, h: int, r: int) -> int:
+    """Return what host ``h`` reserves more when VM ``v`` comes and VM ``w`` goes."""
+    change = 0
+    if not (facts.held[r] and facts.start[v] == h):
+        change += facts.reserved[facts.host_class[h], v, r]
+    if not (facts.held[r] and facts.start[w] == h):
+        change -= facts.reserved[facts.host_class[h], w, r]
+    return change
+
+
+@inlined
+def _trade_change(facts: Facts, live: Live, v: int, w: int, h: int) -> int:
+    """Return the change of host ``h``'s burden and excess when ``v`` comes and ``w`` goes."""
+    change = 0
+    demand, over, prices, band = facts.demand, live.over, facts.prices, facts.band
+    for i in range(live.highest.shape[2]):
+        peak = facts.peak[v, i]
+        for b in range(max(band[v], band[w]) + 1):
+            highest = live.highest[h, b, i]
+            if highest + peak <= 0 and highest <= 0:
+                break
+            comes, goes = int(band[v] >= b), int(band[w] >= b)
+            for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
+                now = over[h, b, c]
+                then = now + comes * demand[v, c] - goes * demand[w, c]
+                change += (max(0, then) - max(0, now)) * prices[b, c]
+    if facts.may_be_overfull[h]:
+        used = live.used[h].copy()
+        for r in range(len(used)):
+            used[r] += _traded(facts, v, w, h, r)
+        change += excess_price(facts, used, h) - live.overfull[h]
+    return change
+
+
+@inlined
+def _swap_counts(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> int:
+    """Return the change of everything but loads and reservations; ``FORBIDDEN`` as needed."""
+    if not _entangled(facts, live, v, w, a, b):
+        first = counts_change(facts, live, v, a, b)
+        if first >= FORBIDDEN:
+            return FORBIDDEN
+        second = counts_change(facts, live, w, b, a)
+        return FORBIDDEN if second >= FORBIDDEN else first + second
+    return _swap_counts_together(facts, live, v, w, a, b)
+
+
+@inlined
+def _entangled(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> bool:
+    """Whether what one VM changes in the counts may matter to the other."""
+    if facts.max_moves < (1 << 59) or facts.max_moves_per_host < (1 << 59):
+        return True
+    if migrates(facts, v, a) != migrates(facts, v, b) and migrates(facts, w, a) != migrates(
+        facts, w, b
+    ):
+        return True
+    i, j = facts.vm_rule_begin[v], facts.vm_rule_begin[w]
+    while i < facts.vm_rule_begin[v + 1] and j < facts.vm_rule_begin[w + 1]:
+        if facts.vm_rule[i] == facts.vm_rule[j]:
+            return True
+        if facts.vm_rule[i] < facts.vm_rule[j]:
+            i += 1
+        else:
+            j += 1
+    return False
+
+
+@inner
+def _swap_counts_together(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> int:
+    """Count both for a moment, look, and count back."""
+    before = live.tally[TOTAL]
+    _count_both(facts, live, v, w, a, b)
+    delta = live.tally[TOTAL] - before
+    broken = beyond_limits(facts, live, v, a, b) or beyond_limits(facts, live, w, a, b)
+    _count_both(facts, live, v, w, b, a)
+    if broken:
+        return FORBIDDEN
+    delta += place_price(facts, v, b) - place_price(facts, v, a)
+    delta += place_price(facts, w, a) - place_price(facts, w, b)
+    delta += move_price(facts, v, b) - live.paid[v]
+    return delta + move_price(facts, w, a) - live.paid[w]
+
+
+@inner
+def _count_both(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> None:
+    recount_moves(facts, live, v, a, b)
+    recount_rules(facts, live, v, a, b)
+    recount_moves(facts, live, w, b, a)
+    recount_rules(facts, live, w, b, a)
+
+
+@inner
+def beyond_limits(facts: Facts, live: Live, v: int, a: int, b: int) -> bool:
+    """Whether a rule that names VM ``v`` or a budget, at two hosts or its own, is exceeded."""
+    for i in range(facts.vm_rule_begin[v], facts.vm_rule_begin[v + 1]):
+        rule = facts.vm_rule[i]
+        if live.amounts[rule] > facts.rule_limit[rule]:
+            return True
+    most = facts.max_moves_per_host
+    home = facts.start[v]
+    return (
+        live.tally[MIGRATED] > facts.max_moves
+        or (a != NOWHERE and live.moves_at[a] > most)
+        or (b != NOWHERE and live.moves_at[b] > most)
+        or (home != NOWHERE and live.moves_at[home] > most)
+    )

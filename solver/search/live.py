@@ -1,0 +1,466 @@
+"""A placement under change, as the arrays that kernels keep up to date.
+
+Every figure is whole and exact: ``tally[TOTAL]`` is at any time what ``solver.domain.score`` gives
+for the same placement.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba.experimental import structref
+
+from solver.problem import NOWHERE, Count
+from solver.search.facts import MEMBER, OTHER, Facts, pack_facts
+from solver.search.native import Reference, inlined, inner, kernel, packer, plain
+
+IntArray = npt.NDArray[np.int64]
+CountArray = npt.NDArray[np.int32]
+
+TOTAL: Final = 0
+MIGRATED: Final = 1
+MOST_MOVED: Final = 2
+
+CROWDING: Final = int(Count.CROWDING)
+SCATTER: Final = int(Count.SCATTER)
+SPREAD: Final = int(Count.SPREAD)
+OCCUPANCY: Final = int(Count.OCCUPANCY)
+DEPENDENCE: Final = int(Count.DEPENDENCE)
+SPLIT: Final = int(Count.SPLIT)
+
+
+class Live(NamedTuple):
+    """What changes when VMs change places.
+
+    Parameters
+    ----------
+    hosts
+        Host of each VM, ``NOWHERE`` if none, shape ``(V,)``.
+    first, following, previous
+        VMs on each host as linked lists; ``-1`` ends.
+    num_on
+        VMs on each host.
+    over
+        Load minus threshold, of bands at least ``b``, shape ``(H, B, C)``.
+    highest
+        Largest of ``over`` in each run of columns, shape ``(H, B, runs)``.
+    burden, burden_now
+        Cost of each host's shortfall and imbalance, to come and at present.
+    used
+        Reserved on each host, shape ``(H, R)``; of held resources also by those that left.
+    overfull
+        Repair price of each host's excess.
+    placing
+        What the places of the VMs on each host cost.
+    paid
+        Migration cost of each VM where it is.
+    counts, others, tiers
+        Of rules, see ``Facts``.
+    fullest, occupied, running, amounts
+        Of each rule: members in its fullest cell, cells with members, members that run, and how
+        broken it is.
+    moves_at
+        Moves into and out of each host.
+    moved_of_group, groups_by_moved
+        VMs of each application group that are away from their start; how many groups have so many.
+    tally
+        Total, VMs that migrate, and those of the most-moved group.
+    """
+
+    hosts: IntArray
+    first: IntArray
+    following: IntArray
+    previous: IntArray
+    num_on: IntArray
+    over: IntArray
+    highest: IntArray
+    burden: IntArray
+    over_now: IntArray
+    burden_now: IntArray
+    used: IntArray
+    overfull: IntArray
+    placing: IntArray
+    paid: IntArray
+    counts: CountArray
+    others: CountArray
+    tiers: CountArray
+    fullest: IntArray
+    occupied: IntArray
+    running: IntArray
+    amounts: IntArray
+    moves_at: IntArray
+    moved_of_group: IntArray
+    groups_by_moved: IntArray
+    tally: IntArray
+
+
+@structref.register
+class LiveType(Reference):
+    """A placement, to kernels."""
+
+
+class LiveReference(structref.StructRefProxy):
+    """A placement, as kernels take it."""
+
+
+pack_live: Final = packer(LiveReference, LiveType, Live._fields)
+
+
+def live_of(facts: Facts, hosts: IntArray) -> Live:
+    """Return the arrays of a placement.
+
+    Parameters
+    ----------
+    hosts
+        Host position of every VM, shape ``(V,)``; copied.
+    """
+    num_hosts, num_bands = len(facts.threshold), len(facts.prices)
+    num_vms, num_runs = len(facts.start), len(facts.run_begin) - 1
+    num_rules = len(facts.rule_count)
+    num_groups = int(facts.app_group.max(initial=-1)) + 1
+    groups_by_moved = np.zeros(num_vms + 2, dtype=np.int64)
+    groups_by_moved[0] = num_groups
+    # Each rule's cells are empty at first.
+    tiers = np.zeros(int(facts.tier_begin[-1]), dtype=np.int32)
+    tiers[facts.tier_begin[:-1]] = np.diff(facts.count_begin)
+    held = _held_at_start(facts)
+    live = Live(
+        hosts=np.full(num_vms, NOWHERE, dtype=np.int64),
+        first=np.full(num_hosts, -1, dtype=np.int64),
+        following=np.full(num_vms, -1, dtype=np.int64),
+        previous=np.full(num_vms, -1, dtype=np.int64),
+        num_on=np.zeros(num_hosts, dtype=np.int64),
+        over=np.repeat(-facts.threshold[:, None, :], num_bands, axis=1),
+        highest=np.full((num_hosts, num_bands, num_runs), 0, dtype=np.int64),
+        burden=np.zeros(num_hosts, dtype=np.int64),
+        over_now=np.repeat(-facts.threshold_now[:, None, :], num_bands, axis=1),
+        burden_now=np.zeros(num_hosts, dtype=np.int64),
+        used=held,
+        overfull=np.zeros(num_hosts, dtype=np.int64),
+        placing=np.zeros(num_hosts, dtype=np.int64),
+        paid=np.zeros(num_vms, dtype=np.int64),
+        counts=np.zeros(int(facts.count_begin[-1]), dtype=np.int32),
+        others=np.zeros(int(facts.other_begin[-1]), dtype=np.int32),
+        tiers=tiers,
+        fullest=np.zeros(num_rules, dtype=np.int64),
+        occupied=np.zeros(num_rules, dtype=np.int64),
+        running=np.zeros(num_rules, dtype=np.int64),
+        amounts=np.zeros(num_rules, dtype=np.int64),
+        moves_at=np.zeros(num_hosts, dtype=np.int64),
+        moved_of_group=np.zeros(num_groups, dtype=np.int64),
+        groups_by_moved=groups_by_moved,
+        tally=np.zeros(3, dtype=np.int64),
+    )
+    _fill(pack_facts(facts), pack_live(live), np.ascontiguousarray(hosts, dtype=np.int64))
+    return live
+
+
+def _held_at_start(facts: Facts) -> IntArray:
+    """Return what VMs hold on the hosts they start on, wherever they go, shape ``(H, R)``."""
+    held = np.zeros(facts.capacity.shape, dtype=np.int64)
+    running = np.flatnonzero(facts.start != NOWHERE)
+    where = facts.start[running]
+    amounts = facts.reserved[facts.host_class[where], running] * facts.held
+    np.add.at(held, where, amounts)
+    return held
+
+
+@kernel
+def _fill(facts: Facts, live: Live, hosts: IntArray) -> None:
+    """Put every VM of a placement on its host, and count everything once."""
+    tally = live.tally
+    for v in range(len(hosts)):
+        h = hosts[v]
+        tally[TOTAL] += facts.nowhere_prices[v]
+        if h != NOWHERE:
+            for b in range(facts.band[v] + 1):
+                for c in range(facts.demand.shape[1]):
+                    live.over[h, b, c] += facts.demand[v, c]
+                for c in range(facts.demand_now.shape[1]):
+                    live.over_now[h, b, c] += facts.demand_now[v, c]
+            _reserve(facts, live, v, h, plain(1))
+            _put_beside(live, v, h, plain(NOWHERE))
+            _recount(facts, live, v, plain(NOWHERE), h)
+    for h in range(len(live.burden)):
+        weigh(facts, live, h)
+        weigh_now(facts, live, h)
+        live.overfull[h] = excess_price(facts, live.used[h], h)
+        tally[TOTAL] += live.burden[h] + live.overfull[h]
+
+
+@kernel
+def relocate(facts: Facts, live: Live, v: int, h: int) -> None:
+    """Put VM ``v`` on host ``h``, which may be ``NOWHERE``; no check of what is allowed."""
+    a = live.hosts[v]
+    if a == h:
+        return
+    tally = live.tally
+    _put_beside(live, v, h, a)
+    for end in range(2):
+        host, sign = (a, -1) if end == 0 else (h, 1)
+        if host == NOWHERE:
+            continue
+        for b in range(facts.band[v] + 1):
+            for c in range(facts.demand.shape[1]):
+                live.over[host, b, c] += sign * facts.demand[v, c]
+            for c in range(facts.demand_now.shape[1]):
+                live.over_now[host, b, c] += sign * facts.demand_now[v, c]
+        tally[TOTAL] -= live.burden[host] + live.overfull[host]
+        _reserve(facts, live, v, host, sign)
+        weigh(facts, live, host)
+        weigh_now(facts, live, host)
+        live.overfull[host] = excess_price(facts, live.used[host], host)
+        tally[TOTAL] += live.burden[host] + live.overfull[host]
+    _recount(facts, live, v, a, h)
+
+
+@inlined
+def _reserve(facts: Facts, live: Live, v: int, h: int, sign: int) -> None:
+    for r in range(live.used.shape[1]):
+        if not (facts.held[r] and facts.start[v] == h):
+            live.used[h, r] += sign * facts.reserved[facts.host_class[h], v, r]
+
+
+@inlined
+def _put_beside(live: Live, v: int, h: int, a: int) -> None:
+    """Write VM ``v`` into the list of host ``h`` and out of that of host ``a``."""
+    if a != NOWHERE:
+        before, after = live.previous[v], live.following[v]
+        if before >= 0:
+            live.following[before] = after
+        else:
+            live.first[a] = after
+        if after >= 0:
+            live.previous[after] = before
+        live.num_on[a] -= 1
+    live.hosts[v] = h
+    live.previous[v] = -1
+    live.following[v] = -1
+    if h != NOWHERE:
+        first = live.first[h]
+        live.following[v] = first
+        if first >= 0:
+            live.previous[first] = v
+        live.first[h] = v
+        live.num_on[h] += 1
+
+
+@inlined
+def weigh(facts: Facts, live: Live, h: int) -> None:
+    """Compute a host's burden, and the highest column of each run, from its loads."""
+    burden = 0
+    for b in range(live.over.shape[1]):
+        for i in range(live.highest.shape[2]):
+            highest = live.over[h, b, facts.run_begin[i]]
+            for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
+                highest = max(highest, live.over[h, b, c])
+            live.highest[h, b, i] = highest
+            if highest > 0:
+                for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
+                    burden += max(0, live.over[h, b, c]) * facts.prices[b, c]
+    live.burden[h] = burden
+
+
+@inlined
+def weigh_now(facts: Facts, live: Live, h: int) -> None:
+    """Compute the cost of a host's present shortfall from its present loads."""
+    burden = 0
+    for b in range(live.over_now.shape[1]):
+        for c in range(live.over_now.shape[2]):
+            burden += max(0, live.over_now[h, b, c]) * facts.prices_now[b, c]
+    live.burden_now[h] = burden
+
+
+@inlined
+def excess_price(facts: Facts, used: IntArray, h: int) -> int:
+    """Return what reservations beyond a host's capacity cost."""
+    if not facts.may_be_overfull[h]:
+        return 0
+    severity = 0
+    for r in range(len(used)):
+        excess = used[r] - facts.capacity[h, r]
+        if excess > 0:
+            severity += facts.broken_ppm[r] + excess * 1_000_000 // facts.reference[r]
+    return severity * facts.repair_price
+
+
+@inlined
+def place_price(facts: Facts, v: int, h: int) -> int:
+    """Return what VM ``v`` being on host ``h``, or nowhere, costs."""
+    if h == NOWHERE:
+        return facts.nowhere_prices[v]
+    return facts.price_rows[facts.price_class[v], h]
+
+
+@inlined
+def move_price(facts: Facts, v: int, h: int) -> int:
+    """Return the migration cost of VM ``v`` being on host ``h``; see ``problem.MoveCosts``."""
+    s = facts.start[v]
+    if s == NOWHERE or h in (NOWHERE, s):
+        return 0
+    i, j = facts.link_class[s], facts.link_class[h]
+    cost = facts.by_rate[v, facts.rate_of[i, j]]
+    if facts.latency_price[v] != 0.0:
+        delay = facts.round_trips_s[i, j] * facts.cpu_share[v] + facts.border[i, j]
+        cost += int(np.rint(facts.latency_price[v] * delay))
+    if facts.fill_price[v] != 0.0 and facts.load.shape[1] > 0:
+        fill = 0.0
+        for u in range(facts.load.shape[1]):
+            amount = float(facts.load[h, u] + facts.load_demand[v, u])
+            fill = max(fill, amount / facts.load_capacity[h, u])
+        cost += int(np.rint(facts.fill_price[v] * max(0.0, fill - facts.left[v])))
+    return cost
+
+
+@inlined
+def migrates(facts: Facts, v: int, h: int) -> int:
+    """Return 1 if VM ``v`` being on host ``h`` is a migration, else 0."""
+    return int(h != NOWHERE and facts.start[v] != NOWHERE and h != facts.start[v])
+
+
+@inner
+def _recount(facts: Facts, live: Live, v: int, a: int, h: int) -> None:
+    """Keep prices of places and moves, budgets and rules, when ``v`` goes from ``a`` to ``h``."""
+    tally = live.tally
+    here, there = place_price(facts, v, a), place_price(facts, v, h)
+    if a != NOWHERE:
+        live.placing[a] -= here
+    if h != NOWHERE:
+        live.placing[h] += there
+    price = move_price(facts, v, h)
+    tally[TOTAL] += there - here + price - live.paid[v]
+    live.paid[v] = price
+    recount_moves(facts, live, v, a, h)
+    recount_rules(facts, live, v, a, h)
+
+
+@inlined
+def recount_moves(facts: Facts, live: Live, v: int, a: int, h: int) -> None:
+    """Count what budgets and the disruption of groups count."""
+    if migrates(facts, v, a):
+        _count_migration(facts, live, v, a, plain(-1))
+    if migrates(facts, v, h):
+        _count_migration(facts, live, v, h, plain(1))
+
+
+@inlined
+def _count_migration(facts: Facts, live: Live, v: int, h: int, sign: int) -> None:
+    tally = live.tally
+    tally[MIGRATED] += sign
+    live.moves_at[facts.start[v]] += sign
+    live.moves_at[h] += sign
+    group = facts.app_group[v]
+    if group < 0:
+        return
+    moved = live.moved_of_group[group]
+    live.moved_of_group[group] = moved + sign
+    live.groups_by_moved[moved] -= 1
+    live.groups_by_moved[moved + sign] += 1
+    most = tally[MOST_MOVED]
+    if moved + sign > most:
+        tally[MOST_MOVED] = most + 1
+        tally[TOTAL] += facts.disruption_price
+    elif moved == most and sign < 0 and live.groups_by_moved[most] == 0:
+        tally[MOST_MOVED] = most - 1
+        tally[TOTAL] -= facts.disruption_price
+
+
+@inlined
+def recount_rules(facts: Facts, live: Live, v: int, a: int, h: int) -> None:
+    """Count the cells of the rules that name a VM, and their amounts."""
+    for i in range(facts.vm_rule_begin[v], facts.vm_rule_begin[v + 1]):
+        _recount_rule(facts, live, facts.vm_rule[i], facts.vm_role[i], a, h)
+
+
+@inner
+def _recount_rule(facts: Facts, live: Live, rule: int, role: int, a: int, h: int) -> None:
+    change = amount_change(facts, live, rule, role, a, h)
+    live.amounts[rule] += change
+    live.tally[TOTAL] += change * facts.rule_price[rule]
+    if role & MEMBER:
+        live.running[rule] += int(h != NOWHERE) - int(a != NOWHERE)
+    row = facts.rule_cells[rule]
+    for end in range(2):
+        host, sign = (a, -1) if end == 0 else (h, 1)
+        if host == NOWHERE or facts.cells[row, host] < 0:
+            continue
+        cell = facts.cells[row, host]
+        if role & OTHER:
+            live.others[facts.other_begin[rule] + cell] += sign
+        if role & MEMBER:
+            at = facts.count_begin[rule] + cell
+            before = live.counts[at]
+            live.counts[at] = before + sign
+            live.occupied[rule] += int(before + sign > 0) - int(before > 0)
+            tiers = facts.tier_begin[rule]
+            live.tiers[tiers + before] -= 1
+            live.tiers[tiers + before + sign] += 1
+            if before + sign > live.fullest[rule]:
+                live.fullest[rule] = before + sign
+            elif before == live.fullest[rule] and sign < 0 and live.tiers[tiers + before] == 0:
+                live.fullest[rule] = before - 1
+
+
+@inlined
+def amount_change(facts: Facts, live: Live, rule: int, role: int, a: int, h: int) -> int:
+    """Return the change of a rule's amount when one of its VMs goes from ``a`` to ``h``.
+
+    The counts of ``solver.problem.Count``, each from the one or two cells that are touched.
+    """
+    row = facts.rule_cells[rule]
+    old = -1 if a == NOWHERE else facts.cells[row, a]
+    new = -1 if h == NOWHERE else facts.cells[row, h]
+    count, bound = facts.rule_count[rule], facts.rule_bound[rule]
+    begin = facts.count_begin[rule]
+    counts = live.counts
+    if count == CROWDING:
+        if old == new:
+            return 0
+        change = 0
+        if old >= 0 and counts[begin + old] > bound:
+            change -= 1
+        if new >= 0 and counts[begin + new] >= bound:
+            change += 1
+        return change
+    if count in (DEPENDENCE, SPLIT):
+        if old == new:
+            return 0
+        change = 0
+        for end in range(2):
+            cell, sign = (old, -1) if end == 0 else (new, 1)
+            if cell < 0:
+                continue
+            members = counts[begin + cell]
+            others = live.others[facts.other_begin[rule] + cell]
+            m = members + sign * (role & MEMBER)
+            o = others + sign * ((role & OTHER) >> 1)
+            if count == SPLIT:
+                change += min(m, o) - min(members, others)
+            else:
+                change += int(m > 0 and o == 0) - int(members > 0 and others == 0)
+        return change
+    runs = int(h != NOWHERE) - int(a != NOWHERE)
+    if count == SCATTER:
+        fullest = live.fullest[rule]
+        after = fullest
+        if old != new:
+            tiers = facts.tier_begin[rule]
+            if old >= 0 and counts[begin + old] == fullest and live.tiers[tiers + fullest] == 1:
+                after -= 1
+            if new >= 0 and counts[begin + new] + 1 > after:
+                after = counts[begin + new] + 1
+        return runs - (after - fullest)
+    occupied = live.occupied[rule]
+    after = occupied
+    if old != new:
+        if old >= 0 and counts[begin + old] == 1:
+            after -= 1
+        if new >= 0 and counts[begin + new] == 0:
+            after += 1
+    if count == OCCUPANCY:
+        return max(0, after - bound) - max(0, occupied - bound)
+    running = live.running[rule]
+    asked, asked_after = min(bound, running), min(bound, running + runs)
+    return max(0, asked_after - after) - max(0, asked - occupied)
