@@ -20,6 +20,7 @@ from solver.domain.cluster import Cluster, Placement
 from solver.domain.errors import InvalidInputError
 from solver.domain.migration import MigrationParameters
 from solver.domain.plan import Plan
+from solver.domain.plan_score import score_plan
 from solver.domain.result import Result, SolveStatus
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import (
@@ -27,7 +28,6 @@ from solver.domain.score import (
     Score,
     host_contention,
     score_placement,
-    score_plan,
 )
 from solver.domain.units import VmId
 from solver.domain.weights import Weights, to_units

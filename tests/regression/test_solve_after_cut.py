@@ -9,8 +9,9 @@ import pytest
 
 from service.pipeline import Planner
 from solver.domain.errors import InvalidInputError
+from solver.domain.plan_score import score_plan
 from solver.domain.result import SolveStatus
-from solver.domain.score import score_placement, score_plan
+from solver.domain.score import score_placement
 from solver.domain.units import Resource
 from solver.domain.weights import Weights
 from solver.limit import Allowance
