@@ -24,6 +24,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from solver.domain.cluster import Cluster, Placement
     from solver.domain.plan import Plan
     from solver.domain.result import Result
-
-GREEDY_S = 10.0
-"""Wall limit of the first plan."""
 
 
 def main() -> None:
@@ -71,16 +69,14 @@ def repair(path: Path, seconds: float, seed: int, *, begun_s: float) -> dict[str
 
     cluster, scenarios = read_datacentre(path)
     read_s = time.monotonic() - begun_s
-    first = solve(
-        cluster, scenarios, SolveParams(engine="greedy", limit_s=GREEDY_S, migration=MIGRATION)
-    )
+    params = SolveParams(limit_s=max(1.0, seconds - read_s), seed=seed, migration=MIGRATION)
+    first = solve(cluster, scenarios, replace(params, engine="greedy"))
     first_figures = _figures(cluster, first)
     first_s, first_cpu_s = time.monotonic() - begun_s, time.process_time()
     final, figures = first, first_figures
     left_s = seconds - first_s
     if left_s > first.runtime_s:  # Less would not even find the first plan again.
-        params = SolveParams(limit_s=left_s, seed=seed, migration=MIGRATION)
-        improved = solve(cluster, scenarios, params)
+        improved = solve(cluster, scenarios, replace(params, limit_s=left_s))
         if improved.after.total < first.after.total:
             final, figures = improved, _figures(cluster, improved)
     total_s, total_cpu_s = time.monotonic() - begun_s, time.process_time()
