@@ -16,12 +16,12 @@ from solver.search.live import (
     TOTAL,
     Live,
     amount_change,
-    excess_price,
     migrates,
     move_price,
     place_price,
     recount_moves,
     recount_rules,
+    severity_of,
 )
 from solver.search.native import inlined, inner, plain
 
@@ -137,11 +137,13 @@ def insertion_change(facts: Facts, live: Live, v: int, h: int) -> int:
 
 @inlined
 def _excess_after(facts: Facts, live: Live, v: int, h: int, sign: int) -> int:
-    used = live.used[h].copy()
-    for r in range(len(used)):
+    severity = 0
+    for r in range(live.used.shape[1]):
+        used = live.used[h, r]
         if not (facts.held[r] and facts.start[v] == h):
-            used[r] += sign * facts.reserved[facts.host_class[h], v, r]
-    return excess_price(facts, used, h)
+            used += sign * facts.reserved[facts.host_class[h], v, r]
+        severity += severity_of(facts, h, r, used)
+    return severity * facts.repair_price
 
 
 @inner
@@ -195,10 +197,10 @@ def _trade_change(facts: Facts, live: Live, v: int, w: int, h: int) -> int:
                 then = now + comes * demand[v, c] - goes * demand[w, c]
                 change += (max(0, then) - max(0, now)) * prices[b, c]
     if facts.may_be_overfull[h]:
-        used = live.used[h].copy()
-        for r in range(len(used)):
-            used[r] += _traded(facts, v, w, h, r)
-        change += excess_price(facts, used, h) - live.overfull[h]
+        severity = 0
+        for r in range(live.used.shape[1]):
+            severity += severity_of(facts, h, r, live.used[h, r] + _traded(facts, v, w, h, r))
+        change += severity * facts.repair_price - live.overfull[h]
     return change
 
 
