@@ -147,7 +147,8 @@ class _Solve:
         self.contention_before = host_contention(
             cluster, self.scenarios, params.weights, cluster.placement
         )
-        self.before, self.broken = self._judge(cluster.placement)
+        self.before, violations = self._judge(cluster.placement)
+        self.broken = tuple(violation for violation in violations if violation.hard)
         # What comes after the search does much the same work as what came before it.
         self.allowance.hold_back(max(HELD_BACK * params.limit_s, self.allowance.elapsed_s))
 

@@ -36,7 +36,7 @@ from solver.domain.units import NUM_RESOURCES, Amounts, HostId, Limits, Resource
 from solver.domain.weights import Weights
 from tests.builders import NOW
 
-WHOLE_CATALOGUE: Final = False
+WHOLE_CATALOGUE: Final = True
 """Whether clusters have every kind of rule and every fact of hosts and VMs unless asked not to."""
 
 SIGNED_COLUMNS: Final = False

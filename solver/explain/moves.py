@@ -5,12 +5,12 @@ Every figure is a difference of totals of the objective.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from solver.domain.check import check_placement
+from solver.domain.check import Violation
 from solver.domain.cluster import Cluster
 from solver.domain.plan import MoveCost
 from solver.domain.result import MoveExplanation
@@ -22,7 +22,11 @@ from solver.search.state import FORBIDDEN, State
 
 
 def explain_moves(
-    cluster: Cluster, problem: Problem, hosts: IntArray, move_costs: Mapping[VmId, MoveCost]
+    cluster: Cluster,
+    problem: Problem,
+    hosts: IntArray,
+    move_costs: Mapping[VmId, MoveCost],
+    broken: Iterable[Violation],
 ) -> tuple[MoveExplanation, ...]:
     """Return why each VM that changes host does so, in the cluster's order.
 
@@ -32,15 +36,20 @@ def explain_moves(
         The answer: host position of every VM, shape ``(V,)``.
     move_costs
         The cost terms of the answer's migrations.
+    broken
+        Hard violations at the start.
     """
     state = State(problem, hosts)
-    broken = _broken_because_of(cluster)
+    because: dict[VmId, str] = {}
+    for violation in broken:
+        for vm_id in violation.vm_ids:
+            because.setdefault(vm_id, violation.message)
     moved = np.flatnonzero((hosts != NOWHERE) & (hosts != problem.start))
     next_best = _next_best_of(state, moved)
     found = []
     for v in moved.tolist():
         vm_id = cluster.vms[v].id
-        cost, repairs = move_costs.get(vm_id, MoveCost()), broken.get(vm_id, "")
+        cost, repairs = move_costs.get(vm_id, MoveCost()), because.get(vm_id, "")
         found.append(_explain_move(cluster, state, v, cost, next_best[v], repairs=repairs))
     return tuple(found)
 
@@ -164,13 +173,3 @@ def _cost_clause(cost: MoveCost) -> str:
         if units
     )
     return f"costs {host_s(cost.total)} ({terms})"
-
-
-def _broken_because_of(cluster: Cluster) -> dict[VmId, str]:
-    """Return, for VMs that take part in a hard violation at the start, the first one's message."""
-    found: dict[VmId, str] = {}
-    for violation in check_placement(cluster, cluster.placement):
-        if violation.hard:
-            for vm_id in violation.vm_ids:
-                found.setdefault(vm_id, violation.message)
-    return found
