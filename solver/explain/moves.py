@@ -69,6 +69,10 @@ def _explain_move(
     total, burden = state.total, state.burden.copy()
     state.apply(v, source)
     saved = state.total - total + cost.total
+    if source != NOWHERE:
+        # Its old place may be taken; a state prices excess only where an answer may have any.
+        excess = problem.capacity_repair(state.reserved[source], source)
+        saved += int(excess - state.overfull[source])
     relieved = 0 if source == NOWHERE else int(state.burden[source] - burden[source])
     needs_exchange = state.breaks({source})
     state.apply(v, destination)
