@@ -276,8 +276,6 @@ def weigh_now(facts: Facts, live: Live, h: int) -> None:
 @inlined
 def excess_price(facts: Facts, used: IntArray, h: int) -> int:
     """Return what reservations beyond a host's capacity cost."""
-    if not facts.may_be_overfull[h]:
-        return 0
     severity = 0
     for r in range(len(used)):
         excess = used[r] - facts.capacity[h, r]

@@ -403,3 +403,19 @@ def test_reasons_are_part_of_the_document() -> None:
     assert refusal["unmet"] == "hot_host"
     (obstacle,) = refusal["obstacles"]
     assert (obstacle["hindrance"], obstacle["name"]) == ("not_migratable", "passthrough")
+
+
+def test_runners_up_of_very_large_answers_are_left_out_and_not_made_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The move that saves most keeps its own; the others are told without."""
+    monkeypatch.setattr("solver.explain.moves.MOST_LOOKS", 1)
+    cluster = make_cluster(
+        [make_host(f"h{i}") for i in range(1, 6)],
+        [make_vm("v1", "h1"), make_vm("v2", "h1"), make_vm("v3", "h2"), make_vm("v4", "h2")],
+    )
+    moves = solved(cluster, {"v1": 9.0, "v2": 9.0, "v3": 6.0, "v4": 6.0}).explanations
+    first, second = sorted(moves, key=lambda move: -move.saved)
+    assert first.alternative_id is not None
+    assert (second.alternative_id, second.alternative_loss) == (None, None)
+    assert "no other destination" not in second.sentence
