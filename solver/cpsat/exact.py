@@ -19,7 +19,7 @@ import numpy as np
 from solver.cpsat.assembly import assemble
 from solver.cpsat.decomposition import Decomposition
 from solver.cpsat.joint import optimise_jointly
-from solver.cpsat.judge import total_of
+from solver.cpsat.judge import nearest_allowed, total_of
 from solver.cpsat.variables import Scope
 from solver.problem import NOWHERE, BoolArray, IntArray, Problem
 
@@ -29,7 +29,7 @@ ROUNDS_BETWEEN: Final = 8
 FEW_CHOICES: Final = 120
 """Choices left that are worth a joint model before the bound is settled."""
 
-ASSEMBLY_WORK: Final = 2.0
+ASSEMBLY_WORK: Final = 0.3
 GUESS_WORK: Final = 0.5
 """Deterministic seconds for putting patterns together, and for the joint model of their places."""
 
@@ -64,6 +64,7 @@ def prove(
     work_limit: float = math.inf,
     seed: int = 0,
     num_workers: int = 1,
+    polish: Callable[[IntArray], IntArray] = lambda hosts: hosts,
     cancel: Callable[[], bool] = lambda: False,
     on_better: Callable[[IntArray, int], None] = lambda hosts, bound: None,
 ) -> Proof:
@@ -80,12 +81,15 @@ def prove(
         Wall and deterministic seconds.
     num_workers
         Hosts that are asked at once.
+    polish
+        Makes a placement that keeps what is allowed better, and still keeps it: a local search.
+        Its work is for the caller to count.
     cancel
         Asked all the time; once true, what is known is returned.
     on_better
         Told of every better placement or bound.
     """
-    prover = _Prover(problem, hosts, limit_s, work_limit, seed, cancel, on_better)
+    prover = _Prover(problem, hosts, limit_s, work_limit, seed, polish, cancel, on_better)
     with ThreadPoolExecutor(num_workers) as pool:
         prover.run(pool)
     return Proof(
@@ -106,6 +110,7 @@ class _Prover:
         limit_s: float,
         work_limit: float,
         seed: int,
+        polish: Callable[[IntArray], IntArray],
         cancel: Callable[[], bool],
         on_better: Callable[[IntArray, int], None],
     ) -> None:
@@ -113,6 +118,7 @@ class _Prover:
         self._work_limit = work_limit
         self._problem = problem
         self._seed = seed
+        self._polish = polish
         self._cancel = cancel
         self._on_better = on_better
         self._parts = Decomposition(problem)
@@ -120,6 +126,9 @@ class _Prover:
         self.hosts = hosts
         self.total = total_of(problem, hosts)
         self.bound = -(2**62)
+        self._support = np.zeros((problem.num_vms, problem.num_hosts), dtype=np.bool_)
+        """Where patterns in use had VMs since the last joint model of them."""
+        self._rounded: set[bytes] = set()
 
     def run(self, pool: ThreadPoolExecutor) -> None:
         """Alternate between prices, putting patterns together and what is left, until proven."""
@@ -133,6 +142,7 @@ class _Prover:
             parts.improve(pool, seed=self._seed, out_of_time=self._late)
             rounds += 1
             self._raise(parts.bound)
+            self._round()
             if rounds % ROUNDS_BETWEEN == 0 or parts.settled:
                 self._assemble()
                 self._guess()
@@ -174,6 +184,16 @@ class _Prover:
             self.hosts, self.total = hosts, total
             self._on_better(hosts, min(self.bound, total))
 
+    def _round(self) -> None:
+        """Put every VM where the prices' patterns have most of it, as far as that is allowed."""
+        shares = self._parts.master.shares
+        self._support |= shares > 0
+        wanted = np.where(shares.max(axis=1) > 0, shares.argmax(axis=1), self.hosts)
+        if wanted.tobytes() in self._rounded:
+            return
+        self._rounded.add(wanted.tobytes())
+        self._offer(self._polish(nearest_allowed(self._problem, self.hosts, wanted)))
+
     def _assemble(self) -> None:
         """Put the patterns known together."""
         hosts, work = assemble(
@@ -191,9 +211,8 @@ class _Prover:
 
     def _guess(self) -> None:
         """Look for a better placement among the places of patterns that the prices come from."""
-        support = self._parts.master.support
-        self._joint(support & self._parts.allowed, min(GUESS_WORK, self._work_left))
-        support[:] = False
+        self._joint(self._support & self._parts.allowed, min(GUESS_WORK, self._work_left))
+        self._support[:] = False
 
     def _narrow(self) -> int:
         """Rule out what is in no placement better than the best known; how much is left."""
@@ -223,7 +242,7 @@ class _Prover:
         where[running, self.hosts[running]] = True
         deciding = where.sum(axis=1) + (problem.start == NOWHERE) > 1
         vms = np.flatnonzero(deciding & self._parts.movable)
-        outcome, bound = optimise_jointly(
+        answer = optimise_jointly(
             problem,
             Scope(base=self.hosts, vms=vms, destinations=where[vms]),
             self._parts.binding,
@@ -232,7 +251,6 @@ class _Prover:
             seed=self._seed,
             cancel=self._cancel,
         )
-        self._joint_work += outcome.work
-        if outcome.hosts is not None:
-            self._offer(outcome.hosts)
-        return bound
+        self._joint_work += answer.work
+        self._offer(answer.hosts)
+        return answer.bound

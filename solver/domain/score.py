@@ -458,9 +458,9 @@ def _stranded_by_host(
 
 def knee_threshold(capacity: IntArray, knee: float) -> IntArray:
     """Return the load at which use starts to count as imbalance, in whole units."""
-    threshold: IntArray = np.where(
-        capacity == UNLIMITED, UNLIMITED, np.floor(capacity * knee).astype(np.int64)
-    )
+    unlimited = capacity == UNLIMITED
+    scaled = np.floor(np.where(unlimited, 0, capacity) * knee).astype(np.int64)
+    threshold: IntArray = np.where(unlimited, UNLIMITED, scaled)
     return threshold
 
 

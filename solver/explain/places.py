@@ -16,7 +16,7 @@ from solver.explain.after_move import amounts_after_move
 from solver.problem import NOWHERE, BoolArray, IntArray, Problem
 from solver.search.state import FORBIDDEN, State
 
-MOST_LOOKED_AT: Final = 2_000_000
+MOST_LOOKED_AT: Final = 200_000
 """Pairs of VM and place looked at for one answer: a second or so. The rest is told short."""
 
 Closed = Counter[tuple[Hindrance, str]]

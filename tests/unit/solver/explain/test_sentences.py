@@ -383,6 +383,17 @@ def test_a_vm_that_no_host_suits_is_told_why() -> None:
     )
 
 
+def test_what_is_too_much_to_look_into_is_told_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worst host is looked into; the sentence of another says that it was not."""
+    monkeypatch.setattr("solver.explain.places.MOST_LOOKED_AT", 1)
+    vms = [make_vm("v1", "h1", **STUCK), make_vm("v2", "h2", **STUCK)]
+    cluster = make_cluster([make_host("h1"), make_host("h2")], vms)
+    first, second = solved(cluster, {"v1": 13.0, "v2": 12.0}).refusals
+    assert (first.subject, second.subject) == ("h1", "h2")
+    assert "cannot be migrated" in first.sentence
+    assert second.sentence.endswith("what blocks it was not looked into, as too much is wrong")
+
+
 def test_reasons_are_part_of_the_document() -> None:
     """Enumerations become words, costs whole units."""
     vms = [make_vm("v1", "h1", **STUCK)]
