@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from solver.domain.plan import Plan
     from solver.domain.result import Result
 
+LEAST_S = 10.0
+"""Wall limit that the first plan has in any case; it ends of itself."""
+
 
 def main() -> None:
     """Repair one instance, or each of a folder, and print what it took."""
@@ -69,7 +72,8 @@ def repair(path: Path, seconds: float, seed: int, *, begun_s: float) -> dict[str
 
     cluster, scenarios = read_datacentre(path)
     read_s = time.monotonic() - begun_s
-    params = SolveParams(limit_s=max(1.0, seconds - read_s), seed=seed, migration=MIGRATION)
+    limit_s = max(LEAST_S, seconds - read_s)
+    params = SolveParams(limit_s=limit_s, seed=seed, migration=MIGRATION)
     first = solve(cluster, scenarios, replace(params, engine="greedy"))
     first_figures = _figures(cluster, first)
     first_s, first_cpu_s = time.monotonic() - begun_s, time.process_time()
