@@ -29,9 +29,10 @@ ROUNDS_BETWEEN: Final = 8
 FEW_CHOICES: Final = 120
 """Choices left that are worth a joint model before the bound is settled."""
 
-ASSEMBLY_WORK: Final = 0.3
-GUESS_WORK: Final = 0.5
-"""Deterministic seconds for putting patterns together, and for the joint model of their places."""
+ASSEMBLY_SHARE: Final = 0.1
+GUESS_SHARE: Final = 0.15
+"""Most deterministic seconds for putting patterns together once, and for one joint model of their
+places, per second that was spent on prices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -215,7 +216,7 @@ class Prover:
             self.parts.movable,
             self.parts.master.patterns,
             limit_s=self._left_s,
-            work_limit=min(ASSEMBLY_WORK, self._work_left),
+            work_limit=min(ASSEMBLY_SHARE * self.parts.work, self._work_left),
             seed=self._seed,
             cancel=self._cancel,
         )
@@ -225,7 +226,8 @@ class Prover:
 
     def guess(self) -> None:
         """Look for a better placement among the places of patterns that the prices come from."""
-        self._joint(self._support & self.parts.allowed, min(GUESS_WORK, self._work_left))
+        work_limit = min(GUESS_SHARE * self.parts.work, self._work_left)
+        self._joint(self._support & self.parts.allowed, work_limit)
         self._support[:] = False
 
     def narrow(self) -> int:
