@@ -31,7 +31,7 @@ from solver.search.deltas import (
     trade_fits,
 )
 from solver.search.facts import Facts
-from solver.search.live import TOTAL, Live, relocate
+from solver.search.live import TOTAL, Live, migrates, relocate
 from solver.search.native import inlined, inner, kernel
 from solver.search.state import State
 
@@ -252,10 +252,28 @@ def _note(log: IntArray, tally: IntArray, v: int, h: int) -> None:
 
 
 @inlined
+def _least_price(facts: Facts, live: Live, most_saved: IntArray, v: int, h: int) -> int:
+    """Return no more than what VM ``v`` going to host ``h`` costs, loads aside, from its link."""
+    least = -most_saved[v] - live.paid[v]
+    if migrates(facts, v, h):
+        i, j = facts.link_class[facts.start[v]], facts.link_class[h]
+        least += facts.by_rate[v, facts.rate_of[i, j]]
+    return least
+
+
+@inlined
+def _most_relief(live: Live, h: int) -> int:
+    """Return no less than what VMs leaving host ``h`` can save in load and excess."""
+    return live.burden[h] + live.overfull[h]
+
+
+@inlined
 def _relocation(
     facts: Facts, live: Live, most_saved: IntArray, v: int, a: int, h: int, limit: int
 ) -> bool:
     """Whether VM ``v`` may go from host ``a`` to host ``h`` at a cost within the limit."""
+    if _least_price(facts, live, most_saved, v, h) - _most_relief(live, a) > limit:
+        return False
     if not (allowed(facts, v, h) and fits(facts, live, v, h)):
         return False
     change = removal_change(facts, live, v, a) + insertion_change(facts, live, v, h)
@@ -270,6 +288,11 @@ def _swap(
     facts: Facts, live: Live, most_saved: IntArray, v: int, w: int, a: int, b: int, limit: int
 ) -> bool:
     """Whether two VMs may change places at a cost within the limit."""
+    least = _least_price(facts, live, most_saved, v, b) + _least_price(
+        facts, live, most_saved, w, a
+    )
+    if least - _most_relief(live, a) - _most_relief(live, b) > limit:
+        return False
     if not (allowed(facts, v, b) and allowed(facts, w, a)):
         return False
     if not (trade_fits(facts, live, v, w, b) and trade_fits(facts, live, w, v, a)):
@@ -297,6 +320,11 @@ def _chain(
     tally: IntArray,
 ) -> None:
     """Move VM ``w`` from host ``b`` to ``c`` and ``v`` from ``a`` to ``b``, if within the limit."""
+    least = _least_price(facts, live, most_saved, v, b) + _least_price(
+        facts, live, most_saved, w, c
+    )
+    if least - _most_relief(live, a) - _most_relief(live, b) > limit:
+        return
     if not (allowed(facts, v, b) and allowed(facts, w, c)):
         return
     if not (fits(facts, live, w, c) and trade_fits(facts, live, v, w, b)):
