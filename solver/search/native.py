@@ -110,10 +110,9 @@ def registered(kind: type[Reference]) -> type[Reference]:
     class Fields(AttributeTemplate):
         key = kind
 
-        def generic_resolve(self, bundle: Any, name: str) -> Any:
+        def generic_resolve(self, bundle: Any, name: str) -> Any:  # type: ignore[override]  # a hook
             return bundle.field_dict.get(name)
 
-    @lower_getattr_generic(kind)
     def borrow(context: Any, builder: Any, bundle: Any, value: Any, name: str) -> Any:
         data = _fields(context, builder, bundle, value)
         field = bundle.field_dict[name]
@@ -123,7 +122,6 @@ def registered(kind: type[Reference]) -> type[Reference]:
         array.meminfo = array.meminfo.type(None)
         return array._getvalue()
 
-    @lower_setattr_generic(kind)
     def keep(context: Any, builder: Any, signature: Any, values: Any, name: str) -> None:
         bundle, given = signature.args
         field = bundle.field_dict[name]
@@ -131,6 +129,8 @@ def registered(kind: type[Reference]) -> type[Reference]:
         context.nrt.incref(builder, field, value)
         setattr(_Utils(context, builder, bundle).get_data_struct(values[0]), name, value)
 
+    lower_getattr_generic(kind)(borrow)
+    lower_setattr_generic(kind)(keep)
     return kind
 
 
