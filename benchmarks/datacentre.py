@@ -11,17 +11,20 @@ process of its own; instances that OUT holds already are not solved again.
 all by the independent checker. ``reread`` holds the same three counts by a second judge, which
 reads the file by itself and replays the steps in plain Python. ``sum_end_s`` is the sum over steps
 of when they end. Seconds count from the start of the program, reading and checking included; the
-first feasible plan is greedy's, sequenced and checked.
+first feasible plan is greedy's, sequenced and checked. ``cpu_seconds`` are what of it the
+processors were busy with this program, on a machine that may have had other things to do.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +33,15 @@ if TYPE_CHECKING:
     from solver.domain.plan import Plan
     from solver.domain.result import Result
 
-GREEDY_S = 10.0
-"""Wall limit of the first plan."""
+LEAST_S = 10.0
+"""Wall limit that the first plan has in any case; it ends of itself."""
 
 
 def main() -> None:
     """Repair one instance, or each of a folder, and print what it took."""
     begun_s = time.monotonic()
+    # A million objects that stay, and no rings to speak of: walking them took a third of the time.
+    gc.disable()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--instance", type=Path, required=True, help="a file, or a folder of them")
     parser.add_argument("--seconds", type=float, default=25.0, help="for all, reading included")
@@ -67,15 +72,18 @@ def repair(path: Path, seconds: float, seed: int, *, begun_s: float) -> dict[str
 
     cluster, scenarios = read_datacentre(path)
     read_s = time.monotonic() - begun_s
-    first = solve(
-        cluster, scenarios, SolveParams(engine="greedy", limit_s=GREEDY_S, migration=MIGRATION)
-    )
+    limit_s = max(LEAST_S, seconds - read_s)
+    params = SolveParams(limit_s=limit_s, seed=seed, migration=MIGRATION)
+    first = solve(cluster, scenarios, replace(params, engine="greedy"))
     first_figures = _figures(cluster, first)
-    first_s = time.monotonic() - begun_s
-    left_s = max(1.0, seconds - first_s)
-    final = solve(cluster, scenarios, SolveParams(limit_s=left_s, seed=seed, migration=MIGRATION))
-    figures = _figures(cluster, final)
-    total_s = time.monotonic() - begun_s
+    first_s, first_cpu_s = time.monotonic() - begun_s, time.process_time()
+    final, figures = first, first_figures
+    left_s = seconds - first_s
+    if left_s > first.runtime_s:  # Less would not even find the first plan again.
+        improved = solve(cluster, scenarios, replace(params, limit_s=left_s))
+        if improved.after.total < first.after.total:
+            final, figures = improved, _figures(cluster, improved)
+    total_s, total_cpu_s = time.monotonic() - begun_s, time.process_time()
     return {
         "instance": path.name,
         "violations_before": _violations(cluster, cluster.placement),
@@ -85,6 +93,8 @@ def repair(path: Path, seconds: float, seed: int, *, begun_s: float) -> dict[str
         "seconds_reading": round(read_s, 2),
         "seconds_first_feasible": round(first_s, 2),
         "seconds_total": round(total_s, 2),
+        "cpu_seconds_first_feasible": round(first_cpu_s, 2),
+        "cpu_seconds_total": round(total_cpu_s, 2),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "seconds": seconds,
         "seed": seed,

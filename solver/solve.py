@@ -7,6 +7,8 @@ an over-full cluster, broken rules or a limit that ends the search early show in
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,12 +22,18 @@ from solver.domain.cluster import Cluster, Placement
 from solver.domain.errors import InvalidInputError
 from solver.domain.migration import MigrationParameters
 from solver.domain.plan import Plan
-from solver.domain.result import MoveExplanation, Result, SolveStatus
+from solver.domain.plan_score import score_plan
+from solver.domain.result import Result, SolveStatus
 from solver.domain.scenario import ScenarioSet
-from solver.domain.score import Score, host_contention, score_placement, score_plan
+from solver.domain.score import (
+    HostContention,
+    Score,
+    host_contention,
+    score_placement,
+)
 from solver.domain.units import VmId
 from solver.domain.weights import Weights, to_units
-from solver.explain.moves import explain_moves
+from solver.explain.moves import explain_moves, savings
 from solver.explain.refusals import explain_refusals
 from solver.limit import Allowance
 from solver.portfolio import Answer, Engine, run
@@ -33,6 +41,7 @@ from solver.problem import Problem
 from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
 from solver.search.state import State
+from solver.search.warm import warm_up
 from solver.sequencing.order import sequence
 from solver.validate import find_contradictions
 
@@ -111,7 +120,14 @@ class SolveParams:
             )
 
 
-def solve(cluster: Cluster, scenarios: ScenarioSet, params: SolveParams | None = None) -> Result:
+def solve(
+    cluster: Cluster,
+    scenarios: ScenarioSet,
+    params: SolveParams | None = None,
+    *,
+    cancel: threading.Event | None = None,
+    on_progress: Callable[[Answer], None] = lambda answer: None,
+) -> Result:
     """Return what to move, in which order and why; an empty plan when nothing is worth it.
 
     The answer never breaks a hard rule or capacity that held, nor makes a broken one worse; it is
@@ -124,42 +140,65 @@ def solve(cluster: Cluster, scenarios: ScenarioSet, params: SolveParams | None =
         Demand of at least the cluster's VMs.
     params
         Limits, weights and thresholds; defaults when left out.
+    cancel
+        Ends the search when set, from any thread; the plan is for what was found until then.
+    on_progress
+        Told of everything better that the search finds, with its bound and engine.
 
     Raises
     ------
     InvalidInputError
         If a VM has no demand, or costs exceed what can be told apart.
     """
-    return _Solve(cluster, scenarios, params or SolveParams()).result()
+    warm_up()
+    return _Solve(cluster, scenarios, params or SolveParams(), cancel, on_progress).result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """A placement, and what the judges say of it."""
+
+    placement: Placement
+    score: Score
+    violations: tuple[Violation, ...]
+    contention: tuple[HostContention, ...]
+
+    @property
+    def broken(self) -> tuple[Violation, ...]:
+        """What is broken that must not be."""
+        return tuple(violation for violation in self.violations if violation.hard)
 
 
 class _Solve:
     """One solve: what its stages share."""
 
-    def __init__(self, cluster: Cluster, scenarios: ScenarioSet, params: SolveParams) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        scenarios: ScenarioSet,
+        params: SolveParams,
+        cancel: threading.Event | None,
+        on_progress: Callable[[Answer], None],
+    ) -> None:
+        self.cancel, self.on_progress = cancel, on_progress
         self.allowance = Allowance(params.limit_s, params.work_limit)
-        self._judged: tuple[Placement, Score, tuple[Violation, ...]] | None = None
-        self._explained: tuple[IntArray, tuple[MoveExplanation, ...]] | None = None
+        self._judged: _Judged | None = None
         self.cluster = cluster
         self.params = params
         self.scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
         self.problem = compile_problem(cluster, self.scenarios, params.weights, params.migration)
-        self.contention_before = host_contention(
-            cluster, self.scenarios, params.weights, cluster.placement
-        )
-        self.before, violations = self._judge(cluster.placement)
-        self.broken = tuple(violation for violation in violations if violation.hard)
+        self.before = self._judge(cluster.placement)
         # What comes after the search does much the same work as what came before it.
         self.allowance.hold_back(max(HELD_BACK * params.limit_s, self.allowance.elapsed_s))
 
     def result(self) -> Result:
         balancing = needs_balancing(
-            self.contention_before,
+            self.before.contention,
             act_host_s=self.params.act_threshold_host_s,
             stop_host_s=self.params.stop_threshold_host_s,
             was_acting=self.params.was_acting,
         )
-        if not balancing and not self.broken:
+        if not balancing and not self.before.broken:
             return self._package(
                 Plan(made_at=self.cluster.observed_at),
                 None,
@@ -182,6 +221,8 @@ class _Solve:
             self.allowance,
             threshold=to_units(params.stop_threshold_host_s),
             seed=params.seed,
+            cancel=self.cancel,
+            on_progress=self.on_progress,
         )
 
     def _repair(self) -> Answer:
@@ -190,23 +231,22 @@ class _Solve:
         Only VMs that take part in a violation move, unless that leaves more broken than moving
         all of them would, or makes a host contended.
         """
-        concerned = {vm_id for violation in self.broken for vm_id in violation.vm_ids}
+        concerned = {vm_id for violation in self.before.broken for vm_id in violation.vm_ids}
         movable = np.array([vm.id in concerned for vm in self.cluster.vms], dtype=np.bool_)
         answer = self._search(self.problem.restricted_to(movable))
         # A bound on what some VMs can reach says nothing of what all can.
         narrow = replace(answer, bound=relaxed_bound(self.problem))
-        placement = self.problem.placement(answer.hosts)
-        repair = self._score(placement).repair
-        contention = host_contention(self.cluster, self.scenarios, self.params.weights, placement)
+        judged = self._judge(self.problem.placement(answer.hosts))
+        repair = judged.score.repair
         heated = needs_balancing(
-            contention,
+            judged.contention,
             act_host_s=self.params.act_threshold_host_s,
             stop_host_s=self.params.stop_threshold_host_s,
         )
         if not repair and not heated:
             return narrow
         wide = self._search()
-        mended = self._score(self.problem.placement(wide.hosts)).repair
+        mended = self._judge(self.problem.placement(wide.hosts)).score.repair
         if wide.total < narrow.total and (mended < repair or heated):
             return wide
         return narrow
@@ -221,20 +261,23 @@ class _Solve:
         problem = self.problem
         while True:
             placement = problem.placement(hosts)
-            explained = self._explain(hosts)
+            move_costs = self._judge(placement).score.move_costs
             sequenced = sequence(
                 self.cluster,
                 placement,
-                urgency={item.vm_id: item.saved for item in explained},
+                urgency=savings(problem, hosts, move_costs),
                 parameters=self.params.migration,
-                move_costs=self._score(placement).move_costs,
-                reasons={item.vm_id: item.sentence for item in explained},
+                move_costs=move_costs,
             )
             if not sequenced.cut_off:
                 return sequenced.plan, cut_off
             cut_off.update(sequenced.reasons_cut)
             movable = np.array([vm.id not in cut_off for vm in self.cluster.vms], dtype=np.bool_)
             reached = problem.positions(sequenced.plan.placement_after(self.cluster.placement))
+            if self.allowance.elapsed_s >= self.params.limit_s:
+                # No time to decide the rest anew: what can be reached, if it is worth it.
+                worth_it = State(problem, reached).total < self.before.score.total
+                return sequenced.plan if worth_it else replace(sequenced.plan, steps=()), cut_off
             problem = self.problem.restricted_to(movable)
             choices = [problem.start, prune(problem, reached)]
             if search_again:
@@ -253,17 +296,9 @@ class _Solve:
         if not parked and plan.makespan_ms <= step_ms:
             return False
         _, contention = score_plan(self.cluster, self.scenarios, self.params.weights, plan)
-        after = self._score(plan.placement_after(self.cluster.placement))
+        after = self._judge(plan.placement_after(self.cluster.placement)).score
         ways_back = sum(cost.total for vm_id, cost in after.move_costs.items() if vm_id in parked)
-        return after.total - after.contention + contention + ways_back >= self.before.total
-
-    def _explain(self, hosts: IntArray) -> tuple[MoveExplanation, ...]:
-        """Return why each VM moves; kept for the last placement asked about."""
-        if self._explained is None or (self._explained[0] != hosts).any():
-            costs = self._score(self.problem.placement(hosts)).move_costs
-            found = explain_moves(self.cluster, self.problem, hosts, costs, self.broken)
-            self._explained = hosts, found
-        return self._explained[1]
+        return after.total - after.contention + contention + ways_back >= self.before.score.total
 
     def _package(
         self,
@@ -276,36 +311,37 @@ class _Solve:
     ) -> Result:
         placement = plan.placement_after(self.cluster.placement)
         hosts = self.problem.positions(placement)
-        after, violations = self._judge(placement)
-        contention = host_contention(self.cluster, self.scenarios, self.params.weights, placement)
-        remaining = tuple(violation for violation in violations if violation.hard)
+        judged = self._judge(placement)
+        after = judged.score
         bound = None if answer is None else answer.bound
-        explanations = self._explain(hosts)
+        explanations = explain_moves(
+            self.cluster, self.problem, hosts, after.move_costs, self.before.broken
+        )
         refusals = explain_refusals(
             self.cluster,
             self.problem,
             hosts,
-            contention=contention,
-            violations=violations,
+            contention=judged.contention,
+            violations=judged.violations,
             hot_host_s=self.params.act_threshold_host_s,
             cut_off=cut_off,
-            contradictions=self._contradictions(remaining),
+            contradictions=self._contradictions(judged.broken),
         )
         return Result(
             status=status or _status(plan, after, bound),
-            plan=plan,
+            plan=plan.with_reasons({item.vm_id: item.sentence for item in explanations}),
             placement=placement,
-            before=self.before,
+            before=self.before.score,
             after=after,
             bound=bound,
             engine="none" if answer is None else answer.engine,
             runtime_s=self.allowance.elapsed_s,
-            contention_before=self.contention_before,
-            contention_after=contention,
+            contention_before=self.before.contention,
+            contention_after=judged.contention,
             balancing=balancing,
             explanations=explanations,
             refusals=refusals,
-            remaining=remaining,
+            remaining=judged.broken,
         )
 
     def _contradictions(self, remaining: tuple[Violation, ...]) -> dict[tuple[str, ...], str]:
@@ -321,23 +357,25 @@ class _Solve:
             if contradiction.concerns(violation)
         }
 
-    def _score(self, placement: Placement) -> Score:
-        return self._judge(placement)[0]
-
-    def _judge(self, placement: Placement) -> tuple[Score, tuple[Violation, ...]]:
-        """Return the judge's score and what is broken; the last one is kept."""
-        if self._judged is None or self._judged[0] != placement:
-            violations = check_placement(self.cluster, placement)
-            score = score_placement(
-                self.cluster,
-                self.scenarios,
-                self.params.weights,
-                placement,
-                self.params.migration,
+    def _judge(self, placement: Placement) -> _Judged:
+        """Return what the judges say of a placement; kept for the last one asked about."""
+        if self._judged is None or self._judged.placement != placement:
+            cluster, scenarios, params = self.cluster, self.scenarios, self.params
+            violations = check_placement(cluster, placement)
+            self._judged = _Judged(
+                placement=placement,
+                score=score_placement(
+                    cluster,
+                    scenarios,
+                    params.weights,
+                    placement,
+                    params.migration,
+                    violations=violations,
+                ),
                 violations=violations,
+                contention=host_contention(cluster, scenarios, params.weights, placement),
             )
-            self._judged = dict(placement), score, violations
-        return self._judged[1:]
+        return self._judged
 
 
 def _status(plan: Plan, after: Score, bound: int | None) -> SolveStatus:

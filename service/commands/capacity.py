@@ -25,6 +25,14 @@ def capacity(
     scenarios: Annotated[
         Path | None, typer.Option(help="Demand: a scenario document.", metavar="FILE")
     ] = None,
+    fresh: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scenarios that hosts are not sized on, to judge the answer by; many, and drawn "
+            "anew. Hosts are added until they stand these, too.",
+            metavar="FILE",
+        ),
+    ] = None,
     host_type: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,6 +70,8 @@ def capacity(
     target_ppm = round(target * 1_000_000)
     if scenarios is None and (host_type or flavour is not None):
         raise InvalidInputError("expected the demand of the VMs, got none", path="--scenarios")
+    if fresh is not None and not host_type:
+        raise InvalidInputError("expected --host-type with it, got none", path="--fresh")
     snapshot = read_cluster(cluster)
     document: dict[str, Any] = {"foreswap": "capacity", "version": 1}
     # Every word is judged before any answer is shown.
@@ -69,6 +79,7 @@ def capacity(
     demand = None if scenarios is None else read_scenarios(scenarios)
     if demand is not None:
         demand = demand.for_vms(tuple(vm.id for vm in snapshot.vms))
+    unseen = None if fresh is None else read_scenarios(fresh)
     asked = None
     if demand is not None and flavour is not None:
         asked = _flavour_of(snapshot, demand, flavour)
@@ -96,10 +107,11 @@ def capacity(
                 kinds,
                 target_ppm=target_ppm,
                 survive_loss=survive_loss,
+                fresh=unseen,
                 limit_s=limit_s,
             )
         document["hosts_needed"] = _hosts_document(needed)
-        _show_hosts(needed)
+        _show_hosts(needed, demand, unseen)
     if json is not None:
         write_document(json, document)
 
@@ -173,7 +185,9 @@ def _show_room(room: Room, vm_id: str) -> None:
         out.print(table)
 
 
-def _show_hosts(needed: HostsNeeded) -> None:
+def _show_hosts(needed: HostsNeeded, demand: ScenarioSet, unseen: ScenarioSet | None) -> None:
+    from service.tables import counted
+
     out = console.out()
     if not needed.hosts:
         out.print(f"hosts needed: {needed.status.value}: {needed.limits}", soft_wrap=True)
@@ -184,10 +198,24 @@ def _show_hosts(needed: HostsNeeded) -> None:
     out.print(table)
     out.print(
         f"price {needed.price:,}, no answer below {needed.bound:,} ({needed.status.value}, gap "
-        f"{100 * needed.gap:.1f} %); P(any overload) {needed.overload_ppm / 1e4:.2f} %; "
-        f"hangs on: {needed.limits}",
+        f"{100 * needed.gap:.1f} %); hangs on: {needed.limits}",
         soft_wrap=True,
     )
+    sized_on = counted(demand.num_scenarios, "scenario")
+    told = (
+        f"P(any overload) {needed.overload_ppm / 1e4:.2f} % on the {sized_on} that the hosts are "
+        "sized on, "
+    )
+    if unseen is None or needed.fresh_overload_ppm is None:
+        told += "and more on others: judge by --fresh"
+    else:
+        verdict = "met" if needed.meets_target else "not met"
+        told += (
+            f"{needed.fresh_overload_ppm / 1e4:.2f} % on {unseen.num_scenarios:,} fresh ones: the "
+            f"target of {needed.target_ppm / 1e4:g} % is {verdict}, with a margin of "
+            f"{100 * (needed.margin - 1):.0f} % on demand"
+        )
+    out.print(told, soft_wrap=True)
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Any:
@@ -237,7 +265,11 @@ def _hosts_document(needed: HostsNeeded) -> dict[str, Any]:
         "bound": needed.bound,
         "gap": needed.gap,
         "placement": dict(needed.placement),
+        "target_ppm": needed.target_ppm,
+        "margin": needed.margin,
         "overload_ppm": needed.overload_ppm,
+        "fresh_overload_ppm": needed.fresh_overload_ppm,
+        "meets_target": needed.meets_target,
         "survives_loss": needed.survives_loss,
         "limits": needed.limits,
     }

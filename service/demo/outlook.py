@@ -10,8 +10,9 @@ import numpy.typing as npt
 from service.demo.frame import Expected
 from solver.domain.cluster import Cluster
 from solver.domain.plan import Plan
+from solver.domain.plan_score import score_plan
 from solver.domain.scenario import ScenarioSet
-from solver.domain.score import capacity_array, host_loads, score_plan
+from solver.domain.score import capacity_array, host_loads
 from solver.domain.weights import Weights, to_host_s
 
 FloatArray = npt.NDArray[np.float64]

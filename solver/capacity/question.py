@@ -119,9 +119,12 @@ class HostsNeeded:
         What they cost, and what any answer costs at least.
     hosts, placement
         The packing that proves it: hosts with ids of their own, and where each VM is.
+    target_ppm, margin
+        What was asked for, and the factor on demand with which hosts were sized.
     overload_ppm, fresh_overload_ppm
         Fleet overload of that packing on the scenarios asked about, and on scenarios the answer
-        was not made from (``None`` when none were given).
+        was not made from (``None`` when none were given), both without the margin. Only the margin
+        was chosen by the latter.
     survives_loss
         Whether the packing stands the loss of any one host; ``None`` when not asked.
     limits
@@ -134,6 +137,8 @@ class HostsNeeded:
     bound: int = 0
     hosts: tuple[Host, ...] = ()
     placement: dict[VmId, HostId | None] = field(default_factory=dict)
+    target_ppm: int = 0
+    margin: float = 1.0
     overload_ppm: int = 0
     fresh_overload_ppm: int | None = None
     survives_loss: bool | None = None
@@ -143,6 +148,13 @@ class HostsNeeded:
     def gap(self) -> float:
         """Return ``(price − bound) / price``; 0 when proven optimal."""
         return (self.price - self.bound) / self.price if self.price else 0.0
+
+    @property
+    def meets_target(self) -> bool | None:
+        """Whether fresh scenarios meet the target, too; ``None`` when not known."""
+        if self.fresh_overload_ppm is None:
+            return None
+        return self.fresh_overload_ppm <= self.target_ppm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,19 +31,22 @@ def compile_moves(
     rates, rate_of = np.unique(bandwidth, return_inverse=True)
     reference_cpu = reference_amounts(cluster)[Resource.CPU]
     priority = np.array([vm.priority for vm in cluster.vms], dtype=np.int64)
-    by_rate = migration_cost(
-        footprint_mib=np.array([[vm.memory_footprint_mib] for vm in cluster.vms]).reshape(-1, 1),
-        dirty_mib_per_s=np.array([[vm.dirty_mib_per_s] for vm in cluster.vms]).reshape(-1, 1),
-        cpu_demand_millicores=expected[:, Resource.CPU, None],
-        priority=priority[:, None],
-        bandwidth_mib_per_s=rates[None, :],
-        latency_us=0,
-        distance=0,
-        utilisation_difference=0.0,
-        reference_cpu_millicores=reference_cpu,
-        weights=weights,
-        parameters=parameters,
-    )
+    with np.errstate(invalid="ignore"):  # beyond 64 bits: found and refused by the caller
+        by_rate = migration_cost(
+            footprint_mib=np.array([[vm.memory_footprint_mib] for vm in cluster.vms]).reshape(
+                -1, 1
+            ),
+            dirty_mib_per_s=np.array([[vm.dirty_mib_per_s] for vm in cluster.vms]).reshape(-1, 1),
+            cpu_demand_millicores=expected[:, Resource.CPU, None],
+            priority=priority[:, None],
+            bandwidth_mib_per_s=rates[None, :],
+            latency_us=0,
+            distance=0,
+            utilisation_difference=0.0,
+            reference_cpu_millicores=reference_cpu,
+            weights=weights,
+            parameters=parameters,
+        )
     unit = 2.0 ** ((priority - 5.0) / weights.priority_steps_per_doubling) * UNITS_PER_HOST_S
     capacity = capacity_array(cluster)
     limits = np.where(capacity == UNLIMITED, np.inf, np.maximum(capacity, 1).astype(np.float64))

@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from solver.cpsat.judge import total_of
-from solver.cpsat.model import Outcome, optimise
+from solver.cpsat.model import optimise
 from solver.cpsat.variables import Scope
 from solver.problem import NOWHERE, BoolArray, Columns, IntArray, Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JointAnswer:
+    """What was found in a scope.
+
+    Parameters
+    ----------
+    hosts
+        The best placement, shape ``(V,)``; the scope's base if none is better.
+    total
+        Its total.
+    bound
+        Total that no placement of the scope is below; ``None`` when nothing is known.
+    work
+        Deterministic seconds used.
+    """
+
+    hosts: IntArray
+    total: int
+    bound: int | None
+    work: float
 
 
 def optimise_jointly(
@@ -22,9 +44,9 @@ def optimise_jointly(
     limit_s: float,
     work_limit: float,
     seed: int,
-    cancel: Callable[[], bool] = lambda: False,
-) -> tuple[Outcome, int | None]:
-    """Return the best placement found in a scope, and the total that none in it is below.
+    cancel: Callable[[], bool],
+) -> JointAnswer:
+    """Return the best placement found in a scope, everything outside it left where it is.
 
     Of a problem's many columns few ever bind. The model has those that did before; what an answer
     goes above is added, until the answer is as good as the model says or the limits end.
@@ -36,8 +58,7 @@ def optimise_jointly(
     """
     end_s = time.monotonic() + limit_s
     work, bound = 0.0, None
-    best = Outcome(hosts=scope.base, gap=None, work=0.0)
-    best_total = total_of(problem, scope.base)
+    best, best_total = scope.base, total_of(problem, scope.base)
     # What the base goes above binds: without it the first answer would be a wild one.
     binding |= above(problem, scope.base)
     while True:
@@ -55,15 +76,16 @@ def optimise_jointly(
             break
         total = total_of(problem, outcome.hosts)
         if total < best_total:
-            best, best_total = outcome, total
+            best, best_total = outcome.hosts, total
         if outcome.gap is not None:
             proven = total_of(relaxed, outcome.hosts) - outcome.gap
             bound = proven if bound is None else max(bound, proven)
         new = above(problem, outcome.hosts) & ~binding
-        if not new.any() or (bound is not None and bound >= best_total) or work >= work_limit:
+        proven_best = bound is not None and bound >= best_total
+        if not new.any() or proven_best or work >= work_limit or time.monotonic() >= end_s:
             break
         binding |= new
-    return replace(best, work=work), bound
+    return JointAnswer(hosts=best, total=best_total, bound=bound, work=work)
 
 
 def above(problem: Problem, hosts: IntArray) -> BoolArray:

@@ -39,6 +39,29 @@ def keeps(problem: Problem, hosts: IntArray) -> bool:
     )
 
 
+def nearest_allowed(problem: Problem, hosts: IntArray, wanted: IntArray) -> IntArray:
+    """Return a placement that is allowed, with as many VMs as go in turn where they are wanted.
+
+    Parameters
+    ----------
+    hosts
+        A placement that is allowed, shape ``(V,)``.
+    """
+    if keeps(problem, wanted):
+        return wanted
+    hosts = hosts.copy()
+    leader = np.arange(problem.num_vms)
+    for clump in problem.clumps:
+        leader[list(clump)] = clump[0]
+    for first in np.unique(leader[hosts != wanted]).tolist():
+        together = np.flatnonzero(leader == first)
+        before = hosts[together]
+        hosts[together] = wanted[together]
+        if not keeps(problem, hosts):
+            hosts[together] = before
+    return hosts
+
+
 def shortfall_cost(problem: Problem, columns: Columns, hosts: IntArray) -> IntArray:
     """Return what each host pays for being above thresholds, shape ``(H,)``."""
     placed = np.flatnonzero(hosts != NOWHERE)

@@ -29,6 +29,9 @@ NARROW_BAND: Final = 0.25
 NARROW_AMOUNT: Final = 0.3
 """How much of a VM may be placed at the price of the narrow band: the slope beyond it."""
 
+SMALLEST_SHARE: Final = 1e-6
+"""Share of a pattern below which it is not used: what the simplex takes for zero."""
+
 LARGEST_PRICE: Final = 2.0**53
 """Prices are kept where floating point tells whole units apart."""
 
@@ -91,8 +94,8 @@ class Master:
         self.problem = problem
         self.patterns: list[Pattern] = []
         self._columns: list[pywraplp.Variable] = []
-        self.support = np.zeros((problem.num_vms, problem.num_hosts), dtype=np.bool_)
-        """Where VMs were in patterns that some program used, since it was last cleared."""
+        self.shares = np.zeros((problem.num_vms, problem.num_hosts))
+        """How much of each VM the last solution has on each host, shape ``(V, H)``."""
         self._known: set[tuple[int, bytes]] = set()
         # A simplex whose basis stays good while columns are added.
         self._solver = pywraplp.Solver.CreateSolver("GLOP")
@@ -164,19 +167,18 @@ class Master:
             self._price(some_down, NARROW_BAND * width - price)
         if self._solver.Solve() != pywraplp.Solver.OPTIMAL:
             return None
-        self.support |= self._chosen()
+        self._share()
         held = np.zeros(self.problem.num_vms, dtype=np.bool_)
         for v, pairs in zip(self._movable.tolist(), self._bands, strict=True):
-            held[v] = any(x.solution_value() > 1e-7 for pair in pairs for x in pair)
+            held[v] = any(x.solution_value() > SMALLEST_SHARE for pair in pairs for x in pair)
         return self._prices(), self._objective.Value() * UNITS_PER_HOST_S, held
 
-    def _chosen(self) -> BoolArray:
-        """Return which VM is on which host in a pattern that the program uses, if in part."""
-        there = np.zeros_like(self.support)
+    def _share(self) -> None:
+        self.shares[:] = 0.0
         for pattern, column in zip(self.patterns, self._columns, strict=True):
-            if column.solution_value() > 1e-6:
-                there[pattern.vms, pattern.host] = True
-        return there
+            share = column.solution_value()
+            if share > SMALLEST_SHARE:
+                self.shares[pattern.vms, pattern.host] += share
 
     def _prices(self) -> Prices:
         places = np.zeros(self.problem.num_vms, dtype=np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 from solver.cpsat.joint import optimise_jointly
 from solver.cpsat.judge import moved_vms, shortfall_cost, total_of
 from solver.cpsat.variables import Scope
-from solver.problem import NOWHERE, BoolArray, IntArray, Problem
+from solver.problem import NOWHERE, IntArray, Problem
 
 SIZES: Final = (2, 3, 3, 4)
 """Hosts of a neighbourhood, one of these at random."""
@@ -23,6 +23,9 @@ MOST_CHOICES: Final = 300
 
 WORK_PER_NEIGHBOURHOOD: Final = 0.15
 """Deterministic seconds for one."""
+
+PATIENCE_PER_HOST: Final = 4
+"""Neighbourhoods in a row that bring nothing, by host, after which it ends."""
 
 OVERHEAD: Final = 0.02
 """Deterministic seconds charged for building and judging one."""
@@ -43,34 +46,30 @@ def improve_by_neighbourhoods(
     *,
     limit_s: float,
     work_limit: float = math.inf,
-    patience: int | None = None,
     seed: int = 0,
     cancel: Callable[[], bool] = lambda: False,
     on_better: Callable[[IntArray], None] = lambda hosts: None,
-    binding: BoolArray | None = None,
 ) -> Improvement:
     """Return the best placement found from one that keeps what is allowed.
 
-    Deterministic for a seed and a work limit that ends before the wall limit does.
+    Ends by itself when no neighbourhood has helped for long. Deterministic for a seed and a work
+    limit that ends before the wall limit does.
 
     Parameters
     ----------
-    patience
-        Neighbourhoods in a row that bring nothing, after which it stops; ``None`` for no end.
+    limit_s, work_limit
+        Wall and deterministic seconds.
     cancel
-        Asked between neighbourhoods.
+        Asked all the time; once true, the best so far is returned.
     on_better
         Told of every better placement.
-    binding
-        Columns by band that are known to bind somewhere, shape ``(B, C)``; added to.
     """
     deadline_s = time.monotonic() + limit_s
     rng = np.random.default_rng(seed)
-    if binding is None:
-        binding = np.zeros(problem.future.prices.shape, dtype=np.bool_)
+    binding = np.zeros(problem.future.prices.shape, dtype=np.bool_)
     total, work, stale = total_of(problem, hosts), 0.0, 0
     interest = _interest(problem, hosts)
-    while not cancel() and work < work_limit and (patience is None or stale < patience):
+    while work < work_limit and stale < PATIENCE_PER_HOST * problem.num_hosts and not cancel():
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             break
@@ -79,19 +78,18 @@ def improve_by_neighbourhoods(
         scope = _scope(problem, hosts, _linked(problem, hosts, interest, rng), rng)
         if not scope.vms.size:
             continue
-        outcome, _ = optimise_jointly(
+        answer = optimise_jointly(
             problem,
             scope,
             binding,
             limit_s=left_s,
-            work_limit=WORK_PER_NEIGHBOURHOOD,
+            work_limit=min(WORK_PER_NEIGHBOURHOOD, work_limit - work),
             seed=int(rng.integers(2**31)),
+            cancel=cancel,
         )
-        work += outcome.work
-        assert outcome.hosts is not None
-        found = total_of(problem, outcome.hosts)
-        if found < total:
-            hosts, total, stale = outcome.hosts, found, 0
+        work += answer.work
+        if answer.total < total:
+            hosts, total, stale = answer.hosts, answer.total, 0
             interest = _interest(problem, hosts)
             on_better(hosts)
     return Improvement(hosts=hosts, total=total, work=work)

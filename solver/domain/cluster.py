@@ -287,9 +287,13 @@ class Cluster:
                 raise InvalidInputError(
                     f"VM {vm.id!r} names unknown host {vm.host_id!r}", path=f"vms[{i}].host_id"
                 )
+        known: set[int] = set()
         for i, rule in enumerate(self.rules):
             require_known(rule, "VM", rule.named_vm_ids, vm_ids, f"rules[{i}]")
-            require_known(rule, "host", rule.named_host_ids, host_ids, f"rules[{i}]")
+            # Rules often share the very object, and thousands of names take long to look up.
+            named = {at: ids for at, ids in rule.named_host_ids.items() if id(ids) not in known}
+            require_known(rule, "host", named, host_ids, f"rules[{i}]")
+            known.update(map(id, named.values()))
         for a, b in self.network.hosts:
             for host_id in (a, b):
                 if host_id not in host_ids:

@@ -6,7 +6,8 @@ The same ``Plan`` is what the solver returns, the API shows, the store keeps and
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from solver.domain.cluster import Placement
@@ -119,3 +120,15 @@ class Plan:
         for step in self.steps:
             after[step.vm_id] = step.destination_id
         return after
+
+    def with_reasons(self, reasons: Mapping[VmId, str]) -> Plan:
+        """Return the plan with a sentence for the operator put before what its steps say."""
+        return replace(
+            self,
+            steps=tuple(
+                replace(
+                    step, reason="; ".join(filter(None, (reasons.get(step.vm_id), step.reason)))
+                )
+                for step in self.steps
+            ),
+        )

@@ -14,7 +14,7 @@ The total, in whole cost units, of going from the cluster's placement to another
     repair       severity of broken hard rules and capacities, priced
 
 A placement is scored as if its moves took no time; relief that comes late because moves last is
-for ``score_plan``, which integrates over the schedule.
+for ``plan_score``, which integrates over the schedule.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from solver.domain.migration import (
     MigrationParameters,
     migration_cost,
 )
-from solver.domain.plan import MoveCost, Plan
+from solver.domain.plan import MoveCost
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.stranded import stranding
-from solver.domain.units import NUM_RESOURCES, HostId, Resource, VmId
+from solver.domain.units import HostId, Resource, VmId
 from solver.domain.weights import (
     UNITS_PER_HOST_S,
     Weights,
@@ -142,8 +142,8 @@ def score_placement(
         If a VM has no scenario.
     """
     scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
-    hosts = _host_positions(cluster, placement)
-    by_host = _contention_by_host(cluster, scenarios, weights, hosts)
+    hosts = host_positions(cluster, placement)
+    by_host, _ = Contention(cluster, scenarios, weights).of_all(hosts)
     per_step = by_host[:, objective_steps(scenarios)].sum(axis=1)
     moved = [
         i
@@ -177,59 +177,19 @@ def score_placement(
     )
 
 
-def score_plan(
-    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, plan: Plan
-) -> tuple[int, int]:
-    """Return the cost of contention without and with the plan, relief counted as it comes.
-
-    A VM burdens its source until its move ends and its destination from then on. The cost of each
-    step is split over the segments between the ends of moves, each rounded down. Moves that end
-    after the horizon relieve nothing.
-    """
-    scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
-    horizon = objective_steps(scenarios)
-    step_ms = scenarios.step_seconds * 1000
-    num_steps = max(1, scenarios.num_steps)
-    placement = cluster.placement
-
-    def per_step() -> IntArray:
-        hosts = _host_positions(cluster, placement)
-        by_host = _contention_by_host(cluster, scenarios, weights, hosts)
-        steps: IntArray = by_host[:, horizon].sum(axis=0)
-        return steps
-
-    costs = per_step()
-    without = int(costs.sum())
-    with_plan = 0
-    now_ms = 0
-    horizon_ms = num_steps * step_ms
-    ends = sorted(plan.steps, key=lambda step: step.end_ms)
-    for until_ms, step in [*((s.end_ms, s) for s in ends), (horizon_ms, None)]:
-        until_ms = min(until_ms, horizon_ms)
-        for t in range(num_steps):
-            overlap = min(until_ms, (t + 1) * step_ms) - max(now_ms, t * step_ms)
-            if overlap > 0:
-                with_plan += int(costs[t]) * overlap // step_ms
-        now_ms = max(now_ms, until_ms)
-        if step is not None and now_ms < horizon_ms:
-            placement[step.vm_id] = step.destination_id
-            costs = per_step()
-    return without, with_plan
-
-
 def host_contention(
     cluster: Cluster, scenarios: ScenarioSet, weights: Weights, placement: Placement
 ) -> tuple[HostContention, ...]:
     """Return the contention of every host, in the cluster's order."""
     scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
-    hosts = _host_positions(cluster, placement)
-    by_step = _contention_by_host(cluster, scenarios, weights, hosts)
+    hosts = host_positions(cluster, placement)
+    by_step, loads = Contention(cluster, scenarios, weights).of_all(hosts)
     predicted = by_step[:, objective_steps(scenarios)].sum(axis=1)
     predicted = predicted + _imbalance_by_host(cluster, scenarios, weights, hosts)
-    loads = host_loads(_demand_by_vm(scenarios), hosts, len(cluster.hosts))
-    loads = loads[..., objective_steps(scenarios)]
-    over = (loads > capacity_array(cluster)[:, None, :, None]).any(axis=(2, 3))
-    overload = over.astype(np.int64) @ np.array(scenarios.probability_ppm, dtype=np.int64)
+    over = loads[..., objective_steps(scenarios)] > capacity_array(cluster)[:, None, :, None]
+    overload = over.any(axis=(2, 3)).astype(np.int64) @ np.array(
+        scenarios.probability_ppm, dtype=np.int64
+    )
     return tuple(
         HostContention(
             host_id=host.id,
@@ -299,7 +259,7 @@ def pair_costs(
     MigrationCost
         Terms of shape ``(n, m)``; zero where the destination is the VM's own host.
     """
-    hosts = _host_positions(cluster, cluster.placement)
+    hosts = host_positions(cluster, cluster.placement)
     expected = expected_demand(scenarios)
     capacity = capacity_array(cluster)
     loads = host_loads(expected, hosts, len(cluster.hosts))
@@ -411,39 +371,69 @@ def host_loads(per_vm: IntArray, hosts: IntArray, num_hosts: int) -> IntArray:
     return loads
 
 
-def _host_positions(cluster: Cluster, placement: Placement) -> IntArray:
+def host_positions(cluster: Cluster, placement: Placement) -> IntArray:
+    """Return the position of each VM's host, ``-1`` for none, shape ``(num_vms,)``."""
     position = {host.id: h for h, host in enumerate(cluster.hosts)}
     targets: Sequence[HostId | None] = [placement.get(vm.id) for vm in cluster.vms]
     return np.array([-1 if t is None else position[t] for t in targets], dtype=np.int64)
 
 
-def _demand_by_vm(scenarios: ScenarioSet) -> IntArray:
-    """Return demand with the VM first: shape ``(vms, scenarios, resources, steps)``."""
-    return np.moveaxis(scenarios.demand, 1, 0)
+class Contention:
+    """The priced shortfall of hosts, with what does not depend on where VMs are computed once.
 
+    Parameters
+    ----------
+    scenarios
+        In the cluster's order of VMs.
+    """
 
-def _contention_by_host(
-    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, hosts: IntArray
-) -> IntArray:
-    """Return the priced shortfall, shape ``(num_hosts, 1 + num_steps)``."""
-    prices = shortfall_prices(cluster, scenarios, weights)
-    capacity = capacity_array(cluster)[:, None, :, None]
-    demand = _demand_by_vm(scenarios)
-    priorities = np.array([vm.priority for vm in cluster.vms], dtype=np.int64)
-    num_hosts = len(cluster.hosts)
-    shape = (num_hosts, scenarios.num_scenarios, NUM_RESOURCES, scenarios.demand.shape[3])
-    served = np.zeros(shape, dtype=np.int64)
-    cost = np.zeros((num_hosts, scenarios.demand.shape[3]), dtype=np.int64)
-    occurring = sorted(set(priorities.tolist()), reverse=True)
-    # Down to the next priority that occurs, every band serves the same demand.
-    next_below = [*occurring, MIN_PRIORITY - 1][1:]
-    for priority, below in zip(occurring, next_below, strict=True):
-        in_band = np.flatnonzero(priorities == priority)
-        served += host_loads(demand[in_band], hosts[in_band], num_hosts)
-        price = prices[..., below - MIN_PRIORITY + 1 : priority - MIN_PRIORITY + 1].sum(axis=-1)
-        shortfall = np.maximum(0, served - capacity)
-        cost += (shortfall * price[None]).sum(axis=(1, 2))
-    return cost
+    def __init__(self, cluster: Cluster, scenarios: ScenarioSet, weights: Weights) -> None:
+        self._prices = shortfall_prices(cluster, scenarios, weights)
+        self._capacity = capacity_array(cluster)[:, None, :, None]
+        # The VM first: shape (vms, scenarios, resources, steps).
+        self._demand = np.moveaxis(scenarios.demand, 1, 0)
+        self._priorities = np.array([vm.priority for vm in cluster.vms], dtype=np.int64)
+        self._occurring = sorted(set(self._priorities.tolist()), reverse=True)
+
+    def of_all(self, hosts: IntArray) -> tuple[IntArray, IntArray]:
+        """Return cost and load of every host in a placement; shapes as in ``of_some``."""
+        return self.of_some(np.arange(len(self._capacity)), np.arange(len(hosts)), hosts)
+
+    def of_some(
+        self, chosen: IntArray, vms: IntArray, where: IntArray
+    ) -> tuple[IntArray, IntArray]:
+        """Return what some hosts carry, and their loads.
+
+        Parameters
+        ----------
+        chosen
+            Positions of the hosts, shape ``(n,)``.
+        vms, where
+            Positions of all VMs on them, and for each the index of its host in ``chosen``;
+            negative for none.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            Cost, shape ``(n, 1 + num_steps)``, and load, shape
+            ``(n, num_scenarios, resources, 1 + num_steps)``.
+        """
+        capacity, priorities = self._capacity[chosen], self._priorities[vms]
+        load = np.zeros((len(chosen), *self._demand.shape[1:]), dtype=np.int64)
+        cost = np.zeros((len(chosen), self._demand.shape[3]), dtype=np.int64)
+        # Down to the next priority that occurs, every band serves the same demand.
+        next_below = [*self._occurring, MIN_PRIORITY - 1][1:]
+        for priority, below in zip(self._occurring, next_below, strict=True):
+            placed = np.flatnonzero((priorities == priority) & (where >= 0))
+            if placed.size:
+                placed = placed[np.argsort(where[placed], kind="stable")]
+                present, starts = np.unique(where[placed], return_index=True)
+                load[present] += np.add.reduceat(self._demand[vms[placed]], starts, axis=0)
+            bands = slice(below - MIN_PRIORITY + 1, priority - MIN_PRIORITY + 1)
+            price = self._prices[..., bands].sum(axis=-1)
+            shortfall = np.maximum(0, load - capacity)
+            cost += np.einsum("hkrt,krt->ht", shortfall, price)
+        return cost, load
 
 
 def _imbalance_by_host(
@@ -468,9 +458,9 @@ def _stranded_by_host(
 
 def knee_threshold(capacity: IntArray, knee: float) -> IntArray:
     """Return the load at which use starts to count as imbalance, in whole units."""
-    threshold: IntArray = np.where(
-        capacity == UNLIMITED, UNLIMITED, np.floor(capacity * knee).astype(np.int64)
-    )
+    unlimited = capacity == UNLIMITED
+    scaled = np.floor(np.where(unlimited, 0, capacity) * knee).astype(np.int64)
+    threshold: IntArray = np.where(unlimited, UNLIMITED, scaled)
     return threshold
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +20,31 @@ from solver.domain.weights import to_host_s
 from solver.explain.obstacles import host_s
 from solver.problem import NOWHERE, IntArray, Problem
 from solver.search.state import FORBIDDEN, State
+
+VMS_AT_ONCE: Final = 256
+"""VMs whose destinations are looked at together, for the memory that the table takes."""
+
+MOST_LOOKS: Final = 20_000_000
+"""Columns of cost looked at for one answer, over all pairs of VM and destination: about a
+second. Moves beyond it, those that save least, have no runner-up told."""
+
+
+def savings(
+    problem: Problem, hosts: IntArray, move_costs: Mapping[VmId, MoveCost]
+) -> dict[VmId, int]:
+    """Return what each move of an answer saves, its own cost not deducted, all others being made.
+
+    Parameters
+    ----------
+    hosts, move_costs
+        As in ``explain_moves``.
+    """
+    state = State(problem, hosts)
+    saved = {}
+    for v in _moved(state).tolist():
+        vm_id = problem.vm_ids[v]
+        saved[vm_id] = _taken_back(state, v).lost + move_costs.get(vm_id, MoveCost()).total
+    return saved
 
 
 def explain_moves(
@@ -44,14 +70,52 @@ def explain_moves(
     for violation in broken:
         for vm_id in violation.vm_ids:
             because.setdefault(vm_id, violation.message)
-    moved = np.flatnonzero((hosts != NOWHERE) & (hosts != problem.start))
-    next_best = _next_best_of(state, moved)
+    undone = {v: _taken_back(state, v) for v in _moved(state).tolist()}
+    looks_per_vm = problem.num_hosts * max(1, problem.future.demand.shape[1])
+    most = max(1, MOST_LOOKS // looks_per_vm)
+    worth_most = sorted(undone, key=lambda v: -undone[v].lost)[:most]
+    next_best = _next_best_of(state, np.array(worth_most, dtype=np.int64))
     found = []
-    for v in moved.tolist():
+    for v, taken_back in undone.items():
         vm_id = cluster.vms[v].id
         cost, repairs = move_costs.get(vm_id, MoveCost()), because.get(vm_id, "")
-        found.append(_explain_move(cluster, state, v, cost, next_best[v], repairs=repairs))
+        found.append(_explain_move(cluster, state, v, cost, taken_back, next_best, repairs=repairs))
     return tuple(found)
+
+
+def _moved(state: State) -> IntArray:
+    moved: IntArray = np.flatnonzero(
+        (state.hosts != NOWHERE) & (state.hosts != state.problem.start)
+    )
+    return moved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TakenBack:
+    """What taking back one move would do: to the total, to the host it left, to its old place."""
+
+    lost: int
+    relieved: int
+    needs_exchange: bool
+
+
+def _taken_back(state: State, v: int) -> _TakenBack:
+    source, destination = int(state.problem.start[v]), int(state.hosts[v])
+    total = state.total
+    burden = 0 if source == NOWHERE else int(state.burden[source])
+    state.apply(v, source)
+    lost = state.total - total
+    if source != NOWHERE:
+        # Its old place may be taken; a state prices excess only where an answer may have any.
+        excess = state.problem.capacity_repair(state.reserved[source], source)
+        lost += int(excess - state.overfull[source])
+    taken_back = _TakenBack(
+        lost=lost,
+        relieved=0 if source == NOWHERE else int(state.burden[source]) - burden,
+        needs_exchange=state.breaks({source}),
+    )
+    state.apply(v, destination)
+    return taken_back
 
 
 def _explain_move(
@@ -59,40 +123,40 @@ def _explain_move(
     state: State,
     v: int,
     cost: MoveCost,
-    next_best: tuple[int, int] | None,
+    taken_back: _TakenBack,
+    next_best: Mapping[int, tuple[int, int] | None],
     *,
     repairs: str,
 ) -> MoveExplanation:
     problem = state.problem
     vm = cluster.vms[v]
     source, destination = int(problem.start[v]), int(state.hosts[v])
-    total, burden = state.total, state.burden.copy()
-    state.apply(v, source)
-    saved = state.total - total + cost.total
-    relieved = 0 if source == NOWHERE else int(state.burden[source] - burden[source])
-    needs_exchange = state.breaks({source})
-    state.apply(v, destination)
-    runner_up = None if next_best is None else _runner_up(state, v, *next_best)
+    saved = taken_back.lost + cost.total
+    other = next_best.get(v)
+    runner_up = None if other is None else _runner_up(state, v, *other)
     source_id = None if source == NOWHERE else problem.host_ids[source]
     parts = [f"VM {vm.id!r} (priority {vm.priority})"]
     if source_id is None:
         parts[0] += f" is started on {problem.host_ids[destination]!r}"
     else:
         parts[0] += f" moves from {source_id!r} to {problem.host_ids[destination]!r}"
-        parts.append(f"relieves {source_id!r} of {host_s(relieved)}")
+        parts.append(f"relieves {source_id!r} of {host_s(taken_back.relieved)}")
     if repairs:
         parts.append(f"repairs: {repairs}")
-    if needs_exchange:
+    if taken_back.needs_exchange:
         parts.append("is one half of an exchange: its old place is taken")
     parts.append(f"saves {host_s(saved)} in all")
     parts.append(_cost_clause(cost))
-    parts.append("no other destination is allowed" if runner_up is None else runner_up.told())
+    if runner_up is not None:
+        parts.append(runner_up.told())
+    elif v in next_best:
+        parts.append("no other destination is allowed")
     return MoveExplanation(
         vm_id=vm.id,
         source_id=source_id,
         destination_id=problem.host_ids[destination],
         saved=saved,
-        relieved=relieved,
+        relieved=taken_back.relieved,
         cost=cost.total,
         repairs=repairs,
         alternative_id=None if runner_up is None else runner_up.host_id,
@@ -146,16 +210,16 @@ def _next_best_of(state: State, vms: IntArray) -> dict[int, tuple[int, int] | No
     """
     found: dict[int, tuple[int, int] | None] = {}
     start = state.problem.start
-    for source in np.unique(state.hosts[vms]).tolist():
-        here = vms[state.hosts[vms] == source]
-        others = state.relocations(here)
-        if source != NOWHERE:
-            others[:, source] = FORBIDDEN
-        running = np.flatnonzero(start[here] != NOWHERE)
-        others[running, start[here[running]]] = FORBIDDEN
-        for v, row in zip(here.tolist(), others, strict=True):
-            best = int(row.argmin())
-            found[v] = (best, int(row[best])) if row[best] < FORBIDDEN else None
+    for begin in range(0, len(vms), VMS_AT_ONCE):
+        some = vms[begin : begin + VMS_AT_ONCE]
+        others = state.relocations(some)
+        for taken in (state.hosts[some], start[some]):
+            placed = np.flatnonzero(taken != NOWHERE)
+            others[placed, taken[placed]] = FORBIDDEN
+        best = others.argmin(axis=1)
+        losses = others[np.arange(len(some)), best]
+        for v, h, loss in zip(some.tolist(), best.tolist(), losses.tolist(), strict=True):
+            found[v] = (h, loss) if loss < FORBIDDEN else None
     return found
 
 

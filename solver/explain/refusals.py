@@ -58,26 +58,12 @@ def explain_refusals(
         )
         for vm_id, reason in cut_off.items()
     ]
+    broken = [violation for violation in violations if violation.hard]
+    wishes = [violation for violation in violations if not violation.hard]
+    found += [helpers.unmet(Unmet.BROKEN, v, contradictions) for v in broken]
     score = {host.host_id: host for host in contention}
-    for host_id in hot_hosts(contention, hot_host_s):
-        open_refusal = Refusal(
-            unmet=Unmet.HOT_HOST,
-            subject=host_id,
-            sentence=(
-                f"host {host_id!r} stays contended ({host_s(score[host_id].total)}, overload "
-                f"probability {score[host_id].overload_ppm / 10_000:.0f} %)"
-            ),
-        )
-        guests = np.flatnonzero(hosts == problem.host_ids.index(host_id))
-        found.append(helpers.completed(open_refusal, helpers.leaving(guests), separator=": "))
-    for violation in violations:
-        open_refusal = Refusal(
-            unmet=Unmet.BROKEN if violation.hard else Unmet.WISH,
-            subject=":".join(violation.key),
-            sentence=violation.message,
-            contradiction=contradictions.get(violation.key, ""),
-        )
-        found.append(helpers.completed(open_refusal, helpers.mending(violation)))
+    found += [helpers.hot(score[host_id]) for host_id in hot_hosts(contention, hot_host_s)]
+    found += [helpers.unmet(Unmet.WISH, v, contradictions) for v in wishes]
     return tuple(found)
 
 
@@ -92,12 +78,38 @@ class _Helpers:
         self._rules = {rule.id: rule for rule in cluster.rules}
         self._groups = {rule.rule_id: rule for rule in problem.group_rules}
 
-    def completed(self, refusal: Refusal, candidates: Candidates, separator: str = "; ") -> Refusal:
-        """Return a refusal with what blocks it; short where no placement could do without it."""
+    def hot(self, host: HostContention) -> Refusal:
+        """Return why a host stays hot."""
+        h = self._places.problem.host_ids.index(host.host_id)
+        refusal = Refusal(
+            unmet=Unmet.HOT_HOST,
+            subject=host.host_id,
+            sentence=(
+                f"host {host.host_id!r} stays contended ({host_s(host.total)}, overload "
+                f"probability {host.overload_ppm / 10_000:.0f} %)"
+            ),
+        )
+        return self._completed(refusal, self.leaving(np.flatnonzero(self._hosts == h)), ": ")
+
+    def unmet(
+        self, unmet: Unmet, violation: Violation, contradictions: Mapping[tuple[str, ...], str]
+    ) -> Refusal:
+        """Return why something stays broken; short where no placement could do without it."""
+        refusal = Refusal(
+            unmet=unmet,
+            subject=":".join(violation.key),
+            sentence=violation.message,
+            contradiction=contradictions.get(violation.key, ""),
+        )
         if refusal.contradiction:
-            return replace(refusal, sentence=f"{refusal.sentence}; {refusal.contradiction}")
+            return replace(refusal, sentence=f"{violation.message}; {refusal.contradiction}")
+        return self._completed(refusal, self.mending(violation), "; ")
+
+    def _completed(self, refusal: Refusal, candidates: Candidates, separator: str) -> Refusal:
+        """Return a refusal with what blocks it."""
         if self._places.tired:
-            return refusal
+            clause = "what blocks it was not looked into, as too much is wrong"
+            return replace(refusal, sentence=f"{refusal.sentence}; {clause}")
         obstacles, best, clause = find_obstacles(self._places, candidates)
         sentence = f"{refusal.sentence}{separator}{clause}"
         return replace(refusal, obstacles=obstacles, best=best, sentence=sentence)

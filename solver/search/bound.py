@@ -6,12 +6,18 @@ cluster as a whole is short or nothing may move. Cheap, so it is always there.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
+from solver.domain.score import UNLIMITED
 from solver.problem import NOWHERE, Problem
 
 IntArray = npt.NDArray[np.int64]
+
+VMS_AT_ONCE: Final = 256
+"""VMs whose places are priced together, for the memory that the table takes."""
 
 
 def relaxed_bound(problem: Problem) -> int:
@@ -53,16 +59,22 @@ def _least_shortfall(problem: Problem, stuck: IntArray) -> int:
 def _least_places(problem: Problem) -> int:
     """Return the sum of every VM's cheapest place; staying is free unless a rule prices it."""
     places = problem.places
+    idle = np.flatnonzero(problem.start == NOWHERE)
+    kinds = np.column_stack([places.allowed_class[idle], places.price_class[idle]])
+    known: dict[tuple[int, int], int] = {}
+    least = 0
+    for v, (allowed, price) in zip(idle.tolist(), kinds.tolist(), strict=True):
+        if (allowed, price) not in known:
+            prices = places.price_rows[price][places.allowed_rows[allowed]]
+            known[allowed, price] = int(prices.min(initial=UNLIMITED))
+        least += min(known[allowed, price], int(problem.nowhere_prices[v]))
     here = places.price_rows[places.price_class, problem.start]
-    asked = np.flatnonzero((problem.start == NOWHERE) | (here > 0))
-    if not asked.size:
-        return 0
-    costs = problem.place_prices(asked) + problem.move_rows(asked)
-    costs = np.where(problem.allowed_hosts(asked), costs, problem.nowhere_prices[asked][:, None])
-    cheapest = costs.min(axis=1)
-    idle = problem.start[asked] == NOWHERE
-    cheapest[idle] = np.minimum(cheapest[idle], problem.nowhere_prices[asked[idle]])
-    return int(cheapest.sum())
+    priced = np.flatnonzero((problem.start != NOWHERE) & (here > 0))
+    for begin in range(0, len(priced), VMS_AT_ONCE):
+        some = priced[begin : begin + VMS_AT_ONCE]
+        costs = problem.place_prices(some) + problem.move_rows(some)
+        least += int(costs.min(axis=1, initial=UNLIMITED, where=problem.allowed_hosts(some)).sum())
+    return least
 
 
 def _least_excess(problem: Problem, stuck: IntArray) -> int:

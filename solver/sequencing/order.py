@@ -55,7 +55,6 @@ def sequence(
     urgency: Mapping[VmId, int],
     parameters: MigrationParameters = DEFAULT_MIGRATION,
     move_costs: Mapping[VmId, MoveCost] | None = None,
-    reasons: Mapping[VmId, str] | None = None,
 ) -> Sequenced:
     """Return a timed plan from the cluster's placement to another one.
 
@@ -77,8 +76,6 @@ def sequence(
         Of the migration estimator that gives durations.
     move_costs
         Cost terms that are put on the (first) step of each VM.
-    reasons
-        Sentence for the operator that is put on the steps of each VM.
 
     Raises
     ------
@@ -99,7 +96,7 @@ def sequence(
     return Sequenced(
         plan=Plan(
             made_at=cluster.observed_at,
-            steps=tuple(_step(cluster, item, move_costs or {}, reasons or {}) for item in timed),
+            steps=tuple(_step(cluster, item, move_costs or {}) for item in timed),
         ),
         merit=merit(timed),
         cut_off=tuple(vm.id for vm in cluster.vms if vm.id in cut),
@@ -107,20 +104,14 @@ def sequence(
     )
 
 
-def _step(
-    cluster: Cluster,
-    timed: TimedLeg,
-    move_costs: Mapping[VmId, MoveCost],
-    reasons: Mapping[VmId, str],
-) -> Step:
+def _step(cluster: Cluster, timed: TimedLeg, move_costs: Mapping[VmId, MoveCost]) -> Step:
     leg = timed.leg
     vm_id = leg.move.vm.id
     destination_id = cluster.hosts[leg.destination].id
-    reason = reasons.get(vm_id, "")
+    reason = ""
     if leg.parking:
         final_id = cluster.hosts[leg.move.destination].id
-        parked = f"parked on the way to {final_id}: moves wait for each other in a circle"
-        reason = f"{reason}; {parked}" if reason else parked
+        reason = f"parked on the way to {final_id}: moves wait for each other in a circle"
     return Step(
         kind=StepKind.START if leg.source is None else StepKind.MIGRATE,
         vm_id=vm_id,

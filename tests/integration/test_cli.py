@@ -246,6 +246,14 @@ def test_capacity_answers_three_questions(
     assert "room for 4 more like v1" in shown
     assert written["hosts_needed"]["counts"] == {"h1": 2}
     assert "price 14" in shown
+    assert "and more on others: judge by --fresh" in shown
+    assert run([*words, *questions, "--fresh", str(scenarios)]) == 0
+    shown = capsys.readouterr().out
+    assert "on the 1 scenario that the hosts are sized on, 0.00 % on 1 fresh ones" in shown
+    assert "the target of 100 % is met" in shown
+    written = json.loads(answers.read_text(encoding="utf-8"))
+    assert written["hosts_needed"]["fresh_overload_ppm"] == 0
+    assert written["hosts_needed"]["meets_target"] is True
 
 
 @pytest.mark.parametrize(
@@ -257,6 +265,7 @@ def test_capacity_answers_three_questions(
         (["--flavour", "v9"], "'v9'"),
         (["--host-type", "h1=0"], "price"),
         (["--target", "nan"], "target"),
+        (["--fresh", "fresh.json"], "--fresh"),
     ],
 )
 def test_capacity_refuses_what_it_cannot_answer(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from service.pipeline import Planner
 from solver.domain.errors import InvalidInputError
+from solver.domain.plan_score import score_plan
 from solver.domain.result import SolveStatus
-from solver.domain.score import score_placement, score_plan
+from solver.domain.score import score_placement
 from solver.domain.units import Resource
 from solver.domain.weights import Weights
+from solver.limit import Allowance
+from solver.sequencing.order import Sequenced, sequence
 from solver.solve import SolveParams, solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
@@ -43,6 +47,47 @@ def test_a_swap_without_an_order_is_solved_again_without_it(engine: str) -> None
     result = solve(cluster, scenarios, SolveParams(engine=engine, limit_s=20, work_limit=2))
     assert [step.vm_id for step in result.plan.steps] == ["s"]
     assert result.after.total <= greedy.after.total < result.before.total
+
+
+def test_what_can_be_reached_is_kept_when_there_is_no_time_to_solve_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A swap without an order, and a move elsewhere; the limit is over once that is known.
+
+    Each cut of a large plan was decided and ordered anew, however late it was.
+    """
+    hosts = [
+        make_host("h1", memory_gib=60),
+        make_host("h2", memory_gib=60),
+        make_host("h3", memory_gib=2),
+        make_host("h4", memory_gib=2),
+    ]
+    cluster = make_cluster(
+        hosts,
+        [
+            make_vm("a", "h1", memory_gib=58),
+            make_vm("x", "h1", memory_gib=2, not_migratable_reason="passthrough"),
+            make_vm("b", "h2", memory_gib=58),
+            make_vm("c", "h3", memory_gib=1),
+            make_vm("y", "h3", memory_gib=1, not_migratable_reason="passthrough"),
+        ],
+    )
+    clock = [0.0]
+
+    def slow_sequence(*arguments: Any, **options: Any) -> Sequenced:
+        clock[0] += 100.0
+        return sequence(*arguments, **options)
+
+    monkeypatch.setattr("solver.solve.sequence", slow_sequence)
+    monkeypatch.setattr(
+        "solver.solve.Allowance",
+        lambda limit_s, work_limit: Allowance(limit_s, work_limit, lambda: clock[0]),
+    )
+    scenarios = make_scenarios(cluster, {"a": 8, "x": 4, "b": 1, "c": 6, "y": 6})
+    result = solve(cluster, scenarios, SolveParams(engine="cpsat", limit_s=20, work_limit=2))
+    assert clock == [100.0]
+    assert [step.vm_id for step in result.plan.steps] == ["c"]
+    assert {refusal.subject for refusal in result.refusals} >= {"a", "b"}
 
 
 def test_relief_that_comes_after_the_horizon_is_no_reason_to_move() -> None:

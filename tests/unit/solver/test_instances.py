@@ -109,7 +109,7 @@ def test_a_plan_survives_its_document(data: st.DataObject) -> None:
     cluster = data.draw(clusters())
     places = st.sampled_from([host.id for host in cluster.hosts])
     target = {vm.id: data.draw(places) for vm in cluster.vms}
-    plan = sequence(cluster, target, urgency={}, reasons=dict.fromkeys(target, "is heiß")).plan
+    plan = sequence(cluster, target, urgency={}).plan.with_reasons(dict.fromkeys(target, "heiß"))
     assert plan_from_document(json.loads(json.dumps(plan_to_document(plan)))) == plan
 
 

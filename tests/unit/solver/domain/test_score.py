@@ -9,9 +9,10 @@ import pytest
 from solver.domain.cluster import Cluster
 from solver.domain.errors import InvalidInputError
 from solver.domain.plan import Plan, Step, StepKind
+from solver.domain.plan_score import score_plan
 from solver.domain.rules import AntiAffinity
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
-from solver.domain.score import Score, host_contention, score_placement, score_plan
+from solver.domain.score import Score, host_contention, score_placement
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import UNITS_PER_HOST_S, Weights, to_host_s
 from tests.builders import NOW, make_cluster, make_host, make_scenarios, make_vm

@@ -383,6 +383,17 @@ def test_a_vm_that_no_host_suits_is_told_why() -> None:
     )
 
 
+def test_what_is_too_much_to_look_into_is_told_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worst host is looked into; the sentence of another says that it was not."""
+    monkeypatch.setattr("solver.explain.places.MOST_LOOKED_AT", 1)
+    vms = [make_vm("v1", "h1", **STUCK), make_vm("v2", "h2", **STUCK)]
+    cluster = make_cluster([make_host("h1"), make_host("h2")], vms)
+    first, second = solved(cluster, {"v1": 13.0, "v2": 12.0}).refusals
+    assert (first.subject, second.subject) == ("h1", "h2")
+    assert "cannot be migrated" in first.sentence
+    assert second.sentence.endswith("what blocks it was not looked into, as too much is wrong")
+
+
 def test_reasons_are_part_of_the_document() -> None:
     """Enumerations become words, costs whole units."""
     vms = [make_vm("v1", "h1", **STUCK)]
@@ -392,3 +403,19 @@ def test_reasons_are_part_of_the_document() -> None:
     assert refusal["unmet"] == "hot_host"
     (obstacle,) = refusal["obstacles"]
     assert (obstacle["hindrance"], obstacle["name"]) == ("not_migratable", "passthrough")
+
+
+def test_runners_up_of_very_large_answers_are_left_out_and_not_made_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The move that saves most keeps its own; the others are told without."""
+    monkeypatch.setattr("solver.explain.moves.MOST_LOOKS", 1)
+    cluster = make_cluster(
+        [make_host(f"h{i}") for i in range(1, 6)],
+        [make_vm("v1", "h1"), make_vm("v2", "h1"), make_vm("v3", "h2"), make_vm("v4", "h2")],
+    )
+    moves = solved(cluster, {"v1": 9.0, "v2": 9.0, "v3": 6.0, "v4": 6.0}).explanations
+    first, second = sorted(moves, key=lambda move: -move.saved)
+    assert first.alternative_id is not None
+    assert (second.alternative_id, second.alternative_loss) == (None, None)
+    assert "no other destination" not in second.sentence

@@ -206,12 +206,12 @@ def test_costs_and_reasons_stand_on_the_steps() -> None:
         cluster,
         {"v1": "h2", "v2": "h1"},
         move_costs=dict.fromkeys(vm_ids("v1", "v2"), cost),
-        reasons=dict.fromkeys(vm_ids("v1", "v2"), "relieves h1"),
     )
     assert sum(step.cost.total for step in answer.plan.steps) == 2 * cost.total
-    assert all(step.reason.startswith("relieves h1") for step in answer.plan.steps)
-    (parking,) = (step for step in answer.plan.steps if step.parking)
-    assert "parked on the way" in parking.reason
+    told = answer.plan.with_reasons(dict.fromkeys(vm_ids("v1", "v2"), "relieves h1"))
+    assert all(step.reason.startswith("relieves h1") for step in told.steps)
+    (parking,) = (step for step in told.steps if step.parking)
+    assert parking.reason.startswith("relieves h1; parked on the way")
     assert parking.cost == cost
 
 
