@@ -43,8 +43,8 @@ PROPOSALS_AT_ONCE: Final = 20_000
 WORK_PER_PROPOSAL: Final = 3e-7
 """Deterministic seconds for one proposal; about what it takes on one core."""
 
-HOTTEST: Final = 0.1
-COLDEST: Final = 1e-5
+HOTTEST: Final = 1.0
+COLDEST: Final = 1e-3
 """First and last temperature, as parts of what a relocation costs or saves on average."""
 
 SAMPLES: Final = 4096
@@ -267,7 +267,7 @@ def _most_relief(live: Live, h: int) -> int:
     return live.burden[h] + live.overfull[h]
 
 
-@inlined
+@inner
 def _relocation(
     facts: Facts, live: Live, most_saved: IntArray, v: int, a: int, h: int, limit: int
 ) -> bool:
@@ -283,15 +283,14 @@ def _relocation(
     return counts < FORBIDDEN and change + counts <= limit
 
 
-@inlined
+@inner
 def _swap(
     facts: Facts, live: Live, most_saved: IntArray, v: int, w: int, a: int, b: int, limit: int
 ) -> bool:
     """Whether two VMs may change places at a cost within the limit."""
-    least = _least_price(facts, live, most_saved, v, b) + _least_price(
-        facts, live, most_saved, w, a
-    )
-    if least - _most_relief(live, a) - _most_relief(live, b) > limit:
+    least = _least_price(facts, live, most_saved, v, b) - _most_relief(live, a)
+    least += _least_price(facts, live, most_saved, w, a) - _most_relief(live, b)
+    if least > limit:
         return False
     if not (allowed(facts, v, b) and allowed(facts, w, a)):
         return False
@@ -305,7 +304,7 @@ def _swap(
     return counts < FORBIDDEN and change + counts <= limit
 
 
-@inlined
+@inner
 def _chain(
     facts: Facts,
     live: Live,
@@ -320,10 +319,9 @@ def _chain(
     tally: IntArray,
 ) -> None:
     """Move VM ``w`` from host ``b`` to ``c`` and ``v`` from ``a`` to ``b``, if within the limit."""
-    least = _least_price(facts, live, most_saved, v, b) + _least_price(
-        facts, live, most_saved, w, c
-    )
-    if least - _most_relief(live, a) - _most_relief(live, b) > limit:
+    least = _least_price(facts, live, most_saved, v, b) - _most_relief(live, a)
+    least += _least_price(facts, live, most_saved, w, c) - _most_relief(live, b)
+    if least > limit:
         return
     if not (allowed(facts, v, b) and allowed(facts, w, c)):
         return
