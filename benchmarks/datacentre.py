@@ -1,10 +1,11 @@
 """Repairs public 5,000-server instances: rules and capacities broken by load or failures.
 
-    python -m benchmarks.datacentre --instance FILE.json.gz [--seconds 25] [--json OUT]
-    python -m benchmarks.datacentre --instance FOLDER [--seconds 25] [--json OUT]
+    python -m benchmarks.datacentre --instance FILE.json.gz [--seconds 20] [--json OUT]
+    python -m benchmarks.datacentre --instance FOLDER [--seconds 20] [--json OUT]
 
-One instance gives one JSON object. A folder gives one line of JSON an instance, each solved by a
-process of its own; instances that OUT holds already are not solved again.
+One instance gives one JSON object. A folder gives one line of JSON an instance in OUT and a shorter
+one on the screen, each solved by a process of its own; instances that OUT holds already are not
+solved again.
 
 ``violations_before`` and ``violations_after`` count broken hard rules and capacities;
 ``violations_during`` those that are new or worse than at the start at some instant of the schedule,
@@ -44,7 +45,7 @@ def main() -> None:
     gc.disable()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--instance", type=Path, required=True, help="a file, or a folder of them")
-    parser.add_argument("--seconds", type=float, default=25.0, help="for all, reading included")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for all, reading included")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
@@ -113,10 +114,23 @@ def _repair_all(folder: Path, seconds: float, seed: int, out: Path | None) -> No
         command = [sys.executable, "-m", "benchmarks.datacentre", "--instance", str(path)]
         command += ["--seconds", str(seconds), "--seed", str(seed)]
         line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-        print(line, flush=True)
+        print(_told(json.loads(line)), flush=True)
         if out is not None:
             with out.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
+
+
+def _told(report: dict[str, Any]) -> str:
+    """Return the report as one line."""
+    return (
+        f"{report['instance']:<20} violations {report['violations_before']:>5} before, "
+        f"{report['violations_after']} after, {report['violations_during']} during; "
+        f"moves {report['moves']:>4}, starts {report['starts']:>4}, makespan "
+        f"{report['makespan_s']:>4} s, sum of ends {report['sum_end_s']:>7} s; first plan after "
+        f"{report['seconds_first_feasible']:>5} s (CPU {report['cpu_seconds_first_feasible']:>5} "
+        f"s), all after {report['seconds_total']:>5} s (CPU {report['cpu_seconds_total']:>5} s); "
+        f"{report['peak_memory_mib']} MiB"
+    )
 
 
 def _figures(cluster: Cluster, result: Result) -> dict[str, Any]:
