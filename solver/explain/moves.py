@@ -191,16 +191,12 @@ class _RunnerUp:
 
 def _runner_up(state: State, v: int, h: int, loss: int) -> _RunnerUp:
     """Return what makes another destination worse."""
-    problem = state.problem
     chosen = int(state.hosts[v])
-    costs = problem.move_rows(np.array([v]))[0]
-    load = int(state.burden.sum())
+    load, paid = int(state.burden.sum()), int(state.live.paid[v])
     state.apply(v, h)
-    load = int(state.burden.sum()) - load
+    load, paid = int(state.burden.sum()) - load, int(state.live.paid[v]) - paid
     state.apply(v, chosen)
-    return _RunnerUp(
-        host_id=problem.host_ids[h], loss=loss, load=load, move=int(costs[h] - costs[chosen])
-    )
+    return _RunnerUp(host_id=state.problem.host_ids[h], loss=loss, load=load, move=paid)
 
 
 def _next_best_of(state: State, vms: IntArray) -> dict[int, tuple[int, int] | None]:
