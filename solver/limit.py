@@ -49,6 +49,11 @@ class Allowance:
         return max(0.0, self._limit_s - self.elapsed_s)
 
     @property
+    def spent(self) -> float:
+        """Deterministic seconds of work done."""
+        return self._work
+
+    @property
     def left_work(self) -> float:
         """Deterministic seconds left, not negative; infinite without a limit."""
         return max(0.0, self._work_limit - self._work)

@@ -2,7 +2,7 @@
 
 Greedy first, in milliseconds. Then rounds, in each of which two engines work side by side from the
 best placement so far: the local search in compiled kernels, and CP-SAT: first for a proof, then a
-few hosts at a time (large-neighbourhood search). Both release the interpreter's lock, so they use
+few hosts at a time (large-neighbourhood search); very large clusters go part by part instead. Both release the interpreter's lock, so they use
 two cores. What a round has found is compared by its total, so no engine can make things worse than
 greedy or than doing nothing.
 
@@ -26,6 +26,7 @@ import numpy.typing as npt
 from solver.cpsat.exact import prove
 from solver.cpsat.neighbourhoods import improve_by_neighbourhoods
 from solver.limit import Allowance
+from solver.partition import improve_by_parts
 from solver.problem import Problem
 from solver.search.annealing import improve
 from solver.search.bound import relaxed_bound
@@ -38,6 +39,9 @@ IntArray = npt.NDArray[np.int64]
 
 ROUNDS: Final = (0.4, 0.3, 0.3)
 """Share of the limit that each round has; the first one looks for a proof."""
+
+MOST_WHOLE: Final = 1_000
+"""Most hosts that CP-SAT looks at as a whole; beyond, hosts are searched part by part."""
 
 MOST_PROVEN: Final = 400_000
 """Largest product of VMs and hosts for which a proof is tried."""
@@ -188,8 +192,18 @@ class _Search:
                 )
                 found.append((hosts, base.bound, "local search"))
 
-            def constraint_solver() -> None:
-                if proofs:
+            def others() -> None:
+                if self._problem.num_hosts > MOST_WHOLE:
+                    hosts = improve_by_parts(
+                        self._problem,
+                        base.hosts,
+                        limit_s=limit_s,
+                        work_limit=work,
+                        seed=self._seed + number,
+                        cancel=over.is_set,
+                    )
+                    found.append((hosts, base.bound, "parts"))
+                elif proofs:
                     proof = prove(
                         self._problem,
                         base.hosts,
@@ -213,7 +227,7 @@ class _Search:
                     )
                     found.append((better.hosts, base.bound, "cpsat"))
 
-            running.append(pool.submit(constraint_solver))
+            running.append(pool.submit(others))
             if self._engine is Engine.PORTFOLIO:
                 running.append(pool.submit(local_search))
             try:

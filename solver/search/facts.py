@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.experimental import structref
 
-from solver.problem import NOWHERE, Columns, GroupRule, Problem
+from solver.problem import NOWHERE, Columns, Count, GroupRule, Problem
 from solver.search.native import Reference, packer, registered
 
 IntArray = npt.NDArray[np.int64]
@@ -26,6 +26,9 @@ NO_LIMIT: Final = 2**60
 
 LEAST_RUN: Final = 4
 """Columns in a row under one threshold that are worth a look at the fullest of them first."""
+
+TWO_SIDED: Final = frozenset({Count.DEPENDENCE, Count.SPLIT})
+"""Counts of rules about two groups."""
 
 MEMBER: Final = 1
 OTHER: Final = 2
@@ -44,6 +47,9 @@ class Facts(NamedTuple):
     the numbers of cells by how many members they hold at ``tier_begin[i]``. VM ``v`` is in rules
     ``vm_rule[vm_rule_begin[v]:vm_rule_begin[v + 1]]``, as ``MEMBER``, ``OTHER`` or both; the
     members of rule ``i``, and the VMs of clump ``i``, are listed in the same way.
+
+    ``fullness[h]`` is how full host ``h`` is on its fullest resource at the start, which is the
+    least that a move there is priced for.
     """
 
     start: IntArray
@@ -83,6 +89,7 @@ class Facts(NamedTuple):
     load: IntArray
     load_capacity: FloatArray
     load_demand: IntArray
+    fullness: FloatArray
     rule_count: IntArray
     rule_bound: IntArray
     rule_price: IntArray
@@ -178,6 +185,7 @@ def _flatten(problem: Problem) -> Facts:
         load=_ints(moves.load),
         load_capacity=_floats(moves.capacity),
         load_demand=_ints(moves.demand),
+        fullness=_floats((moves.load / moves.capacity).max(axis=1, initial=0.0)),
         rule_count=_ints([int(rule.count) for rule in rules]),
         rule_bound=_ints([rule.bound for rule in rules]),
         rule_price=_ints([rule.price for rule in rules]),
@@ -186,7 +194,11 @@ def _flatten(problem: Problem) -> Facts:
         cells=cells,
         count_begin=_begins(sizes),
         other_begin=_begins(
-            [size if len(rule.others) else 0 for rule, size in zip(rules, sizes, strict=True)]
+            # Also where there are no others: kernels read their counts all the same.
+            [
+                size if rule.count in TWO_SIDED else 0
+                for rule, size in zip(rules, sizes, strict=True)
+            ]
         ),
         tier_begin=_begins([len(rule.vms) + 1 for rule in rules]),
         vm_rule_begin=vm_rule_begin,

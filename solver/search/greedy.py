@@ -250,7 +250,8 @@ def _best_host(
     """Return the best delta of one VM's relocation below ``best``, and its host.
 
     Only hosts that changed after ``since`` are asked. What cannot get below ``best`` even if load
-    and rules were best is refused by the price of the link alone.
+    and rules were best is refused by the least that the move costs, before anything else is looked
+    at: in a large cluster that is nearly every host.
     """
     where = NOWHERE
     if not facts.movable[v]:
@@ -263,12 +264,15 @@ def _best_host(
         rule = facts.vm_rule[i]
         least -= facts.rule_price[rule] * min(live.amounts[rule], 2)
     home = facts.start[v]
+    by_link = _link_prices(facts, v)
+    fill_price, left = facts.fill_price[v], facts.left[v]
     for h in range(len(live.burden)):
         if h == source or notes.changed[h] <= since:
             continue
         price = place_price(facts, v, h)
         if home != NOWHERE and h != home:
-            price += facts.by_rate[v, facts.rate_of[facts.link_class[home], facts.link_class[h]]]
+            price += by_link[facts.link_class[h]]
+            price += int(np.rint(fill_price * max(0.0, facts.fullness[h] - left)))
         if least + price >= best or not (allowed(facts, v, h) and fits(facts, live, v, h)):
             continue
         delta = counts_change(facts, live, v, source, h)
@@ -278,6 +282,20 @@ def _best_host(
         if delta < best:
             best, where = delta, h
     return best, where
+
+
+@inner
+def _link_prices(facts: Facts, v: int) -> IntArray:
+    """Return what the links cost VM ``v`` on its way to hosts of each class."""
+    prices = np.zeros(len(facts.rate_of), dtype=np.int64)
+    home = facts.start[v]
+    if home != NOWHERE:
+        i = facts.link_class[home]
+        for j in range(len(prices)):
+            delay = facts.round_trips_s[i, j] * facts.cpu_share[v] + facts.border[i, j]
+            prices[j] = facts.by_rate[v, facts.rate_of[i, j]]
+            prices[j] += int(np.rint(facts.latency_price[v] * delay))
+    return prices
 
 
 @inlined
