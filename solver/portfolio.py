@@ -2,9 +2,9 @@
 
 Greedy first, in milliseconds. Then rounds, in each of which two engines work side by side from the
 best placement so far: the local search in compiled kernels, and CP-SAT: first for a proof, then a
-few hosts at a time (large-neighbourhood search); very large clusters go part by part instead. Both release the interpreter's lock, so they use
-two cores. What a round has found is compared by its total, so no engine can make things worse than
-greedy or than doing nothing.
+few hosts at a time (large-neighbourhood search); beyond a thousand hosts, a search part by part.
+All release the interpreter's lock, so they use two cores. What a round has found is compared by its
+total, so no engine can make things worse than greedy or than doing nothing.
 
 A limit of work makes the answer depend on it and the seed alone: each engine's share is counted in
 steps of its own, and engines meet only at the ends of rounds.
