@@ -42,6 +42,9 @@ ROUNDS: Final = (0.4, 0.3, 0.3)
 MOST_PROVEN: Final = 400_000
 """Largest product of VMs and hosts for which a proof is tried."""
 
+DESCENT_SHARE: Final = 0.4
+"""Share of the local search that only takes what is better; the rest takes worse for a while."""
+
 SECONDS_TO_END: Final = 0.05
 """What engines take to notice that their time is over."""
 
@@ -167,11 +170,19 @@ class _Search:
             found: list[tuple[IntArray, int, str]] = []
 
             def local_search() -> None:
+                share = Allowance(limit_s, work)
+                descent = Allowance(DESCENT_SHARE * limit_s, DESCENT_SHARE * work)
+                state = State(self._problem, base.hosts)
+                improve_by_exchange(
+                    state,
+                    out_of_time=lambda: over.is_set() or descent.over(),
+                    spend=descent.spend,
+                )
                 hosts = improve(
                     self._problem,
-                    base.hosts,
-                    limit_s=limit_s,
-                    work_limit=work if math.isfinite(work) else None,
+                    state.hosts,
+                    limit_s=max(SECONDS_TO_END, share.left_s),
+                    work_limit=(1 - DESCENT_SHARE) * work if math.isfinite(work) else None,
                     seed=self._seed + number,
                     cancel=over,
                 )

@@ -31,7 +31,7 @@ from solver.search.deltas import (
     trade_fits,
 )
 from solver.search.facts import Facts
-from solver.search.live import TOTAL, Live, relocate
+from solver.search.live import TOTAL, Live, migrates, relocate
 from solver.search.native import inlined, inner, kernel
 from solver.search.state import State
 
@@ -43,8 +43,8 @@ PROPOSALS_AT_ONCE: Final = 20_000
 WORK_PER_PROPOSAL: Final = 3e-7
 """Deterministic seconds for one proposal; about what it takes on one core."""
 
-HOTTEST: Final = 0.1
-COLDEST: Final = 1e-5
+HOTTEST: Final = 1.0
+COLDEST: Final = 1e-3
 """First and last temperature, as parts of what a relocation costs or saves on average."""
 
 SAMPLES: Final = 4096
@@ -252,10 +252,28 @@ def _note(log: IntArray, tally: IntArray, v: int, h: int) -> None:
 
 
 @inlined
+def _least_price(facts: Facts, live: Live, most_saved: IntArray, v: int, h: int) -> int:
+    """Return no more than what VM ``v`` going to host ``h`` costs, loads aside, from its link."""
+    least = -most_saved[v] - live.paid[v]
+    if migrates(facts, v, h):
+        i, j = facts.link_class[facts.start[v]], facts.link_class[h]
+        least += facts.by_rate[v, facts.rate_of[i, j]]
+    return least
+
+
+@inlined
+def _most_relief(live: Live, h: int) -> int:
+    """Return no less than what VMs leaving host ``h`` can save in load and excess."""
+    return live.burden[h] + live.overfull[h]
+
+
+@inner
 def _relocation(
     facts: Facts, live: Live, most_saved: IntArray, v: int, a: int, h: int, limit: int
 ) -> bool:
     """Whether VM ``v`` may go from host ``a`` to host ``h`` at a cost within the limit."""
+    if _least_price(facts, live, most_saved, v, h) - _most_relief(live, a) > limit:
+        return False
     if not (allowed(facts, v, h) and fits(facts, live, v, h)):
         return False
     change = removal_change(facts, live, v, a) + insertion_change(facts, live, v, h)
@@ -265,11 +283,15 @@ def _relocation(
     return counts < FORBIDDEN and change + counts <= limit
 
 
-@inlined
+@inner
 def _swap(
     facts: Facts, live: Live, most_saved: IntArray, v: int, w: int, a: int, b: int, limit: int
 ) -> bool:
     """Whether two VMs may change places at a cost within the limit."""
+    least = _least_price(facts, live, most_saved, v, b) - _most_relief(live, a)
+    least += _least_price(facts, live, most_saved, w, a) - _most_relief(live, b)
+    if least > limit:
+        return False
     if not (allowed(facts, v, b) and allowed(facts, w, a)):
         return False
     if not (trade_fits(facts, live, v, w, b) and trade_fits(facts, live, w, v, a)):
@@ -282,7 +304,7 @@ def _swap(
     return counts < FORBIDDEN and change + counts <= limit
 
 
-@inlined
+@inner
 def _chain(
     facts: Facts,
     live: Live,
@@ -297,6 +319,10 @@ def _chain(
     tally: IntArray,
 ) -> None:
     """Move VM ``w`` from host ``b`` to ``c`` and ``v`` from ``a`` to ``b``, if within the limit."""
+    least = _least_price(facts, live, most_saved, v, b) - _most_relief(live, a)
+    least += _least_price(facts, live, most_saved, w, c) - _most_relief(live, b)
+    if least > limit:
+        return
     if not (allowed(facts, v, b) and allowed(facts, w, c)):
         return
     if not (fits(facts, live, w, c) and trade_fits(facts, live, v, w, b)):

@@ -68,7 +68,7 @@ def fits(facts: Facts, live: Live, v: int, h: int) -> bool:
     return True
 
 
-@inlined
+@inner
 def counts_change(facts: Facts, live: Live, v: int, a: int, h: int) -> int:
     """Return the change of everything but loads and reservations; ``FORBIDDEN`` as needed."""
     delta = place_price(facts, v, h) - place_price(facts, v, a)
@@ -204,7 +204,7 @@ def trade_change(facts: Facts, live: Live, v: int, w: int, h: int) -> int:
     return change
 
 
-@inlined
+@inner
 def swap_counts(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> int:
     """Return the change of everything but loads and reservations; ``FORBIDDEN`` as needed."""
     if not _entangled(facts, live, v, w, a, b):
@@ -216,7 +216,7 @@ def swap_counts(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> int
     return _swap_counts_together(facts, live, v, w, a, b)
 
 
-@inlined
+@inner
 def _entangled(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> bool:
     """Whether what one VM changes in the counts may matter to the other."""
     if facts.max_moves < (1 << 59) or facts.max_moves_per_host < (1 << 59):
