@@ -20,10 +20,15 @@ from typing import Any, Final, TypeVar, cast
 import numba
 from numba.core import cgutils, config, types
 from numba.core.datamodel.models import StructRefModel
+from numba.core.pythonapi import _unboxers
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.experimental import structref
 from numba.experimental.structref import _Utils
-from numba.extending import lower_getattr_generic, lower_setattr_generic, register_model
+from numba.extending import (
+    lower_getattr_generic,
+    lower_setattr_generic,
+    register_model,
+)
 
 ROOM: Final = Path(__file__).parent
 
@@ -159,8 +164,30 @@ def packer(
     """
     structref.define_constructor(proxy, kind, fields)
     structref.define_boxing(kind, proxy)
+    _give_back(kind)
 
     def pack(values: Any) -> Any:
         return proxy(*values)
 
     return making_kernel(pack)
+
+
+def _give_back(kind: type[Reference]) -> None:
+    """Have calls from Python give back the reference to a bundle that they are made with.
+
+    Numba's wrapper takes one for each call, and gives it back only where references are counted:
+    without this, no bundle that such a kernel has seen would ever be freed.
+    """
+    take = _unboxers.functions[kind]
+
+    def borrow(bundle: Any, given: Any, c: Any) -> Any:
+        native = take(bundle, given, c)
+        if not c.context.enable_nrt:
+            info = cgutils.create_struct_proxy(bundle)(c.context, c.builder, native.value).meminfo
+            # The first word is the count; the caller holds one reference all the time.
+            count = c.builder.bitcast(info, c.context.get_value_type(types.intp).as_pointer())
+            one = c.context.get_constant(types.intp, 1)
+            c.builder.atomic_rmw("sub", count, one, ordering="monotonic")
+        return native
+
+    _unboxers.functions[kind] = borrow
