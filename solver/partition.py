@@ -72,12 +72,13 @@ def improve_by_parts(
     while stale < 2 and not allowance.over() and not cancel():
         before = state.total
         _pass(state, _split(state, rng, hosts_per_part, turn), allowance, cancel, backend)
-        descend(state, out_of_time=lambda: allowance.late() or cancel())
         gain = before - state.total
         stale = 0 if gain * 1_000_000 > LEAST_GAIN_PPM * before else stale + 1
         turn += 1
         if gain > 0:
             on_better(state.hosts.copy())
+    # What is left between any two parts; a look at all hosts for each VM is dear, so but once.
+    descend(state, out_of_time=lambda: allowance.late() or cancel())
     return state.hosts.copy()
 
 

@@ -265,14 +265,18 @@ def _best_host(
         least -= facts.rule_price[rule] * min(live.amounts[rule], 2)
     home = facts.start[v]
     by_link = _link_prices(facts, v)
-    fill_price, left = facts.fill_price[v], facts.left[v]
+    fills = facts.fill_price[v] > 0.0 and facts.load.shape[1] > 0
     for h in range(len(live.burden)):
         if h == source or notes.changed[h] <= since:
             continue
         price = place_price(facts, v, h)
         if home != NOWHERE and h != home:
             price += by_link[facts.link_class[h]]
-            price += int(np.rint(fill_price * max(0.0, facts.fullness[h] - left)))
+            if fills:
+                u = facts.fullest[h]
+                amount = float(facts.load[h, u] + facts.load_demand[v, u])
+                rise = max(0.0, amount / facts.load_capacity[h, u] - facts.left[v])
+                price += int(np.rint(facts.fill_price[v] * rise))
         if least + price >= best or not (allowed(facts, v, h) and fits(facts, live, v, h)):
             continue
         delta = counts_change(facts, live, v, source, h)
