@@ -1,80 +1,56 @@
 """Which engine runs, on what, for how long: an anytime answer that greedy never beats.
 
-Greedy first, in milliseconds. Then local search by exchanges. Then CP-SAT: the whole problem at
-once where it is small enough to be proven, else a few hosts at a time with all their VMs (large-
-neighbourhood search), until the allowance is used up or nothing has helped for long. Every answer
-is compared by its total, so no engine can make things worse than greedy or than doing nothing.
+Greedy first, in milliseconds. Then rounds, in each of which two engines work side by side from the
+best placement so far: the local search in compiled kernels, and CP-SAT: first for a proof, then a
+few hosts at a time (large-neighbourhood search); beyond a thousand hosts, a search part by part.
+All release the interpreter's lock, so they use two cores. What a round has found is compared by its
+total, so no engine can make things worse than greedy or than doing nothing.
+
+A limit of work makes the answer depend on it and the seed alone: each engine's share is counted in
+steps of its own, and engines meet only at the ends of rounds.
 """
 
 from __future__ import annotations
 
 import enum
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from solver.cpsat.columns import merge_columns
-from solver.cpsat.model import optimise
-from solver.cpsat.objective import count_shortfall_terms
-from solver.cpsat.variables import Scope
+from solver.cpsat.exact import prove
+from solver.cpsat.neighbourhoods import improve_by_neighbourhoods
 from solver.limit import Allowance
-from solver.problem import NOWHERE, Problem
+from solver.partition import improve_by_parts
+from solver.problem import Problem
+from solver.search.annealing import improve
 from solver.search.bound import relaxed_bound
 from solver.search.exchange import improve_by_exchange
 from solver.search.greedy import descend, greedy
-from solver.search.neighbourhood import interest, linked_hosts
 from solver.search.prune import prune
 from solver.search.state import State
 
 IntArray = npt.NDArray[np.int64]
 
-WHOLE_TERMS: Final = 100_000
-"""Largest joint model that is tried at once, in terms of its shortfall constraints."""
+ROUNDS: Final = (0.4, 0.3, 0.3)
+"""Share of the limit that each round has; the first one looks for a proof."""
 
-MOST_CHOICES: Final = 3_000
-"""Most pairs of VM and destination for which those terms are even counted."""
+MOST_WHOLE: Final = 1_000
+"""Most hosts that CP-SAT looks at as a whole; beyond, hosts are searched part by part."""
 
-SECONDS_PER_TERM: Final = 5e-6
-"""What building a model takes, to decide whether to begin."""
+MOST_PROVEN: Final = 400_000
+"""Largest product of VMs and hosts for which a proof is tried."""
 
-SECONDS_PER_WORK: Final = 3.0
-"""Processor seconds of one of CP-SAT's deterministic seconds on such a model."""
+DESCENT_SHARE: Final = 0.4
+"""Share of the local search that only takes what is better; the rest takes worse for a while."""
 
-ROUND_OVERHEAD: Final = 0.08
-"""Deterministic seconds charged for building and judging one neighbourhood."""
-
-STALE_PER_LEVEL: Final = 12
-"""Neighbourhoods in a row that bring nothing, after which larger ones are tried."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """How large neighbourhoods are.
-
-    Parameters
-    ----------
-    sizes
-        Hosts of a neighbourhood, one of these at random.
-    columns
-        Columns per resource in its model; fewer are faster, and less exact.
-    work
-        Deterministic seconds for one.
-    """
-
-    sizes: tuple[int, ...]
-    columns: int
-    work: float
-
-
-LEVELS: Final = (
-    # Eight columns are four times as fast as all 64, and find the same gains first.
-    Level(sizes=(2, 2, 3), columns=8, work=0.05),
-    Level(sizes=(2, 3), columns=24, work=0.1),
-    Level(sizes=(3, 4), columns=12, work=0.2),
-)
-"""Tried in turn while nothing helps; from the first again once something has."""
+SECONDS_TO_END: Final = 0.05
+"""What engines take to notice that their time is over."""
 
 
 class Engine(enum.Enum):
@@ -111,7 +87,14 @@ class Answer:
 
 
 def run(
-    problem: Problem, engine: Engine, allowance: Allowance, *, threshold: int, seed: int
+    problem: Problem,
+    engine: Engine,
+    allowance: Allowance,
+    *,
+    threshold: int,
+    seed: int,
+    cancel: threading.Event | None = None,
+    on_progress: Callable[[Answer], None] = lambda answer: None,
 ) -> Answer:
     """Return the best placement found within the allowance.
 
@@ -125,122 +108,167 @@ def run(
         Contention score, in cost units, up to which greedy leaves a host alone.
     seed
         Same seed and same work limit, same answer.
+    cancel
+        Ends the search when set; what was found until then is returned.
+    on_progress
+        Told of the start and of everything better, from this thread.
     """
-    start = Answer(
-        hosts=problem.start,
-        total=State(problem, problem.start).total,
-        bound=relaxed_bound(problem),
-        engine="none",
-    )
-    if start.proven:
-        return start
-    quick = greedy(problem, problem.start, threshold=threshold, out_of_time=allowance.late)
-    best = _better(problem, start, quick, "greedy")
-    if engine is Engine.GREEDY or best.proven:
-        return best
-    if engine is Engine.PORTFOLIO:
-        state = State(problem, best.hosts)
-        improve_by_exchange(state, out_of_time=allowance.over, spend=allowance.spend)
-        best = _better(problem, best, state.hosts, "exchange")
-    best = _whole(problem, best, allowance, seed=seed)
-    if not best.proven:
-        best = _by_neighbourhoods(problem, best, allowance, seed=seed)
-    return best
+    return _Search(problem, engine, allowance, seed, cancel, on_progress).run(threshold)
 
 
-def _whole(problem: Problem, best: Answer, allowance: Allowance, *, seed: int) -> Answer:
-    """Return the answer of the joint model over everything, where it is small enough."""
-    scope = Scope.everything(problem, best.hosts)
-    if not scope.vms.size:
-        return replace(best, bound=best.total)
-    if int(scope.destinations.sum()) > MOST_CHOICES or allowance.over():
-        return best
-    terms = count_shortfall_terms(problem, scope)
-    building_s = terms * SECONDS_PER_TERM
-    if terms > WHOLE_TERMS or building_s > allowance.left_s / 2:
-        return best
-    outcome = optimise(
-        problem,
-        scope,
-        limit_s=(allowance.left_s - building_s) / 2,
-        work_limit=allowance.left_work / (2 * SECONDS_PER_WORK),
-        seed=seed,
-    )
-    allowance.spend(outcome.work * SECONDS_PER_WORK)
-    if outcome.hosts is None:
-        return best
-    if outcome.gap is not None:
-        total = State(problem, outcome.hosts).total
-        best = replace(best, bound=max(best.bound, total - outcome.gap))
-    return _better(problem, best, outcome.hosts, "cpsat")
+class _Search:
+    """One run: the best answer so far, and who may still better it."""
 
-
-def _by_neighbourhoods(
-    problem: Problem, best: Answer, allowance: Allowance, *, seed: int
-) -> Answer:
-    """Return the answer after deciding a few hosts at a time anew, again and again."""
-    rng = np.random.default_rng(seed)
-    stale = 0
-    state = State(problem, best.hosts)
-    weights = interest(problem, state)
-    while stale < STALE_PER_LEVEL * len(LEVELS) and not allowance.over():
-        level = LEVELS[stale // STALE_PER_LEVEL]
-        hosts = linked_hosts(state, weights, int(rng.choice(level.sizes)), rng)
-        found = _neighbourhood(
-            problem, state.hosts, hosts, level, allowance, seed=int(rng.integers(2**31))
+    def __init__(
+        self,
+        problem: Problem,
+        engine: Engine,
+        allowance: Allowance,
+        seed: int,
+        cancel: threading.Event | None,
+        on_progress: Callable[[Answer], None],
+    ) -> None:
+        self._problem = problem
+        self._engine = engine
+        self._allowance = allowance
+        self._seed = seed
+        self._cancel = cancel or threading.Event()
+        self._on_progress = on_progress
+        self._best = Answer(
+            hosts=problem.start,
+            total=State(problem, problem.start).total,
+            bound=relaxed_bound(problem),
+            engine="none",
         )
-        stale += 1
-        if found is None:
-            continue
-        candidate = State(problem, found)
-        descend(candidate, out_of_time=allowance.late)
-        better = _better(problem, best, candidate.hosts, "cpsat")
-        if better.total < best.total:
-            best, stale = better, 0
-            state = State(problem, best.hosts)
-            weights = interest(problem, state)
-    return best
 
+    def run(self, threshold: int) -> Answer:
+        self._on_progress(self._best)
+        if self._best.proven:
+            return self._best
+        self._offer(
+            greedy(self._problem, self._problem.start, threshold=threshold, out_of_time=self._late),
+            "greedy",
+        )
+        if self._engine is Engine.GREEDY:
+            return self._best
+        limit_s, work = self._allowance.left_s, self._allowance.left_work
+        for number, share in enumerate(ROUNDS):
+            before = self._best
+            if before.proven or self._over():
+                break
+            self._round(number, share * limit_s, share * work)
+            # After two rounds that brought nothing, a third would not either.
+            if number and self._best.total == before.total and self._best.bound == before.bound:
+                break
+        return self._best
 
-def _neighbourhood(
-    problem: Problem,
-    base: IntArray,
-    hosts: IntArray,
-    level: Level,
-    allowance: Allowance,
-    *,
-    seed: int,
-) -> IntArray | None:
-    """Return a new placement in which the VMs of a few hosts may have changed places."""
-    inside = np.zeros(problem.num_hosts, dtype=np.bool_)
-    inside[hosts] = True
-    asked = np.flatnonzero((base == NOWHERE) | np.isin(base, hosts))
-    destinations = problem.allowed_hosts(asked) & inside
-    free = destinations.sum(axis=1) > (base[asked] != NOWHERE)
-    vms, destinations = asked[free], destinations[free]
-    if not vms.size:
-        return None
-    scope = Scope(base=base, vms=vms, destinations=destinations)
-    outcome = optimise(
-        problem,
-        scope,
-        limit_s=allowance.left_s,
-        work_limit=min(level.work, allowance.left_work),
-        seed=seed,
-        columns=merge_columns(problem.future, vms, level.columns),
-    )
-    allowance.spend(outcome.work + ROUND_OVERHEAD)
-    if outcome.hosts is None or (outcome.hosts == base).all():
-        return None
-    return outcome.hosts
+    def _round(self, number: int, limit_s: float, work: float) -> None:
+        """Let two engines work side by side from the best placement, and take what is better."""
+        limit_s = min(limit_s, self._allowance.left_s) - SECONDS_TO_END
+        if limit_s <= 0:
+            return
+        over = threading.Event()
+        base, proofs = self._best, number == 0 and self._may_be_proven()
+        with ThreadPoolExecutor(2, thread_name_prefix="engine") as pool:
+            running: list[Future[None]] = []
+            found: list[tuple[IntArray, int, str]] = []
 
+            def local_search() -> None:
+                share = Allowance(limit_s, work)
+                descent = Allowance(DESCENT_SHARE * limit_s, DESCENT_SHARE * work)
+                state = State(self._problem, base.hosts)
+                improve_by_exchange(
+                    state,
+                    out_of_time=lambda: over.is_set() or descent.over(),
+                    spend=descent.spend,
+                )
+                hosts = improve(
+                    self._problem,
+                    state.hosts,
+                    limit_s=max(SECONDS_TO_END, share.left_s),
+                    work_limit=(1 - DESCENT_SHARE) * work if math.isfinite(work) else None,
+                    seed=self._seed + number,
+                    cancel=over,
+                )
+                found.append((hosts, base.bound, "local search"))
 
-def _better(problem: Problem, best: Answer, hosts: IntArray, engine: str) -> Answer:
-    """Return the better of an answer and a new placement, whose useless moves are taken back."""
-    if (hosts == best.hosts).all():
-        return best
-    pruned = prune(problem, hosts)
-    total = State(problem, pruned).total
-    if total >= best.total:
-        return best
-    return Answer(hosts=pruned, total=total, bound=best.bound, engine=engine)
+            def others() -> None:
+                if self._problem.num_hosts > MOST_WHOLE:
+                    hosts = improve_by_parts(
+                        self._problem,
+                        base.hosts,
+                        limit_s=limit_s,
+                        work_limit=work,
+                        seed=self._seed + number,
+                        cancel=over.is_set,
+                    )
+                    found.append((hosts, base.bound, "parts"))
+                elif proofs:
+                    proof = prove(
+                        self._problem,
+                        base.hosts,
+                        limit_s=limit_s,
+                        work_limit=work,
+                        seed=self._seed,
+                        polish=self._polish,
+                        cancel=over.is_set,
+                    )
+                    found.append((proof.hosts, proof.bound, "cpsat"))
+                    if proof.total <= proof.bound:
+                        over.set()
+                else:
+                    better = improve_by_neighbourhoods(
+                        self._problem,
+                        base.hosts,
+                        limit_s=limit_s,
+                        work_limit=work,
+                        seed=self._seed + number,
+                        cancel=over.is_set,
+                    )
+                    found.append((better.hosts, base.bound, "cpsat"))
+
+            running.append(pool.submit(others))
+            if self._engine is Engine.PORTFOLIO:
+                running.append(pool.submit(local_search))
+            try:
+                while not all(future.done() for future in running):
+                    if self._cancel.wait(SECONDS_TO_END) or self._late():
+                        over.set()
+            finally:
+                over.set()
+            for future in running:
+                future.result()
+        if math.isfinite(work):
+            self._allowance.spend(work)
+        # In a fixed order: whoever was first must not matter.
+        for hosts, bound, name in sorted(found, key=lambda one: one[2]):
+            if bound > self._best.bound:
+                self._best = replace(self._best, bound=bound)
+            self._offer(hosts, name)
+
+    def _polish(self, hosts: IntArray) -> IntArray:
+        state = State(self._problem, hosts)
+        improve_by_exchange(state, out_of_time=self._over, spend=lambda work: None)
+        return state.hosts
+
+    def _may_be_proven(self) -> bool:
+        return self._problem.num_vms * self._problem.num_hosts <= MOST_PROVEN
+
+    def _offer(self, hosts: IntArray, engine: str) -> None:
+        """Take a placement if it is better, once its useless moves are taken back."""
+        problem, best = self._problem, self._best
+        if (hosts == best.hosts).all():
+            return
+        state = State(problem, prune(problem, hosts))
+        descend(state, out_of_time=self._late)
+        if state.total < best.total:
+            self._best = Answer(
+                hosts=state.hosts, total=state.total, bound=best.bound, engine=engine
+            )
+            self._on_progress(self._best)
+
+    def _late(self) -> bool:
+        return self._cancel.is_set() or self._allowance.late()
+
+    def _over(self) -> bool:
+        return self._cancel.is_set() or self._allowance.over()

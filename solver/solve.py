@@ -7,6 +7,8 @@ an over-full cluster, broken rules or a limit that ends the search early show in
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -39,6 +41,7 @@ from solver.problem import Problem
 from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
 from solver.search.state import State
+from solver.search.warm import warm_up
 from solver.sequencing.order import sequence
 from solver.validate import find_contradictions
 
@@ -117,7 +120,14 @@ class SolveParams:
             )
 
 
-def solve(cluster: Cluster, scenarios: ScenarioSet, params: SolveParams | None = None) -> Result:
+def solve(
+    cluster: Cluster,
+    scenarios: ScenarioSet,
+    params: SolveParams | None = None,
+    *,
+    cancel: threading.Event | None = None,
+    on_progress: Callable[[Answer], None] = lambda answer: None,
+) -> Result:
     """Return what to move, in which order and why; an empty plan when nothing is worth it.
 
     The answer never breaks a hard rule or capacity that held, nor makes a broken one worse; it is
@@ -130,13 +140,18 @@ def solve(cluster: Cluster, scenarios: ScenarioSet, params: SolveParams | None =
         Demand of at least the cluster's VMs.
     params
         Limits, weights and thresholds; defaults when left out.
+    cancel
+        Ends the search when set, from any thread; the plan is for what was found until then.
+    on_progress
+        Told of everything better that the search finds, with its bound and engine.
 
     Raises
     ------
     InvalidInputError
         If a VM has no demand, or costs exceed what can be told apart.
     """
-    return _Solve(cluster, scenarios, params or SolveParams()).result()
+    warm_up()
+    return _Solve(cluster, scenarios, params or SolveParams(), cancel, on_progress).result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +172,15 @@ class _Judged:
 class _Solve:
     """One solve: what its stages share."""
 
-    def __init__(self, cluster: Cluster, scenarios: ScenarioSet, params: SolveParams) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        scenarios: ScenarioSet,
+        params: SolveParams,
+        cancel: threading.Event | None,
+        on_progress: Callable[[Answer], None],
+    ) -> None:
+        self.cancel, self.on_progress = cancel, on_progress
         self.allowance = Allowance(params.limit_s, params.work_limit)
         self._judged: _Judged | None = None
         self.cluster = cluster
@@ -198,6 +221,8 @@ class _Solve:
             self.allowance,
             threshold=to_units(params.stop_threshold_host_s),
             seed=params.seed,
+            cancel=self.cancel,
+            on_progress=self.on_progress,
         )
 
     def _repair(self) -> Answer:

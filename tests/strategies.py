@@ -39,7 +39,7 @@ from tests.builders import NOW
 WHOLE_CATALOGUE: Final = True
 """Whether clusters have every kind of rule and every fact of hosts and VMs unless asked not to."""
 
-SIGNED_COLUMNS: Final = False
+SIGNED_COLUMNS: Final = True
 """Whether weights price stranded capacity unless asked not to: VMs then count below zero."""
 
 FIRST_KINDS: Final[tuple[type[PlacementRule], ...]] = (Pin, Ban, Affinity, AntiAffinity)

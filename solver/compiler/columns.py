@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import numpy as np
 
 from solver.domain.cluster import MIN_PRIORITY, Cluster
@@ -41,21 +43,23 @@ def shortfall_columns(
 ) -> Columns:
     """Return the columns of some steps, equal ones merged and worthless ones left out."""
     # Resource first, so that columns of one resource stand together.
-    wanted = scenarios.demand[:, :, limited, steps].transpose(2, 0, 3, 1)
+    wanted = scenarios.demand[:, :, limited, steps].transpose(1, 2, 0, 3)
     priced = by_band[:, :, limited, steps].transpose(2, 1, 3, 0)
     num_vms, num_bands = scenarios.demand.shape[1], by_band.shape[0]
     per_resource = priced.shape[1] * priced.shape[2]
-    demand = np.ascontiguousarray(wanted).reshape(len(limited) * per_resource, num_vms)
+    demand = np.ascontiguousarray(wanted).reshape(num_vms, len(limited) * per_resource)
     price = priced.reshape(len(limited) * per_resource, num_bands)
     resource = np.repeat(np.arange(len(limited)), per_resource)
+    # By digest: the columns of a large cluster are too much to keep twice.
     first_of: dict[tuple[int, bytes], int] = {}
     merged: dict[int, IntArray] = {}
     for c in np.flatnonzero(price.any(axis=1)).tolist():
-        first = first_of.setdefault((int(resource[c]), demand[c].tobytes()), c)
+        digest = blake2b(demand[:, c].tobytes()).digest()
+        first = first_of.setdefault((int(resource[c]), digest), c)
         merged[first] = merged.get(first, 0) + price[c]
     kept = np.array(list(merged), dtype=np.int64)
     return Columns(
-        demand=frozen(np.ascontiguousarray(demand[kept].T)),
+        demand=frozen(demand.take(kept, axis=1)),
         threshold=frozen(np.ascontiguousarray(capacity[:, resource[kept]])),
         prices=frozen(
             np.ascontiguousarray(

@@ -39,8 +39,12 @@ def _worst_placing(problem: Problem) -> float:
     by the few VMs it tries together, has the other half of the 64 bits.
     """
     columns = problem.future
-    per_band = np.zeros(columns.prices.shape)
-    np.add.at(per_band, problem.band, np.maximum(0, columns.demand).astype(np.float64))
+    per_band = np.array(
+        [
+            columns.demand[problem.band == b].clip(min=0).sum(axis=0, dtype=np.float64)
+            for b in range(problem.num_bands)
+        ]
+    )
     at_least = np.cumsum(per_band[::-1], axis=0)[::-1]
     # A threshold below zero is exceeded by an empty host already.
     at_least += np.maximum(0, -columns.threshold).sum(axis=0, dtype=np.float64)

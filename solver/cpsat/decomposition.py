@@ -31,7 +31,7 @@ WIDER: Final = 3.0
 """What the width of a band is multiplied by: when prices that moved proved nothing new, and when
 they proved more and it held one of them back."""
 
-LOOSE: Final = 0.1
+LOOSE: Final = 0.4
 """Share of the distance between bound and promise that hosts may leave open together."""
 
 OVERHEAD: Final = 0.01

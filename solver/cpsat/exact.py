@@ -29,9 +29,10 @@ ROUNDS_BETWEEN: Final = 8
 FEW_CHOICES: Final = 120
 """Choices left that are worth a joint model before the bound is settled."""
 
-ASSEMBLY_WORK: Final = 0.3
-GUESS_WORK: Final = 0.5
-"""Deterministic seconds for putting patterns together, and for the joint model of their places."""
+ASSEMBLY_SHARE: Final = 0.1
+GUESS_SHARE: Final = 0.15
+"""Most deterministic seconds for putting patterns together once, and for one joint model of their
+places, per second that was spent on prices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,30 +90,33 @@ def prove(
     on_better
         Told of every better placement or bound.
     """
-    prover = _Prover(problem, hosts, limit_s, work_limit, seed, polish, cancel, on_better)
-    with ThreadPoolExecutor(num_workers) as pool:
-        prover.run(pool)
-    return Proof(
-        hosts=prover.hosts,
-        total=prover.total,
-        bound=min(prover.bound, prover.total),
-        work=prover.work,
+    prover = Prover(
+        problem,
+        hosts,
+        limit_s=limit_s,
+        work_limit=work_limit,
+        seed=seed,
+        polish=polish,
+        cancel=cancel,
+        on_better=on_better,
     )
+    return prover.run(num_workers)
 
 
-class _Prover:
-    """The state of one proof."""
+class Prover:
+    """The state of one proof; its steps may be replaced to learn what each is worth."""
 
     def __init__(
         self,
         problem: Problem,
         hosts: IntArray,
+        *,
         limit_s: float,
-        work_limit: float,
-        seed: int,
-        polish: Callable[[IntArray], IntArray],
-        cancel: Callable[[], bool],
-        on_better: Callable[[IntArray, int], None],
+        work_limit: float = math.inf,
+        seed: int = 0,
+        polish: Callable[[IntArray], IntArray] = lambda hosts: hosts,
+        cancel: Callable[[], bool] = lambda: False,
+        on_better: Callable[[IntArray, int], None] = lambda hosts, bound: None,
     ) -> None:
         self._deadline_s = time.monotonic() + limit_s
         self._work_limit = work_limit
@@ -121,7 +125,7 @@ class _Prover:
         self._polish = polish
         self._cancel = cancel
         self._on_better = on_better
-        self._parts = Decomposition(problem)
+        self.parts = Decomposition(problem)
         self._joint_work = 0.0
         self.hosts = hosts
         self.total = total_of(problem, hosts)
@@ -130,9 +134,20 @@ class _Prover:
         """Where patterns in use had VMs since the last joint model of them."""
         self._rounded: set[bytes] = set()
 
-    def run(self, pool: ThreadPoolExecutor) -> None:
+    def run(self, num_workers: int) -> Proof:
+        """Prove as far as the limits allow."""
+        with ThreadPoolExecutor(num_workers) as pool:
+            self._alternate(pool)
+        return Proof(
+            hosts=self.hosts,
+            total=self.total,
+            bound=min(self.bound, self.total),
+            work=self.work,
+        )
+
+    def _alternate(self, pool: ThreadPoolExecutor) -> None:
         """Alternate between prices, putting patterns together and what is left, until proven."""
-        parts = self._parts
+        parts = self.parts
         if not parts.movable.any():
             self.bound = self.total
         parts.learn(self._problem.start)
@@ -142,21 +157,21 @@ class _Prover:
             parts.improve(pool, seed=self._seed, out_of_time=self._late)
             rounds += 1
             self._raise(parts.bound)
-            self._round()
+            self.round()
             if rounds % ROUNDS_BETWEEN == 0 or parts.settled:
-                self._assemble()
-                self._guess()
-            left = self._narrow()
+                self.assemble()
+                self.guess()
+            left = self.narrow()
             if parts.settled or left < min(FEW_CHOICES, tried / 2):
                 tried = left
-                self._decide()
+                self.decide()
                 if parts.settled:
                     break
 
     @property
     def work(self) -> float:
         """Deterministic seconds used."""
-        return self._joint_work + self._parts.work
+        return self._joint_work + self.parts.work
 
     @property
     def _work_left(self) -> float:
@@ -178,15 +193,15 @@ class _Prover:
             self._on_better(self.hosts, min(bound, self.total))
 
     def _offer(self, hosts: IntArray) -> None:
-        self._parts.learn(hosts)
+        self.parts.learn(hosts)
         total = total_of(self._problem, hosts)
         if total < self.total:
             self.hosts, self.total = hosts, total
             self._on_better(hosts, min(self.bound, total))
 
-    def _round(self) -> None:
+    def round(self) -> None:
         """Put every VM where the prices' patterns have most of it, as far as that is allowed."""
-        shares = self._parts.master.shares
+        shares = self.parts.master.shares
         self._support |= shares > 0
         wanted = np.where(shares.max(axis=1) > 0, shares.argmax(axis=1), self.hosts)
         if wanted.tobytes() in self._rounded:
@@ -194,14 +209,14 @@ class _Prover:
         self._rounded.add(wanted.tobytes())
         self._offer(self._polish(nearest_allowed(self._problem, self.hosts, wanted)))
 
-    def _assemble(self) -> None:
+    def assemble(self) -> None:
         """Put the patterns known together."""
         hosts, work = assemble(
             self._problem,
-            self._parts.movable,
-            self._parts.master.patterns,
+            self.parts.movable,
+            self.parts.master.patterns,
             limit_s=self._left_s,
-            work_limit=min(ASSEMBLY_WORK, self._work_left),
+            work_limit=min(ASSEMBLY_SHARE * self.parts.work, self._work_left),
             seed=self._seed,
             cancel=self._cancel,
         )
@@ -209,20 +224,21 @@ class _Prover:
         if hosts is not None:
             self._offer(hosts)
 
-    def _guess(self) -> None:
+    def guess(self) -> None:
         """Look for a better placement among the places of patterns that the prices come from."""
-        self._joint(self._support & self._parts.allowed, min(GUESS_WORK, self._work_left))
+        work_limit = min(GUESS_SHARE * self.parts.work, self._work_left)
+        self._joint(self._support & self.parts.allowed, work_limit)
         self._support[:] = False
 
-    def _narrow(self) -> int:
+    def narrow(self) -> int:
         """Rule out what is in no placement better than the best known; how much is left."""
-        parts = self._parts
+        parts = self.parts
         parts.allowed &= parts.excess() < max(1, self.total - parts.bound)
         return int((parts.allowed.sum(axis=1) - 1)[parts.movable].sum())
 
-    def _decide(self) -> None:
+    def decide(self) -> None:
         """Solve what is left jointly: what has been ruled out is no better than what is known."""
-        bound = self._joint(self._parts.allowed, self._work_left)
+        bound = self._joint(self.parts.allowed, self._work_left)
         if bound is not None:
             self._raise(min(self.total, bound))
 
@@ -241,11 +257,11 @@ class _Prover:
         running = np.flatnonzero(self.hosts != NOWHERE)
         where[running, self.hosts[running]] = True
         deciding = where.sum(axis=1) + (problem.start == NOWHERE) > 1
-        vms = np.flatnonzero(deciding & self._parts.movable)
+        vms = np.flatnonzero(deciding & self.parts.movable)
         answer = optimise_jointly(
             problem,
             Scope(base=self.hosts, vms=vms, destinations=where[vms]),
-            self._parts.binding,
+            self.parts.binding,
             limit_s=self._left_s,
             work_limit=work_limit,
             seed=self._seed,

@@ -27,7 +27,7 @@ from solver.problem import NOWHERE, BoolArray, IntArray, Problem
 COLUMNS_AT_ONCE: Final = 6
 """Columns added when an answer goes above some; more make larger models, fewer more rounds."""
 
-WORK_PER_SOLVE: Final = 0.2
+WORK_PER_SOLVE: Final = 0.05
 """Deterministic seconds after which a solve stops with the bound it has."""
 
 

@@ -61,7 +61,7 @@ class _Course:
         for v, h in enumerate(self._where.tolist()):
             if h >= 0:
                 self._guests[h].add(v)
-        self._by_host = self._contention.by_host(self._where)[:, self._horizon]
+        self._by_host = self._contention.of_all(self._where)[0][:, self._horizon]
         self.per_step: IntArray = self._by_host.sum(axis=0)
         """Cost of the whole cluster in each judged step, as VMs are now."""
 
@@ -82,6 +82,6 @@ class _Course:
         chosen = np.array(list(touched), dtype=np.int64)
         vms = np.array([v for h in touched for v in self._guests[h]], dtype=np.int64)
         where = np.repeat(np.arange(len(chosen)), [len(self._guests[h]) for h in touched])
-        costs = self._contention.of_some(chosen, vms, where)[:, self._horizon]
+        costs = self._contention.of_some(chosen, vms, where)[0][:, self._horizon]
         self.per_step = self.per_step + (costs - self._by_host[chosen]).sum(axis=0)
         self._by_host[chosen] = costs

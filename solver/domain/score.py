@@ -143,7 +143,7 @@ def score_placement(
     """
     scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
     hosts = host_positions(cluster, placement)
-    by_host = Contention(cluster, scenarios, weights).by_host(hosts)
+    by_host, _ = Contention(cluster, scenarios, weights).of_all(hosts)
     per_step = by_host[:, objective_steps(scenarios)].sum(axis=1)
     moved = [
         i
@@ -183,13 +183,13 @@ def host_contention(
     """Return the contention of every host, in the cluster's order."""
     scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
     hosts = host_positions(cluster, placement)
-    by_step = Contention(cluster, scenarios, weights).by_host(hosts)
+    by_step, loads = Contention(cluster, scenarios, weights).of_all(hosts)
     predicted = by_step[:, objective_steps(scenarios)].sum(axis=1)
     predicted = predicted + _imbalance_by_host(cluster, scenarios, weights, hosts)
-    loads = host_loads(_demand_by_vm(scenarios), hosts, len(cluster.hosts))
-    loads = loads[..., objective_steps(scenarios)]
-    over = (loads > capacity_array(cluster)[:, None, :, None]).any(axis=(2, 3))
-    overload = over.astype(np.int64) @ np.array(scenarios.probability_ppm, dtype=np.int64)
+    over = loads[..., objective_steps(scenarios)] > capacity_array(cluster)[:, None, :, None]
+    overload = over.any(axis=(2, 3)).astype(np.int64) @ np.array(
+        scenarios.probability_ppm, dtype=np.int64
+    )
     return tuple(
         HostContention(
             host_id=host.id,
@@ -378,11 +378,6 @@ def host_positions(cluster: Cluster, placement: Placement) -> IntArray:
     return np.array([-1 if t is None else position[t] for t in targets], dtype=np.int64)
 
 
-def _demand_by_vm(scenarios: ScenarioSet) -> IntArray:
-    """Return demand with the VM first: shape ``(vms, scenarios, resources, steps)``."""
-    return np.moveaxis(scenarios.demand, 1, 0)
-
-
 class Contention:
     """The priced shortfall of hosts, with what does not depend on where VMs are computed once.
 
@@ -395,38 +390,50 @@ class Contention:
     def __init__(self, cluster: Cluster, scenarios: ScenarioSet, weights: Weights) -> None:
         self._prices = shortfall_prices(cluster, scenarios, weights)
         self._capacity = capacity_array(cluster)[:, None, :, None]
-        self._demand = _demand_by_vm(scenarios)
+        # The VM first: shape (vms, scenarios, resources, steps).
+        self._demand = np.moveaxis(scenarios.demand, 1, 0)
         self._priorities = np.array([vm.priority for vm in cluster.vms], dtype=np.int64)
         self._occurring = sorted(set(self._priorities.tolist()), reverse=True)
 
-    def by_host(self, hosts: IntArray) -> IntArray:
-        """Return what each host carries in a placement, shape ``(num_hosts, 1 + num_steps)``."""
+    def of_all(self, hosts: IntArray) -> tuple[IntArray, IntArray]:
+        """Return cost and load of every host in a placement; shapes as in ``of_some``."""
         return self.of_some(np.arange(len(self._capacity)), np.arange(len(hosts)), hosts)
 
-    def of_some(self, chosen: IntArray, vms: IntArray, where: IntArray) -> IntArray:
-        """Return what some hosts carry, shape ``(len(chosen), 1 + num_steps)``.
+    def of_some(
+        self, chosen: IntArray, vms: IntArray, where: IntArray
+    ) -> tuple[IntArray, IntArray]:
+        """Return what some hosts carry, and their loads.
 
         Parameters
         ----------
         chosen
-            Positions of the hosts.
+            Positions of the hosts, shape ``(n,)``.
         vms, where
             Positions of all VMs on them, and for each the index of its host in ``chosen``;
             negative for none.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            Cost, shape ``(n, 1 + num_steps)``, and load, shape
+            ``(n, num_scenarios, resources, 1 + num_steps)``.
         """
         capacity, priorities = self._capacity[chosen], self._priorities[vms]
-        served = np.zeros((len(chosen), *self._demand.shape[1:]), dtype=np.int64)
+        load = np.zeros((len(chosen), *self._demand.shape[1:]), dtype=np.int64)
         cost = np.zeros((len(chosen), self._demand.shape[3]), dtype=np.int64)
         # Down to the next priority that occurs, every band serves the same demand.
         next_below = [*self._occurring, MIN_PRIORITY - 1][1:]
         for priority, below in zip(self._occurring, next_below, strict=True):
-            in_band = np.flatnonzero(priorities == priority)
-            served += host_loads(self._demand[vms[in_band]], where[in_band], len(chosen))
+            placed = np.flatnonzero((priorities == priority) & (where >= 0))
+            if placed.size:
+                placed = placed[np.argsort(where[placed], kind="stable")]
+                present, starts = np.unique(where[placed], return_index=True)
+                load[present] += np.add.reduceat(self._demand[vms[placed]], starts, axis=0)
             bands = slice(below - MIN_PRIORITY + 1, priority - MIN_PRIORITY + 1)
             price = self._prices[..., bands].sum(axis=-1)
-            shortfall = np.maximum(0, served - capacity)
-            cost += (shortfall * price[None]).sum(axis=(1, 2))
-        return cost
+            shortfall = np.maximum(0, load - capacity)
+            cost += np.einsum("hkrt,krt->ht", shortfall, price)
+        return cost, load
 
 
 def _imbalance_by_host(

@@ -41,12 +41,9 @@ def savings(
     """
     state = State(problem, hosts)
     saved = {}
-    total = state.total
     for v in _moved(state).tolist():
-        vm_id, destination = problem.vm_ids[v], int(hosts[v])
-        state.apply(v, int(problem.start[v]))
-        saved[vm_id] = state.total - total + move_costs.get(vm_id, MoveCost()).total
-        state.apply(v, destination)
+        vm_id = problem.vm_ids[v]
+        saved[vm_id] = _taken_back(state, v).lost + move_costs.get(vm_id, MoveCost()).total
     return saved
 
 
@@ -107,8 +104,13 @@ def _taken_back(state: State, v: int) -> _TakenBack:
     total = state.total
     burden = 0 if source == NOWHERE else int(state.burden[source])
     state.apply(v, source)
+    lost = state.total - total
+    if source != NOWHERE:
+        # Its old place may be taken; a state prices excess only where an answer may have any.
+        excess = state.problem.capacity_repair(state.reserved[source], source)
+        lost += int(excess - state.overfull[source])
     taken_back = _TakenBack(
-        lost=state.total - total,
+        lost=lost,
         relieved=0 if source == NOWHERE else int(state.burden[source]) - burden,
         needs_exchange=state.breaks({source}),
     )
@@ -189,16 +191,12 @@ class _RunnerUp:
 
 def _runner_up(state: State, v: int, h: int, loss: int) -> _RunnerUp:
     """Return what makes another destination worse."""
-    problem = state.problem
     chosen = int(state.hosts[v])
-    costs = problem.move_rows(np.array([v]))[0]
-    load = int(state.burden.sum())
+    load, paid = int(state.burden.sum()), int(state.live.paid[v])
     state.apply(v, h)
-    load = int(state.burden.sum()) - load
+    load, paid = int(state.burden.sum()) - load, int(state.live.paid[v]) - paid
     state.apply(v, chosen)
-    return _RunnerUp(
-        host_id=problem.host_ids[h], loss=loss, load=load, move=int(costs[h] - costs[chosen])
-    )
+    return _RunnerUp(host_id=state.problem.host_ids[h], loss=loss, load=load, move=paid)
 
 
 def _next_best_of(state: State, vms: IntArray) -> dict[int, tuple[int, int] | None]:

@@ -16,8 +16,9 @@ from solver.explain.after_move import amounts_after_move
 from solver.problem import NOWHERE, BoolArray, IntArray, Problem
 from solver.search.state import FORBIDDEN, State
 
-MOST_LOOKED_AT: Final = 200_000
-"""Pairs of VM and place looked at for one answer: a second or so. The rest is told short."""
+MOST_LOOKED_AT: Final = 20_000_000
+"""Columns of cost looked at for one answer, over all pairs of VM and place: about a second. The
+rest is told short."""
 
 Closed = Counter[tuple[Hindrance, str]]
 """How many places each hindrance closes."""
@@ -84,7 +85,7 @@ class Places:
             Each closed place under the first thing that closes it; and the change of the total
             for each place, ``FORBIDDEN`` where it is closed or does not help, shape ``(H,)``.
         """
-        self._left -= len(helpful)
+        self._left -= len(helpful) * max(1, self.problem.future.demand.shape[1])
         stuck = self._stuck(v)
         if stuck is not None:
             nothing = np.full(len(helpful), FORBIDDEN, dtype=np.int64)

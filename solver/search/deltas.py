@@ -16,12 +16,12 @@ from solver.search.live import (
     TOTAL,
     Live,
     amount_change,
-    excess_price,
     migrates,
     move_price,
     place_price,
     recount_moves,
     recount_rules,
+    severity_of,
 )
 from solver.search.native import inlined, inner, plain
 
@@ -68,7 +68,7 @@ def fits(facts: Facts, live: Live, v: int, h: int) -> bool:
     return True
 
 
-@inlined
+@inner
 def counts_change(facts: Facts, live: Live, v: int, a: int, h: int) -> int:
     """Return the change of everything but loads and reservations; ``FORBIDDEN`` as needed."""
     delta = place_price(facts, v, h) - place_price(facts, v, a)
@@ -137,11 +137,13 @@ def insertion_change(facts: Facts, live: Live, v: int, h: int) -> int:
 
 @inlined
 def _excess_after(facts: Facts, live: Live, v: int, h: int, sign: int) -> int:
-    used = live.used[h].copy()
-    for r in range(len(used)):
+    severity = 0
+    for r in range(live.used.shape[1]):
+        used = live.used[h, r]
         if not (facts.held[r] and facts.start[v] == h):
-            used[r] += sign * facts.reserved[facts.host_class[h], v, r]
-    return excess_price(facts, used, h)
+            used += sign * facts.reserved[facts.host_class[h], v, r]
+        severity += severity_of(facts, h, r, used)
+    return severity * facts.repair_price
 
 
 @inner
@@ -150,16 +152,16 @@ def swap_delta(facts: Facts, live: Live, v: int, w: int) -> int:
     a, b = live.hosts[v], live.hosts[w]
     if not (allowed(facts, v, b) and allowed(facts, w, a)):
         return FORBIDDEN
-    if not (_trade_fits(facts, live, v, w, b) and _trade_fits(facts, live, w, v, a)):
+    if not (trade_fits(facts, live, v, w, b) and trade_fits(facts, live, w, v, a)):
         return FORBIDDEN
-    delta = _swap_counts(facts, live, v, w, a, b)
+    delta = swap_counts(facts, live, v, w, a, b)
     if delta >= FORBIDDEN:
         return FORBIDDEN
-    return delta + _trade_change(facts, live, v, w, b) + _trade_change(facts, live, w, v, a)
+    return delta + trade_change(facts, live, v, w, b) + trade_change(facts, live, w, v, a)
 
 
 @inlined
-def _trade_fits(facts: Facts, live: Live, v: int, w: int, h: int) -> bool:
+def trade_fits(facts: Facts, live: Live, v: int, w: int, h: int) -> bool:
     """Whether host ``h`` has room for VM ``v`` once VM ``w`` is gone."""
     for r in range(live.used.shape[1]):
         if live.used[h, r] + _traded(facts, v, w, h, r) > facts.reserved_limit[h, r]:
@@ -179,7 +181,7 @@ def _traded(facts: Facts, v: int, w: int, h: int, r: int) -> int:
 
 
 @inlined
-def _trade_change(facts: Facts, live: Live, v: int, w: int, h: int) -> int:
+def trade_change(facts: Facts, live: Live, v: int, w: int, h: int) -> int:
     """Return the change of host ``h``'s burden and excess when ``v`` comes and ``w`` goes."""
     change = 0
     demand, over, prices, band = facts.demand, live.over, facts.prices, facts.band
@@ -195,15 +197,15 @@ def _trade_change(facts: Facts, live: Live, v: int, w: int, h: int) -> int:
                 then = now + comes * demand[v, c] - goes * demand[w, c]
                 change += (max(0, then) - max(0, now)) * prices[b, c]
     if facts.may_be_overfull[h]:
-        used = live.used[h].copy()
-        for r in range(len(used)):
-            used[r] += _traded(facts, v, w, h, r)
-        change += excess_price(facts, used, h) - live.overfull[h]
+        severity = 0
+        for r in range(live.used.shape[1]):
+            severity += severity_of(facts, h, r, live.used[h, r] + _traded(facts, v, w, h, r))
+        change += severity * facts.repair_price - live.overfull[h]
     return change
 
 
-@inlined
-def _swap_counts(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> int:
+@inner
+def swap_counts(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> int:
     """Return the change of everything but loads and reservations; ``FORBIDDEN`` as needed."""
     if not _entangled(facts, live, v, w, a, b):
         first = counts_change(facts, live, v, a, b)
@@ -214,7 +216,7 @@ def _swap_counts(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> in
     return _swap_counts_together(facts, live, v, w, a, b)
 
 
-@inlined
+@inner
 def _entangled(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> bool:
     """Whether what one VM changes in the counts may matter to the other."""
     if facts.max_moves < (1 << 59) or facts.max_moves_per_host < (1 << 59):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba.experimental import structref
 
 from solver.problem import NOWHERE, Columns, Count, GroupRule, Problem
-from solver.search.native import Reference, packer
+from solver.search.native import Reference, packer, registered
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -112,7 +112,7 @@ class Facts(NamedTuple):
     max_moves_per_host: int
 
 
-@structref.register
+@registered
 class FactsType(Reference):
     """The facts, to kernels."""
 

@@ -25,7 +25,7 @@ from solver.search.deltas import (
 )
 from solver.search.facts import Facts
 from solver.search.live import TOTAL, Live, move_price, place_price, relocate
-from solver.search.native import inlined, inner, kernel, plain
+from solver.search.native import inlined, inner, making, making_kernel, plain
 from solver.search.state import State
 
 IntArray = npt.NDArray[np.int64]
@@ -123,7 +123,7 @@ def _notes_of(state: State) -> Notes:
     )
 
 
-@kernel
+@making_kernel
 def _descend(facts: Facts, live: Live, notes: Notes, threshold: int, most_moves: int) -> bool:
     """Make up to so many moves; return whether there may be more."""
     clock = notes.clock
@@ -166,7 +166,7 @@ def _move(facts: Facts, live: Live, notes: Notes, v: int, h: int) -> None:
     relocate(facts, live, v, h)
 
 
-@inner
+@making
 def _start_waiting(facts: Facts, live: Live, notes: Notes) -> None:
     """Start each VM that waits on its best host, if any pays."""
     nowhere, always = plain(NOWHERE), plain(-1)
@@ -219,7 +219,7 @@ def _worst_source(
     return worst
 
 
-@inner
+@making
 def _best_single(
     facts: Facts, live: Live, notes: Notes, source: int, since: int
 ) -> tuple[int, int, int]:
@@ -310,7 +310,7 @@ def _all_on(facts: Facts, live: Live, clump: int, h: int) -> bool:
     return True
 
 
-@inner
+@making
 def _best_together(
     facts: Facts, live: Live, notes: Notes, source: int, since: int, best: int, where: int
 ) -> tuple[int, int, int]:
@@ -335,7 +335,7 @@ def _best_together(
     return best, leaver, where
 
 
-@inner
+@making
 def _best_host_together(
     facts: Facts, live: Live, notes: Notes, clump: int, source: int, since: int
 ) -> tuple[int, int]:

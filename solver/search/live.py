@@ -14,7 +14,7 @@ from numba.experimental import structref
 
 from solver.problem import NOWHERE, Count
 from solver.search.facts import MEMBER, OTHER, Facts, pack_facts
-from solver.search.native import Reference, inlined, inner, kernel, packer, plain
+from solver.search.native import Reference, inlined, inner, kernel, packer, plain, registered
 
 IntArray = npt.NDArray[np.int64]
 CountArray = npt.NDArray[np.int32]
@@ -96,7 +96,7 @@ class Live(NamedTuple):
     tally: IntArray
 
 
-@structref.register
+@registered
 class LiveType(Reference):
     """A placement, to kernels."""
 
@@ -278,10 +278,17 @@ def excess_price(facts: Facts, used: IntArray, h: int) -> int:
     """Return what reservations beyond a host's capacity cost."""
     severity = 0
     for r in range(len(used)):
-        excess = used[r] - facts.capacity[h, r]
-        if excess > 0:
-            severity += facts.broken_ppm[r] + excess * 1_000_000 // facts.reference[r]
+        severity += severity_of(facts, h, r, used[r])
     return severity * facts.repair_price
+
+
+@inlined
+def severity_of(facts: Facts, h: int, r: int, used: int) -> int:
+    """Return how bad it is that so much of a resource is reserved on a host."""
+    excess = used - facts.capacity[h, r]
+    if excess <= 0:
+        return 0
+    return facts.broken_ppm[r] + excess * 1_000_000 // facts.reference[r]
 
 
 @inlined

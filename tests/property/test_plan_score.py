@@ -27,7 +27,7 @@ def anew(cluster: Cluster, scenarios: ScenarioSet, plan: Plan) -> tuple[int, int
         for step in sorted(plan.steps, key=lambda step: step.end_ms):
             if step.end_ms <= now_ms:
                 placement[step.vm_id] = step.destination_id
-        by_host = contention.by_host(host_positions(cluster, placement))
+        by_host, _ = contention.of_all(host_positions(cluster, placement))
         return [int(cost) for cost in by_host[:, objective_steps(scenarios)].sum(axis=0)]
 
     ends = sorted({step.end_ms for step in plan.steps if step.end_ms < horizon_ms})

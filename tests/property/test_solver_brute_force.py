@@ -16,12 +16,10 @@ from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
 from solver.search.bound import relaxed_bound
-from tests.strategies import problems
-
-WEIGHTS = Weights()
+from tests.strategies import problems, weights
 
 
-def best_total(cluster: Cluster, scenarios: ScenarioSet) -> int:
+def best_total(cluster: Cluster, scenarios: ScenarioSet, prices: Weights) -> int:
     """Return the least total over all placements the checker allows; none of it is the solver's."""
     before = check_placement(cluster, cluster.placement)
     closed = {host.id for host in cluster.hosts if host.state is HostState.MAINTENANCE}
@@ -40,23 +38,25 @@ def best_total(cluster: Cluster, scenarios: ScenarioSet) -> int:
             continue
         if new_or_worse(before, check_placement(cluster, placement)):
             continue
-        totals.append(score_placement(cluster, scenarios, WEIGHTS, placement).total)
+        totals.append(score_placement(cluster, scenarios, prices, placement).total)
     return min(totals)
 
 
-@given(problems(max_hosts=3, max_vms=5), st.sampled_from([Engine.CPSAT, Engine.PORTFOLIO]))
+@given(
+    problems(max_hosts=3, max_vms=5), weights(), st.sampled_from([Engine.CPSAT, Engine.PORTFOLIO])
+)
 def test_the_joint_model_finds_the_optimum_and_proves_it(
-    problem_data: tuple[Cluster, ScenarioSet], engine: Engine
+    problem_data: tuple[Cluster, ScenarioSet], prices: Weights, engine: Engine
 ) -> None:
     """With rules, maintenance, broken starts and budgets, to the last unit."""
     cluster, scenarios = problem_data
-    problem = compile_problem(cluster, scenarios, WEIGHTS)
-    best = best_total(cluster, scenarios)
+    problem = compile_problem(cluster, scenarios, prices)
+    best = best_total(cluster, scenarios, prices)
     assert relaxed_bound(problem) <= best
     hasty = run(problem, engine, Allowance(60.0, 0.002), threshold=0, seed=0)
     assert hasty.bound <= best <= hasty.total
     answer = run(problem, engine, Allowance(60.0, 10.0), threshold=0, seed=0)
     assert answer.total == best
     assert answer.bound == best
-    found = score_placement(cluster, scenarios, WEIGHTS, problem.placement(answer.hosts))
+    found = score_placement(cluster, scenarios, prices, problem.placement(answer.hosts))
     assert found.total == answer.total

@@ -17,12 +17,14 @@ from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
 from solver.solve import SolveParams, solve
-from tests.strategies import problems
+from tests.strategies import problems, weights
 
 WEIGHTS = Weights()
 
 
-def judge(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
+def judge(
+    cluster: Cluster, scenarios: ScenarioSet, result: Result, prices: Weights = WEIGHTS
+) -> None:
     """Recompute everything a result says, and check everything it may not do."""
     assert check_plan(cluster, result.plan) == ()
     assert result.placement == result.plan.placement_after(cluster.placement)
@@ -31,13 +33,13 @@ def judge(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
     after = check_placement(cluster, result.placement)
     assert new_or_worse(before, after) == ()
     assert result.remaining == tuple(violation for violation in after if violation.hard)
-    assert result.before == score_placement(cluster, scenarios, WEIGHTS, cluster.placement)
-    assert result.after == score_placement(cluster, scenarios, WEIGHTS, result.placement)
+    assert result.before == score_placement(cluster, scenarios, prices, cluster.placement)
+    assert result.after == score_placement(cluster, scenarios, prices, result.placement)
     assert result.after.total <= result.before.total
     assert result.contention_before == host_contention(
-        cluster, scenarios, WEIGHTS, cluster.placement
+        cluster, scenarios, prices, cluster.placement
     )
-    assert result.contention_after == host_contention(cluster, scenarios, WEIGHTS, result.placement)
+    assert result.contention_after == host_contention(cluster, scenarios, prices, result.placement)
     if result.bound is not None:
         assert result.bound <= result.after.total
     if result.status in (SolveStatus.BELOW_THRESHOLD, SolveStatus.NO_BENEFICIAL_MOVE):
@@ -46,24 +48,26 @@ def judge(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
     assert {item.vm_id for item in result.explanations} == moved
     for item in result.explanations:
         back = score_placement(
-            cluster, scenarios, WEIGHTS, result.placement | {item.vm_id: item.source_id}
+            cluster, scenarios, prices, result.placement | {item.vm_id: item.source_id}
         )
         assert item.saved - item.cost == back.total - result.after.total
         if item.alternative_id is not None:
             other = result.placement | {item.vm_id: item.alternative_id}
-            there = score_placement(cluster, scenarios, WEIGHTS, other)
+            there = score_placement(cluster, scenarios, prices, other)
             assert item.alternative_loss == there.total - result.after.total
 
 
-@given(problems(), st.sampled_from(["greedy", "cpsat", "portfolio"]), st.booleans())
+@given(problems(), weights(), st.sampled_from(["greedy", "cpsat", "portfolio"]), st.booleans())
 def test_every_answer_holds_before_the_judge(
-    problem: tuple[Cluster, ScenarioSet], engine: str, was_acting: bool
+    problem: tuple[Cluster, ScenarioSet], prices: Weights, engine: str, was_acting: bool
 ) -> None:
     """No new or worse violation at any instant, every figure recomputed, never late."""
     cluster, scenarios = problem
-    params = SolveParams(engine=engine, limit_s=5.0, work_limit=0.5, was_acting=was_acting)
+    params = SolveParams(
+        weights=prices, engine=engine, limit_s=5.0, work_limit=0.5, was_acting=was_acting
+    )
     result = solve(cluster, scenarios, params)
-    judge(cluster, scenarios, result)
+    judge(cluster, scenarios, result, prices)
     assert result.runtime_s <= 5.5
 
 

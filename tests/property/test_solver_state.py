@@ -10,14 +10,18 @@ from solver.compiler.compile import compile_problem
 from solver.domain.check import check_moves, check_placement, new_or_worse
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.scenario import ScenarioSet
-from solver.domain.score import host_contention, score_placement
+from solver.domain.score import (
+    expected_demand,
+    host_contention,
+    host_loads,
+    score_placement,
+)
+from solver.domain.stranded import stranding
 from solver.domain.weights import Weights
-from solver.problem import NOWHERE
+from solver.problem import NOWHERE, IntArray
 from solver.search.greedy import greedy
 from solver.search.state import FORBIDDEN, State
-from tests.strategies import problems
-
-WEIGHTS = Weights()
+from tests.strategies import problems, weights
 
 
 def allowed_by_the_judge(cluster: Cluster, placement: dict) -> bool:
@@ -30,21 +34,34 @@ def allowed_by_the_judge(cluster: Cluster, placement: dict) -> bool:
     return not new_or_worse(before, after) and not check_moves(cluster, placement)
 
 
-@given(problems(), st.integers(0, 2**16))
+def burden_of(
+    cluster: Cluster, scenarios: ScenarioSet, prices: Weights, hosts: IntArray
+) -> list[int]:
+    """Return the contention of each host and, which is none, what it strands."""
+    placement = {
+        vm.id: None if h == NOWHERE else cluster.hosts[h].id
+        for vm, h in zip(cluster.vms, hosts.tolist(), strict=True)
+    }
+    contention = host_contention(cluster, scenarios, prices, placement)
+    found = stranding(cluster, scenarios, prices, expected_demand(scenarios))
+    stranded = found.cost(host_loads(found.demand, hosts, len(cluster.hosts)))
+    return [host.total + int(cost) for host, cost in zip(contention, stranded, strict=True)]
+
+
+@given(problems(), weights(), st.integers(0, 2**16))
 def test_total_and_every_relocation_equal_the_score(
-    problem_data: tuple[Cluster, ScenarioSet], seed: int
+    problem_data: tuple[Cluster, ScenarioSet], prices: Weights, seed: int
 ) -> None:
     """After any allowed walk, the total and each delta are the judge's, and so is each refusal."""
     cluster, scenarios = problem_data
-    problem = compile_problem(cluster, scenarios, WEIGHTS)
+    problem = compile_problem(cluster, scenarios, prices)
     state = State(problem, problem.start)
     rng = np.random.default_rng(seed)
     for _ in range(4):
         placement = problem.placement(state.hosts)
-        score = score_placement(cluster, scenarios, WEIGHTS, placement)
+        score = score_placement(cluster, scenarios, prices, placement)
         assert state.total == score.total
-        contention = host_contention(cluster, scenarios, WEIGHTS, placement)
-        assert state.scores.tolist() == [host.total for host in contention]
+        assert state.scores.tolist() == burden_of(cluster, scenarios, prices, state.hosts)
         if not cluster.vms:
             return
         v = int(rng.integers(len(cluster.vms)))
@@ -56,7 +73,7 @@ def test_total_and_every_relocation_equal_the_score(
             there = placement | {cluster.vms[v].id: host.id}
             assert (row[h] < FORBIDDEN) == allowed_by_the_judge(cluster, there)
             if row[h] < FORBIDDEN:
-                moved = score_placement(cluster, scenarios, WEIGHTS, there)
+                moved = score_placement(cluster, scenarios, prices, there)
                 assert row[h] == moved.total - score.total
         for w in np.flatnonzero(state.hosts != state.hosts[v]).tolist():
             if NOWHERE not in (state.hosts[v], state.hosts[w]):
@@ -67,16 +84,18 @@ def test_total_and_every_relocation_equal_the_score(
             state.apply(v, int(rng.choice(choices)))
 
 
-@given(problems())
-def test_greedy_is_allowed_and_never_worse(problem_data: tuple[Cluster, ScenarioSet]) -> None:
+@given(problems(), weights())
+def test_greedy_is_allowed_and_never_worse(
+    problem_data: tuple[Cluster, ScenarioSet], prices: Weights
+) -> None:
     """Greedy keeps what the checker wants kept, and saves or leaves everything alone."""
     cluster, scenarios = problem_data
-    problem = compile_problem(cluster, scenarios, WEIGHTS)
+    problem = compile_problem(cluster, scenarios, prices)
     hosts = greedy(problem, problem.start)
     placement = problem.placement(hosts)
     assert allowed_by_the_judge(cluster, placement)
-    before = score_placement(cluster, scenarios, WEIGHTS, cluster.placement).total
-    after = score_placement(cluster, scenarios, WEIGHTS, placement).total
+    before = score_placement(cluster, scenarios, prices, cluster.placement).total
+    after = score_placement(cluster, scenarios, prices, placement).total
     assert after < before or (hosts == problem.start).all()
     assert State(problem, hosts).total == after
     assert ((hosts != NOWHERE) | (problem.start == NOWHERE)).all()

@@ -1,0 +1,210 @@
+"""CP-SAT alone, cold: which synthetic clusters it proves optimal, how near it comes on others.
+
+    python -m benchmarks.exact --json OUT [--sizes 8/80,32/500,100/2000] [--seeds 20]
+        [--limits 5,60,60] [--fill 0.7] [--workers 1] [--ablation]
+
+K = 16 scenarios of 4 steps, four resources, five priority bands. Each row starts from the cluster
+alone: greedy and a descent from what prices say are part of what is timed, compiling is not.
+Limits are processor seconds of the whole process, so that other work on the machine does not
+count: with one worker what one idle core does in that time; more workers share the same seconds.
+Rows that OUT holds already are not made again, so that a run may be interrupted. ``--ablation``
+leaves out one part of the engine at a time, on the first seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.instances.synthetic import synthetic
+from service.replay.report import machine
+from solver.compiler.compile import compile_problem
+from solver.cpsat.exact import Proof, Prover
+from solver.cpsat.joint import optimise_jointly
+from solver.cpsat.variables import Scope
+from solver.domain.weights import Weights, to_host_s
+from solver.problem import IntArray, Problem
+from solver.search.greedy import greedy
+
+
+class WithoutRounding(Prover):
+    """No placement from rounded shares, and so no descent from it."""
+
+    def round(self) -> None:
+        """Leave it out."""
+
+
+class WithoutAssembly(Prover):
+    """Patterns are not put together to placements."""
+
+    def assemble(self) -> None:
+        """Leave it out."""
+
+
+class WithoutGuess(Prover):
+    """No joint model of the places that the prices' patterns use."""
+
+    def guess(self) -> None:
+        """Leave it out."""
+
+
+class WithoutReduction(Prover):
+    """Nothing is ruled out by bounds; the joint model at the end is the whole one."""
+
+    def narrow(self) -> int:
+        """Leave it out."""
+        return int((self.parts.allowed.sum(axis=1) - 1)[self.parts.movable].sum())
+
+
+PROVERS: Final = {
+    "all parts": Prover,
+    "no rounding": WithoutRounding,
+    "no assembly": WithoutAssembly,
+    "no guess": WithoutGuess,
+    "no reduction": WithoutReduction,
+}
+NO_WALL_LIMIT_S: Final = 3_600.0
+
+NO_HOST_BOUNDS: Final = "no host bounds"
+NO_HOST_BOUNDS_ALL_COLUMNS: Final = "no host bounds, all columns"
+NO_HOST_BOUNDS_NO_HINT: Final = "no host bounds, no hint"
+ABLATION: Final = (*PROVERS, NO_HOST_BOUNDS, NO_HOST_BOUNDS_ALL_COLUMNS, NO_HOST_BOUNDS_NO_HINT)
+
+
+def run(problem: Problem, variant: str, *, limit_s: float, workers: int) -> Proof:
+    """Return what a variant of the engine proves, starting from the cluster alone."""
+    begun_s = time.process_time()
+
+    def over() -> bool:
+        return time.process_time() - begun_s > limit_s
+
+    first = problem.start if variant == NO_HOST_BOUNDS_NO_HINT else greedy(problem, problem.start)
+    if variant in PROVERS:
+        prover = PROVERS[variant](
+            problem,
+            first,
+            limit_s=NO_WALL_LIMIT_S,
+            polish=lambda hosts: greedy(problem, hosts),
+            cancel=over,
+        )
+        return prover.run(workers)
+    return _jointly(problem, first, over, lazily=variant != NO_HOST_BOUNDS_ALL_COLUMNS)
+
+
+def _jointly(problem: Problem, first: IntArray, over: Callable[[], bool], *, lazily: bool) -> Proof:
+    """Return what the joint model of everything proves by itself."""
+    scope = Scope.everything(problem, first)
+    none = np.zeros(problem.future.prices.shape, dtype=np.bool_)
+    answer = optimise_jointly(
+        problem,
+        scope,
+        none if lazily else problem.future.prices > 0,
+        limit_s=NO_WALL_LIMIT_S,
+        work_limit=math.inf,
+        seed=0,
+        cancel=over,
+    )
+    bound = 0 if answer.bound is None else answer.bound
+    return Proof(hosts=answer.hosts, total=answer.total, bound=bound, work=answer.work)
+
+
+def measure(
+    size: tuple[int, int], seed: int, variant: str, *, fill: float, limit_s: float, workers: int
+) -> dict[str, Any]:
+    """Return one row."""
+    instance = synthetic(num_hosts=size[0], num_vms=size[1], fill=fill, seed=seed)
+    problem = compile_problem(instance.cluster, instance.futures(), Weights())
+    greedy(problem, problem.start)  # Kernels are compiled on first use, which is not timed.
+    begun_s, begun_cpu_s = time.monotonic(), time.process_time()
+    proof = run(problem, variant, limit_s=limit_s, workers=workers)
+    return {
+        "hosts": size[0],
+        "vms": size[1],
+        "fill": fill,
+        "seed": seed,
+        "variant": variant,
+        "limit_s": limit_s,
+        "workers": workers,
+        "total_host_s": to_host_s(proof.total),
+        "bound_host_s": to_host_s(proof.bound),
+        "gap_percent": round(100 * (proof.total - proof.bound) / max(1, proof.total), 3),
+        "proven": proof.bound == proof.total,
+        "wall_s": round(time.monotonic() - begun_s, 2),
+        "cpu_s": round(time.process_time() - begun_cpu_s, 2),
+        "work": round(proof.work, 2),
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """Return a table of what was proven, one line for each size and variant."""
+    lines = ["size       variant                       seeds proven  gap % (median, worst)"]
+    groups = dict.fromkeys((row["hosts"], row["vms"], row["variant"]) for row in rows)
+    for hosts, vms, variant in groups:
+        mine = [r for r in rows if (r["hosts"], r["vms"], r["variant"]) == (hosts, vms, variant)]
+        gaps = [row["gap_percent"] for row in mine]
+        lines.append(
+            f"{hosts}/{vms:<7} {variant:<28} {len(mine):>5} {sum(r['proven'] for r in mine):>6}"
+            f"  {statistics.median(gaps):.2f} {max(gaps):.2f}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Make the rows that are missing, and print the table of all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--sizes", default="8/80,32/500,100/2000")
+    parser.add_argument("--limits", default="5,60,60", help="processor seconds for each size")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--fill", type=float, default=0.7)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--ablation", action="store_true", help="leave out one part at a time")
+    arguments = parser.parse_args()
+    path: Path = arguments.json
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    variants = ABLATION if arguments.ablation else ("all parts",)
+    where = machine()
+    limits = [float(text) for text in arguments.limits.split(",")]
+    for text, limit_s in zip(arguments.sizes.split(","), limits, strict=True):
+        hosts, vms = (int(number) for number in text.split("/"))
+        for seed in range(arguments.seeds):
+            for variant in variants:
+                wanted = {
+                    "hosts": hosts,
+                    "vms": vms,
+                    "fill": arguments.fill,
+                    "seed": seed,
+                    "variant": variant,
+                    "limit_s": limit_s,
+                    "workers": arguments.workers,
+                }
+                if any(wanted.items() <= row.items() for row in rows):
+                    continue
+                row = measure(
+                    (hosts, vms),
+                    seed,
+                    variant,
+                    fill=arguments.fill,
+                    limit_s=limit_s,
+                    workers=arguments.workers,
+                )
+                rows.append({**row, **where})
+                path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                print(
+                    f"{text} seed {seed} {variant}: {row['total_host_s']:.3f},"
+                    f" gap {row['gap_percent']} % in {row['cpu_s']} s",
+                    flush=True,
+                )
+    print(summary(rows))
+
+
+if __name__ == "__main__":
+    main()
