@@ -21,6 +21,7 @@ from solver.problem import IntArray, Problem
 from solver.search.exchange import improve_by_exchange
 from solver.search.greedy import descend
 from solver.search.state import State
+from solver.search.warm import warm_up
 
 HOSTS_PER_PART: Final = 128
 
@@ -65,6 +66,8 @@ def improve_by_parts(
         ``joblib`` searches parts in threads of this process, which kernels do not keep from each
         other; ``dask`` on the workers of the ``distributed.Client`` in force.
     """
+    # Threads that compile the same kernel at the same time get in each other's way.
+    warm_up()
     allowance = Allowance(limit_s, None if math.isinf(work_limit) else work_limit)
     state = State(problem, hosts)
     rng = np.random.default_rng(seed)
@@ -72,12 +75,13 @@ def improve_by_parts(
     while stale < 2 and not allowance.over() and not cancel():
         before = state.total
         _pass(state, _split(state, rng, hosts_per_part, turn), allowance, cancel, backend)
-        descend(state, out_of_time=lambda: allowance.late() or cancel())
         gain = before - state.total
         stale = 0 if gain * 1_000_000 > LEAST_GAIN_PPM * before else stale + 1
         turn += 1
         if gain > 0:
             on_better(state.hosts.copy())
+    # What is left between any two parts; a look at all hosts for each VM is dear, so but once.
+    descend(state, out_of_time=lambda: allowance.late() or cancel())
     return state.hosts.copy()
 
 

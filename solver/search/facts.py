@@ -48,8 +48,8 @@ class Facts(NamedTuple):
     ``vm_rule[vm_rule_begin[v]:vm_rule_begin[v + 1]]``, as ``MEMBER``, ``OTHER`` or both; the
     members of rule ``i``, and the VMs of clump ``i``, are listed in the same way.
 
-    ``fullness[h]`` is how full host ``h`` is on its fullest resource at the start, which is the
-    least that a move there is priced for.
+    ``fullest[h]`` is the resource of which least is left on host ``h`` at the start: nearly always
+    the one that moves there are priced for.
     """
 
     start: IntArray
@@ -89,7 +89,7 @@ class Facts(NamedTuple):
     load: IntArray
     load_capacity: FloatArray
     load_demand: IntArray
-    fullness: FloatArray
+    fullest: IntArray
     rule_count: IntArray
     rule_bound: IntArray
     rule_price: IntArray
@@ -185,7 +185,7 @@ def _flatten(problem: Problem) -> Facts:
         load=_ints(moves.load),
         load_capacity=_floats(moves.capacity),
         load_demand=_ints(moves.demand),
-        fullness=_floats((moves.load / moves.capacity).max(axis=1, initial=0.0)),
+        fullest=_fullest(moves.load / moves.capacity),
         rule_count=_ints([int(rule.count) for rule in rules]),
         rule_bound=_ints([rule.bound for rule in rules]),
         rule_price=_ints([rule.price for rule in rules]),
@@ -213,6 +213,12 @@ def _flatten(problem: Problem) -> Facts:
         max_moves=_limit(problem.max_moves),
         max_moves_per_host=_limit(problem.max_moves_per_host),
     )
+
+
+def _fullest(shares: FloatArray) -> IntArray:
+    if not shares.size:
+        return _ints(np.zeros(len(shares), dtype=np.int64))
+    return _ints(shares.argmax(axis=1))
 
 
 def _runs(columns: Columns) -> IntArray:

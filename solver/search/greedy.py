@@ -56,6 +56,8 @@ class Notes(NamedTuple):
         VMs to be started, the dearest to leave waiting first.
     clump_of
         Clump of each VM, ``-1`` for none.
+    by_link
+        Room for what the links of each class cost a VM.
     """
 
     changed: IntArray
@@ -63,6 +65,7 @@ class Notes(NamedTuple):
     clock: IntArray
     waiting: IntArray
     clump_of: IntArray
+    by_link: IntArray
 
 
 def greedy(
@@ -120,6 +123,7 @@ def _notes_of(state: State) -> Notes:
         clock=np.array([0, 0, -1], dtype=np.int64),
         waiting=np.ascontiguousarray(waiting[order]),
         clump_of=clump_of,
+        by_link=np.zeros(len(problem.move_costs.rate_of), dtype=np.int64),
     )
 
 
@@ -264,15 +268,20 @@ def _best_host(
         rule = facts.vm_rule[i]
         least -= facts.rule_price[rule] * min(live.amounts[rule], 2)
     home = facts.start[v]
-    by_link = _link_prices(facts, v)
-    fill_price, left = facts.fill_price[v], facts.left[v]
+    by_link = notes.by_link
+    _price_links(facts, by_link, v)
+    fills = facts.fill_price[v] > 0.0 and facts.load.shape[1] > 0
     for h in range(len(live.burden)):
         if h == source or notes.changed[h] <= since:
             continue
         price = place_price(facts, v, h)
         if home != NOWHERE and h != home:
             price += by_link[facts.link_class[h]]
-            price += int(np.rint(fill_price * max(0.0, facts.fullness[h] - left)))
+            if fills:
+                u = facts.fullest[h]
+                amount = float(facts.load[h, u] + facts.load_demand[v, u])
+                rise = max(0.0, amount / facts.load_capacity[h, u] - facts.left[v])
+                price += int(np.rint(facts.fill_price[v] * rise))
         if least + price >= best or not (allowed(facts, v, h) and fits(facts, live, v, h)):
             continue
         delta = counts_change(facts, live, v, source, h)
@@ -285,17 +294,15 @@ def _best_host(
 
 
 @inner
-def _link_prices(facts: Facts, v: int) -> IntArray:
-    """Return what the links cost VM ``v`` on its way to hosts of each class."""
-    prices = np.zeros(len(facts.rate_of), dtype=np.int64)
+def _price_links(facts: Facts, by_link: IntArray, v: int) -> None:
+    """Write down what the links cost VM ``v`` on its way to hosts of each class."""
     home = facts.start[v]
     if home != NOWHERE:
         i = facts.link_class[home]
-        for j in range(len(prices)):
+        for j in range(len(by_link)):
             delay = facts.round_trips_s[i, j] * facts.cpu_share[v] + facts.border[i, j]
-            prices[j] = facts.by_rate[v, facts.rate_of[i, j]]
-            prices[j] += int(np.rint(facts.latency_price[v] * delay))
-    return prices
+            by_link[j] = facts.by_rate[v, facts.rate_of[i, j]]
+            by_link[j] += int(np.rint(facts.latency_price[v] * delay))
 
 
 @inlined

@@ -1,0 +1,200 @@
+"""From 8 to 10,000 hosts: greedy, the portfolio and the proven bound, with seconds and memory.
+
+Each row is one synthetic cluster (16 scenarios, 4 steps, four resources; rules on none of the VMs,
+or on a fifth) in a process of its own, so that peaks of memory are its own. Seconds count from the
+finished cluster: generating it is left out. Rows that the file already has are not run again.
+
+    python -m benchmarks.scale --json FILE [--sizes 8/80,100/2000] [--seconds 30] [--whole]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.instances.synthetic import Synthetic, synthetic
+from service.files import write_text
+from service.replay.report import machine
+from solver.compiler.compile import compile_problem
+from solver.contention import DEFAULT_STOP_HOST_S
+from solver.domain.scenario import ScenarioSet
+from solver.domain.weights import Weights, to_host_s, to_units
+from solver.limit import Allowance
+from solver.portfolio import Answer, Engine, run
+from solver.problem import NOWHERE, IntArray
+from solver.search.warm import warm_up
+from solver.solve import SolveParams, solve
+
+SIZES = "8/80,32/500,64/1200,100/2000,100/10000,1000/10000,10000/100000"
+RULED = (0.0, 0.2)
+MIB_PER_GIB = 1024
+
+
+def measure(
+    num_hosts: int, num_vms: int, ruled: float, *, limit_s: float, seed: int, whole: bool
+) -> dict[str, Any]:
+    """Return the figures of one cluster.
+
+    Parameters
+    ----------
+    ruled
+        Share of the VMs that stand under rules.
+    limit_s
+        Wall seconds for compiling and the portfolio together, greedy's included.
+    whole
+        Whether to measure ``solve`` too, which also orders, judges and explains.
+    """
+    instance = synthetic(num_hosts=num_hosts, num_vms=num_vms, ruled_fraction=ruled, seed=seed)
+    scenarios = instance.futures()
+    warm_up()
+    row = {
+        "hosts": num_hosts,
+        "vms": num_vms,
+        "ruled": ruled,
+        "seed": seed,
+        "limit_s": limit_s,
+        **_engines(instance, scenarios, limit_s, seed),
+    }
+    if whole:
+        begun_s = time.monotonic()
+        result = solve(instance.cluster, scenarios, SolveParams(limit_s=limit_s, seed=seed))
+        row["whole"] = {
+            "seconds": time.monotonic() - begun_s,
+            "total_host_s": to_host_s(result.after.total),
+            "moves": result.after.moves,
+            "status": result.status.value,
+        }
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {**row, "peak_mib": peak_kib / MIB_PER_GIB, "machine": machine()}
+
+
+def _engines(
+    instance: Synthetic, scenarios: ScenarioSet, limit_s: float, seed: int
+) -> dict[str, Any]:
+    """Return what greedy and the portfolio make of a cluster, and how long each takes."""
+    allowance = Allowance(limit_s)
+    problem = compile_problem(instance.cluster, scenarios, Weights())
+    compile_s = allowance.elapsed_s
+    threshold = to_units(DEFAULT_STOP_HOST_S)
+    begun_s = time.monotonic()
+    quick = run(problem, Engine.GREEDY, Allowance(limit_s), threshold=threshold, seed=seed)
+    greedy_s = time.monotonic() - begun_s
+    # Greedy alone was extra: the portfolio runs it again.
+    allowance = Allowance(limit_s - compile_s)
+    first: list[tuple[float, Answer]] = []
+    best = run(
+        problem,
+        Engine.PORTFOLIO,
+        allowance,
+        threshold=threshold,
+        seed=seed,
+        on_progress=lambda answer: first.append((compile_s + allowance.elapsed_s, answer)),
+    )
+    footprint_mib = np.array([vm.memory_footprint_mib for vm in instance.cluster.vms])
+
+    def figures(hosts: IntArray) -> dict[str, Any]:
+        moved = (problem.start != NOWHERE) & (hosts != problem.start)
+        return {"moves": int(moved.sum()), "gib": int(footprint_mib[moved].sum()) / MIB_PER_GIB}
+
+    before = first[0][1].total
+    return {
+        "compile_s": compile_s,
+        "greedy_s": greedy_s,
+        "first_feasible_s": first[min(1, len(first) - 1)][0],
+        "total_s": compile_s + allowance.elapsed_s,
+        "before_host_s": to_host_s(before),
+        "greedy_host_s": to_host_s(quick.total),
+        "portfolio_host_s": to_host_s(best.total),
+        "bound_host_s": to_host_s(best.bound),
+        "gap": (best.total - best.bound) / best.total if best.total else 0.0,
+        "engine": best.engine,
+        "greedy": figures(quick.hosts),
+        "portfolio": figures(best.hosts),
+    }
+
+
+def print_table(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print one line for each cluster."""
+    table = Table(title="Totals in host-seconds")
+    names = (
+        "hosts/VMs", "rules", "before", "greedy", "portfolio", "bound", "gap", "moves", "GiB",
+        "compile s", "greedy s", "first s", "total s", "MiB",
+    )  # fmt: skip
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            f"{row['hosts']}/{row['vms']}",
+            f"{row['ruled']:.0%}",
+            *(f"{row[f'{key}_host_s']:,.1f}" for key in ("before", "greedy", "portfolio", "bound")),
+            f"{row['gap']:.1%}",
+            f"{row['portfolio']['moves']:,}",
+            f"{row['portfolio']['gib']:,.0f}",
+            *(f"{row[f'{key}_s']:.2f}" for key in ("compile", "greedy", "first_feasible", "total")),
+            f"{row['peak_mib']:,.0f}",
+        )
+    console.print(table)
+
+
+def _in_own_process(size: str, ruled: float, arguments: argparse.Namespace) -> dict[str, Any]:
+    command = [
+        sys.executable, "-m", "benchmarks.scale", "--row", f"{size}/{ruled}",
+        "--seconds", str(arguments.seconds), "--seed", str(arguments.seed),
+        *(["--whole"] if arguments.whole else []),
+    ]  # fmt: skip
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    row: dict[str, Any] = json.loads(done.stdout)
+    return row
+
+
+def main() -> None:
+    """Measure every size that is not in the file yet; print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path, help="rows are added to this file")
+    parser.add_argument("--sizes", default=SIZES, help="hosts/VMs, with commas between")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--whole", action="store_true", help="measure solve() as well")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.row is not None:
+        hosts, vms, ruled = arguments.row.split("/")
+        row = measure(
+            int(hosts), int(vms), float(ruled),
+            limit_s=arguments.seconds, seed=arguments.seed, whole=arguments.whole,
+        )  # fmt: skip
+        print(json.dumps(row))
+        return
+    if arguments.json is None:
+        parser.error("--json: expected a file to keep the rows in")
+    rows: list[dict[str, Any]] = []
+    if arguments.json.exists():
+        rows = json.loads(arguments.json.read_text(encoding="utf-8"))
+    known = {
+        (row["hosts"], row["vms"], row["ruled"], row["seed"], row["limit_s"], "whole" in row)
+        for row in rows
+    }
+    for size in arguments.sizes.split(","):
+        hosts, vms = (int(number) for number in size.split("/"))
+        for ruled in RULED:
+            key = (hosts, vms, ruled, arguments.seed, arguments.seconds, arguments.whole)
+            if key in known:
+                continue
+            rows.append(_in_own_process(size, ruled, arguments))
+            write_text(arguments.json, json.dumps(rows, indent=1) + "\n")
+            print(f"{size}, {ruled:.0%} of VMs ruled: done", file=sys.stderr)
+    print_table(rows, Console(width=160))
+
+
+if __name__ == "__main__":
+    main()
