@@ -23,6 +23,9 @@ from solver.search.annealing import improve
 
 NUM_THREADS = 2
 
+HOTTEST = 1.0
+"""Initial assignments are bad: what is kept of them is only in the way."""
+
 WRITING_S = 0.2
 """Kept for writing the answer and ending."""
 
@@ -59,6 +62,7 @@ def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Eve
             problem.start,
             limit_s=deadline_s - time.monotonic(),
             seed=NUM_THREADS * seed + thread,
+            hottest=HOTTEST,
             cancel=cancel,
             on_better=best.offer,
         )

@@ -43,9 +43,14 @@ PROPOSALS_AT_ONCE: Final = 20_000
 WORK_PER_PROPOSAL: Final = 3e-7
 """Deterministic seconds for one proposal; about what it takes on one core."""
 
-HOTTEST: Final = 1.0
-COLDEST: Final = 1e-3
-"""First and last temperature, as parts of what a relocation costs or saves on average."""
+HOTTEST: Final = 0.1
+COLD: Final = 1e-3
+FROZEN: Final = 1e-7
+"""Temperatures at the start, when most of the limit is used, and at the end, as parts of what a
+relocation costs or saves on average."""
+
+FREEZING: Final = 0.85
+"""The share of the limit at which it is cold, and freezes in the rest."""
 
 SAMPLES: Final = 4096
 
@@ -70,6 +75,7 @@ def improve(
     limit_s: float,
     work_limit: float | None = None,
     seed: int = 0,
+    hottest: float = HOTTEST,
     cancel: threading.Event | None = None,
     on_better: Callable[[IntArray, int], None] = lambda _hosts, _total: None,
 ) -> IntArray:
@@ -86,6 +92,9 @@ def improve(
         Wall seconds from now.
     work_limit
         Deterministic seconds; ``None`` for no limit.
+    hottest
+        First temperature, as a part of what a relocation costs or saves on average. The default
+        keeps much of a good start; with 1, the start hardly matters.
     cancel
         Ends the search when set.
     on_better
@@ -111,7 +120,7 @@ def improve(
             used = work / work_limit
             if used >= 1.0:
                 break
-        temperature = scale * HOTTEST * (COLDEST / HOTTEST) ** used
+        temperature = scale * _heat(hottest, used)
         _anneal(
             *state.for_kernels,
             movable,
@@ -129,6 +138,13 @@ def improve(
                 best[v] = h
             on_better(best, int(tally[BEST]))
     return best
+
+
+def _heat(hottest: float, used: float) -> float:
+    """Return the temperature when a share of the limit is used; falls geometrically."""
+    if used < FREEZING:
+        return hottest * float((COLD / hottest) ** (used / FREEZING))
+    return COLD * float((FROZEN / COLD) ** ((used - FREEZING) / (1.0 - FREEZING)))
 
 
 def _most_saved(problem: Problem) -> IntArray:
