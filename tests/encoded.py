@@ -26,7 +26,7 @@ def cost_of(cluster: Cluster, where: str) -> int | None:
     """
     problem = compile_problem(cluster, make_scenarios(cluster, dict.fromkeys(NAMES, 4.0)), WEIGHTS)
     scope = Scope.everything(problem, problem.start)
-    variables, objective = build(problem, scope, problem.future)
+    variables, objective = build(problem, scope)
     for v, letter in enumerate(where):
         chosen = (
             variables.nowhere.get(v) if letter == "-" else variables.at.get((v, int(letter) - 1))

@@ -18,7 +18,7 @@ from solver.cpsat.rules.group import add_groups
 from solver.cpsat.rules.place import add_places
 from solver.cpsat.runs import bound_below, new_solver, stopped_when
 from solver.cpsat.variables import Scope, Variables
-from solver.problem import Columns, Problem
+from solver.problem import Problem
 
 IntArray = npt.NDArray[np.int64]
 
@@ -46,7 +46,7 @@ class Outcome:
     work: float
 
 
-def build(problem: Problem, scope: Scope, columns: Columns) -> tuple[Variables, Objective]:
+def build(problem: Problem, scope: Scope) -> tuple[Variables, Objective]:
     """Return the variables of a new model with every rule added, and its objective, not yet set."""
     model = cp_model.CpModel()
     variables = Variables(model, problem, scope)
@@ -55,7 +55,7 @@ def build(problem: Problem, scope: Scope, columns: Columns) -> tuple[Variables, 
     add_capacity(variables, objective)
     add_groups(variables, objective)
     add_budget(variables)
-    add_shortfall(variables, objective, columns)
+    add_shortfall(variables, objective)
     add_move_costs(variables, objective)
     add_disruption(variables, objective)
     return variables, objective
@@ -68,7 +68,6 @@ def optimise(
     limit_s: float,
     work_limit: float,
     seed: int,
-    columns: Columns | None = None,
     cancel: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Return the best placement found in a scope, everything outside it left where it is.
@@ -80,13 +79,10 @@ def optimise(
     ----------
     limit_s, work_limit
         Wall and deterministic seconds; the work limit may be infinite.
-    columns
-        Stand in for ``problem.future``, for speed; the answer is then of another objective, and
-        proves nothing.
     cancel
         Asked all the time; once true, the best so far is returned.
     """
-    variables, objective = build(problem, scope, problem.future if columns is None else columns)
+    variables, objective = build(problem, scope)
     model = variables.model
     scale = max(1, math.ceil(objective.worst / HEAD_ROOM))
     objective.minimise(model, scale)
@@ -98,7 +94,7 @@ def optimise(
         # The base is a solution and head room is kept, so only a wrong encoder gets here.
         raise RuntimeError(f"joint model {solver.status_name(status)}: {model.validate()}")
     found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
-    exact = found and scale == 1 and columns is None
+    exact = found and scale == 1
     return Outcome(
         hosts=variables.placement(solver) if found else None,
         gap=_gap(solver, status) if exact else None,

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from ortools.sat.python import cp_model
 
-from solver.cpsat.variables import Scope, Variables
-from solver.problem import NOWHERE, Columns, Problem
+from solver.cpsat.variables import Variables
+from solver.problem import Problem
 
 IntArray = npt.NDArray[np.int64]
 
@@ -46,20 +46,21 @@ class Objective:
         )
 
 
-def add_shortfall(variables: Variables, objective: Objective, columns: Columns) -> None:
+def add_shortfall(variables: Variables, objective: Objective) -> None:
     """Price what exceeds the thresholds of each host: contention and imbalance.
 
     A variable ``s >= demand − threshold`` stands only where the shortfall may be zero or
     positive; where it is positive whatever is decided, it is linear in the decisions.
     """
     problem = variables.problem
+    columns = problem.future
     for h, guests in variables.guests.items():
         vms = np.array(guests)
         x = variables.on(h)
         fixed = np.flatnonzero(variables.fixed == h)
         linear = np.zeros(len(guests), dtype=np.int64)
         for b in range(problem.num_bands):
-            demand, over, least, most = _range(problem, columns, h, b, vms, fixed)
+            demand, over, least, most = _range(problem, h, b, vms, fixed)
             priced = columns.prices[b] > 0
             always = np.flatnonzero(priced & (least >= 0))
             linear += demand[:, always] @ columns.prices[b, always]
@@ -77,24 +78,8 @@ def add_shortfall(variables: Variables, objective: Objective, columns: Columns) 
             objective.add(x[i], price)
 
 
-def count_shortfall_terms(problem: Problem, scope: Scope) -> int:
-    """Return how many terms ``add_shortfall`` would add: what makes a model large."""
-    columns = problem.future
-    outside = scope.base.copy()
-    outside[scope.vms] = NOWHERE
-    terms = 0
-    for h in range(problem.num_hosts):
-        vms = scope.vms[scope.destinations[:, h]]
-        fixed = np.flatnonzero(outside == h)
-        for b in range(problem.num_bands):
-            demand, _, least, most = _range(problem, columns, h, b, vms, fixed)
-            stands = (columns.prices[b] > 0) & (least < 0) & (most > 0)
-            terms += int(np.count_nonzero(demand[:, stands]))
-    return terms
-
-
 def _range(
-    problem: Problem, columns: Columns, h: int, b: int, vms: IntArray, fixed: IntArray
+    problem: Problem, h: int, b: int, vms: IntArray, fixed: IntArray
 ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     """Return what counts in a band on a host, and how far above thresholds it may be.
 
@@ -105,6 +90,7 @@ def _range(
         ``fixed`` VMs alone, the least and the most of it beside any of ``vms``, each of shape
         ``(C,)``.
     """
+    columns = problem.future
     demand = columns.demand[vms] * (problem.band[vms] >= b)[:, None]
     served = fixed[problem.band[fixed] >= b]
     over = columns.demand[served].sum(axis=0) - columns.threshold[h]

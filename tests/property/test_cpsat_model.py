@@ -15,7 +15,7 @@ from tests.compiled_problems import compiled_problems, plain_allowed, plain_tota
 
 def least_objective(problem: Problem, scope: Scope, hosts: IntArray) -> int | None:
     """Return the least objective with every VM of the scope put in place; ``None``: forbidden."""
-    variables, objective = build(problem, scope, problem.future)
+    variables, objective = build(problem, scope)
     for v in scope.vms.tolist():
         h = int(hosts[v])
         chosen = variables.nowhere.get(v) if h == NOWHERE else variables.at.get((v, h))

@@ -14,6 +14,7 @@ from solver.domain.score import score_placement
 from solver.domain.weights import Weights
 from solver.problem import IntArray, Problem
 from solver.search.annealing import PROPOSALS_AT_ONCE, WORK_PER_PROPOSAL, improve
+from solver.search.warm import warm_up
 
 WORK = 20 * PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
 NO_WALL_LIMIT_S = 600.0
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def instance() -> tuple[Problem, Synthetic]:
-    """A contended cluster, compiled."""
+    """A contended cluster, compiled; so are the kernels, whichever test of a process is first."""
+    warm_up()
     made = synthetic(num_hosts=8, num_vms=80, fill=0.8, seed=1)
     return compile_problem(made.cluster, made.futures(), Weights()), made
 

@@ -17,7 +17,6 @@ from solver.problem import Problem
 from solver.search.bound import relaxed_bound
 from solver.search.exchange import improve_by_exchange
 from solver.search.greedy import greedy
-from solver.search.neighbourhood import interest, linked_hosts
 from solver.search.prune import prune
 from solver.search.state import FORBIDDEN, State
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
@@ -146,19 +145,6 @@ def test_a_full_budget_forbids_and_going_home_is_free() -> None:
     state = State(problem, np.array([1, 0]))
     assert state.relocations(np.array([1]))[0].tolist() == [0, FORBIDDEN]
     assert state.relocations(np.array([0]))[0, 0] < 0
-
-
-def test_neighbourhoods_follow_moves_and_weights() -> None:
-    """The heavy host first, then the one it sent a VM to; as many as asked, at most all."""
-    cluster = make_cluster([make_host(f"h{i}") for i in range(1, 7)], [make_vm("a", "h3")])
-    problem = compiled(cluster, {"a": 20.0})
-    state = State(problem, np.array([4]))
-    weights = np.array([0, 0, 10**6, 0, 0, 0])
-    rng = np.random.default_rng(1)
-    drawn = [linked_hosts(state, weights, 2, rng).tolist() for _ in range(20)]
-    assert drawn.count([2, 4]) > 15
-    assert linked_hosts(state, weights, 99, rng).tolist() == list(range(6))
-    assert interest(problem, state)[[2, 4]].min() > 0
 
 
 def scenario_free(cluster: Cluster) -> ScenarioSet:
