@@ -5,26 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 
 from solver.compiler.compile import compile_problem
-from solver.domain.check import check_moves, check_placement, new_or_worse
-from solver.domain.cluster import Cluster, HostState, Placement
+from solver.domain.check import check_placement
+from solver.domain.cluster import Cluster, Placement
 from solver.domain.result import Refusal, Unmet
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import host_contention, score_placement
 from solver.domain.weights import Weights
 from solver.explain.refusals import explain_refusals
+from tests.judging import allowed_by_the_judge
 from tests.strategies import problems
 
 WEIGHTS = Weights()
-
-
-def allowed(cluster: Cluster, placement: Placement) -> bool:
-    """Whether the checker, and the rule that maintenance hosts are not entered, allow it."""
-    closed = {host.id for host in cluster.hosts if host.state is HostState.MAINTENANCE}
-    if any(placement[vm.id] in closed and placement[vm.id] != vm.host_id for vm in cluster.vms):
-        return False
-    before = check_placement(cluster, cluster.placement)
-    after = check_placement(cluster, placement)
-    return not new_or_worse(before, after) and not check_moves(cluster, placement)
 
 
 def helps(cluster: Cluster, refusal: Refusal, placement: Placement) -> bool:
@@ -66,10 +57,10 @@ def test_obstacles_and_best_moves_are_the_judges(
                     if helps(cluster, refusal, placement)
                 ]
                 assert len(helpful) == obstacle.of_hosts
-                assert not any(allowed(cluster, placement) for placement in helpful)
+                assert not any(allowed_by_the_judge(cluster, placement) for placement in helpful)
         if refusal.best is not None:
             moved = cluster.placement | {refusal.best.vm_id: refusal.best.destination_id}
-            assert allowed(cluster, moved)
+            assert allowed_by_the_judge(cluster, moved)
             assert helps(cluster, refusal, moved)
             there = score_placement(cluster, scenarios, WEIGHTS, moved)
             assert refusal.best.cost == there.migration

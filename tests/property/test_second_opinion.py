@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 from hypothesis import given
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from solver.capacity.second_opinion import relaxed_opinion, second_opinion
 from solver.compiler.compile import compile_problem
 from solver.domain.check import check_moves, check_placement, new_or_worse
-from solver.domain.cluster import Cluster, HostState
+from solver.domain.cluster import Cluster
 from solver.domain.rules import Affinity, AntiAffinity, Ban, Pin
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import score_placement
@@ -19,6 +18,7 @@ from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
 from solver.search.bound import relaxed_bound
+from tests.judging import best_total
 from tests.strategies import clusters, scenarios_of, weights
 
 WEIGHTS = Weights()
@@ -29,23 +29,6 @@ def problems(draw: st.DrawFn, *, max_hosts: int, max_vms: int) -> tuple[Cluster,
     """Draw a cluster with rules of every kind, and the demand of its VMs."""
     cluster = draw(clusters(max_hosts=max_hosts, max_vms=max_vms, whole=True))
     return cluster, draw(scenarios_of(cluster))
-
-
-def best_total(cluster: Cluster, scenarios: ScenarioSet, prices: Weights) -> int:
-    """Return the least total over all placements the checker allows."""
-    before = check_placement(cluster, cluster.placement)
-    closed = {host.id for host in cluster.hosts if host.state is HostState.MAINTENANCE}
-    open_ids = [host.id for host in cluster.hosts if host.id not in closed]
-    places = [dict.fromkeys((vm.host_id, *open_ids)) for vm in cluster.vms]
-    totals = []
-    for targets in itertools.product(*places):
-        placement = {vm.id: target for vm, target in zip(cluster.vms, targets, strict=True)}
-        if check_moves(cluster, placement) or new_or_worse(
-            before, check_placement(cluster, placement)
-        ):
-            continue
-        totals.append(score_placement(cluster, scenarios, prices, placement).total)
-    return min(totals)
 
 
 @given(problems(max_hosts=3, max_vms=5), weights(signed=True))

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.compiler.compile import compile_problem
-from solver.domain.check import check_moves, check_placement, new_or_worse
-from solver.domain.cluster import Cluster, HostState
+from solver.domain.cluster import Cluster
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import score_placement
 from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
 from solver.search.bound import relaxed_bound
+from tests.judging import best_total
 from tests.strategies import problems, weights
-
-
-def best_total(cluster: Cluster, scenarios: ScenarioSet, prices: Weights) -> int:
-    """Return the least total over all placements the checker allows; none of it is the solver's."""
-    before = check_placement(cluster, cluster.placement)
-    closed = {host.id for host in cluster.hosts if host.state is HostState.MAINTENANCE}
-    totals = []
-    places = [
-        [
-            target
-            for target in (vm.host_id, *(host.id for host in cluster.hosts))
-            if target == vm.host_id or target not in closed
-        ]
-        for vm in cluster.vms
-    ]
-    for targets in itertools.product(*(dict.fromkeys(choices) for choices in places)):
-        placement = {vm.id: target for vm, target in zip(cluster.vms, targets, strict=True)}
-        if check_moves(cluster, placement):
-            continue
-        if new_or_worse(before, check_placement(cluster, placement)):
-            continue
-        totals.append(score_placement(cluster, scenarios, prices, placement).total)
-    return min(totals)
 
 
 @given(

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.compiler.compile import compile_problem
-from solver.domain.check import check_moves, check_placement, new_or_worse
-from solver.domain.cluster import Cluster, HostState
+from solver.domain.cluster import Cluster
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import (
     expected_demand,
@@ -21,17 +20,8 @@ from solver.domain.weights import Weights
 from solver.problem import NOWHERE, IntArray
 from solver.search.greedy import greedy
 from solver.search.state import FORBIDDEN, State
+from tests.judging import allowed_by_the_judge
 from tests.strategies import problems, weights
-
-
-def allowed_by_the_judge(cluster: Cluster, placement: dict) -> bool:
-    """Whether the checker, and the rule that maintenance hosts are not entered, allow it."""
-    closed = {host.id for host in cluster.hosts if host.state is HostState.MAINTENANCE}
-    if any(placement[vm.id] in closed and placement[vm.id] != vm.host_id for vm in cluster.vms):
-        return False
-    before = check_placement(cluster, cluster.placement)
-    after = check_placement(cluster, placement)
-    return not new_or_worse(before, after) and not check_moves(cluster, placement)
 
 
 def burden_of(
