@@ -24,7 +24,16 @@ from solver.search.deltas import (
     removal_change,
 )
 from solver.search.facts import Facts
-from solver.search.live import TOTAL, Live, move_price, place_price, relocate
+from solver.search.live import (
+    TOTAL,
+    Live,
+    link_price,
+    move_price,
+    place_price,
+    relocate,
+    rise_price,
+    share_with,
+)
 from solver.search.native import inlined, inner, making, making_kernel, plain
 from solver.search.state import State
 
@@ -278,10 +287,7 @@ def _best_host(
         if home != NOWHERE and h != home:
             price += by_link[facts.link_class[h]]
             if fills:
-                u = facts.fullest[h]
-                amount = float(facts.load[h, u] + facts.load_demand[v, u])
-                rise = max(0.0, amount / facts.load_capacity[h, u] - facts.left[v])
-                price += int(np.rint(facts.fill_price[v] * rise))
+                price += rise_price(facts, v, share_with(facts, v, h, facts.fullest[h]))
         if least + price >= best or not (allowed(facts, v, h) and fits(facts, live, v, h)):
             continue
         delta = counts_change(facts, live, v, source, h)
@@ -300,9 +306,7 @@ def _price_links(facts: Facts, by_link: IntArray, v: int) -> None:
     if home != NOWHERE:
         i = facts.link_class[home]
         for j in range(len(by_link)):
-            delay = facts.round_trips_s[i, j] * facts.cpu_share[v] + facts.border[i, j]
-            by_link[j] = facts.by_rate[v, facts.rate_of[i, j]]
-            by_link[j] += int(np.rint(facts.latency_price[v] * delay))
+            by_link[j] = link_price(facts, v, i, j)
 
 
 @inlined

@@ -305,18 +305,35 @@ def move_price(facts: Facts, v: int, h: int) -> int:
     s = facts.start[v]
     if s == NOWHERE or h in (NOWHERE, s):
         return 0
-    i, j = facts.link_class[s], facts.link_class[h]
+    cost = link_price(facts, v, facts.link_class[s], facts.link_class[h])
+    if facts.fill_price[v] != 0.0 and facts.load.shape[1] > 0:
+        fill = 0.0
+        for u in range(facts.load.shape[1]):
+            fill = max(fill, share_with(facts, v, h, u))
+        cost += rise_price(facts, v, fill)
+    return cost
+
+
+@inlined
+def link_price(facts: Facts, v: int, i: int, j: int) -> int:
+    """Return what the links between hosts of two classes cost VM ``v``."""
     cost = facts.by_rate[v, facts.rate_of[i, j]]
     if facts.latency_price[v] != 0.0:
         delay = facts.round_trips_s[i, j] * facts.cpu_share[v] + facts.border[i, j]
         cost += int(np.rint(facts.latency_price[v] * delay))
-    if facts.fill_price[v] != 0.0 and facts.load.shape[1] > 0:
-        fill = 0.0
-        for u in range(facts.load.shape[1]):
-            amount = float(facts.load[h, u] + facts.load_demand[v, u])
-            fill = max(fill, amount / facts.load_capacity[h, u])
-        cost += int(np.rint(facts.fill_price[v] * max(0.0, fill - facts.left[v])))
     return cost
+
+
+@inlined
+def share_with(facts: Facts, v: int, h: int, u: int) -> float:
+    """Return the share of resource ``u`` in use on host ``h``, as at the start but with ``v``."""
+    return float(facts.load[h, u] + facts.load_demand[v, u]) / facts.load_capacity[h, u]
+
+
+@inlined
+def rise_price(facts: Facts, v: int, fill: float) -> int:
+    """Return what VM ``v`` pays for going where so large a share is in use."""
+    return int(np.rint(facts.fill_price[v] * max(0.0, fill - facts.left[v])))
 
 
 @inlined
