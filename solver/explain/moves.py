@@ -104,13 +104,8 @@ def _taken_back(state: State, v: int) -> _TakenBack:
     total = state.total
     burden = 0 if source == NOWHERE else int(state.burden[source])
     state.apply(v, source)
-    lost = state.total - total
-    if source != NOWHERE:
-        # Its old place may be taken; a state prices excess only where an answer may have any.
-        excess = state.problem.capacity_repair(state.reserved[source], source)
-        lost += int(excess - state.overfull[source])
     taken_back = _TakenBack(
-        lost=lost,
+        lost=state.total - total,
         relieved=0 if source == NOWHERE else int(state.burden[source]) - burden,
         needs_exchange=state.breaks({source}),
     )
