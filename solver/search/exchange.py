@@ -46,21 +46,21 @@ def _exchange_all(
 ) -> bool:
     """Take the best exchange of the worst host that has one, until none has; say if any did."""
     improved = False
-    tried: set[int] = set()
+    tried = np.zeros(len(state.burden), dtype=np.bool_)
     while not out_of_time():
-        burden = np.where(np.isin(np.arange(len(state.burden)), list(tried)), 0, state.burden)
+        burden = np.where(tried, 0, state.burden)
         a = int(burden.argmax())
         if not burden[a]:
             break
         delta, v, w, looked = _best_exchange(*state.for_kernels, a)
         spend(looked * WORK_PER_EXCHANGE)
         if delta >= 0:
-            tried.add(a)
+            tried[a] = True
             continue
         b = int(state.hosts[w])
         state.apply(v, b)
         state.apply(w, a)
-        tried.discard(b)
+        tried[b] = False
         improved = True
     return improved
 
