@@ -63,7 +63,7 @@ def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Eve
             limit_s=deadline_s - time.monotonic(),
             seed=NUM_THREADS * seed + thread,
             hottest=HOTTEST,
-            cancel=cancel,
+            cancel=cancel.is_set,
             on_better=best.offer,
         )
 

@@ -68,7 +68,7 @@ def improve_by_parts(
     """
     # Threads that compile the same kernel at the same time get in each other's way.
     warm_up()
-    allowance = Allowance(limit_s, None if math.isinf(work_limit) else work_limit)
+    allowance = Allowance(limit_s, work_limit)
     state = State(problem, hosts)
     rng = np.random.default_rng(seed)
     turn = stale = 0
@@ -150,7 +150,7 @@ def _search(
     part: Part, limit_s: float, work_limit: float, cancel: Callable[[], bool]
 ) -> tuple[list[tuple[int, int]], float]:
     """Return the moves that make a part better, and the deterministic seconds it took."""
-    allowance = Allowance(limit_s, None if math.isinf(work_limit) else work_limit)
+    allowance = Allowance(limit_s, work_limit)
     state = State(part.problem, part.hosts)
     improve_by_exchange(
         state, out_of_time=lambda: allowance.over() or cancel(), spend=allowance.spend

@@ -16,9 +16,9 @@ import enum
 import math
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,8 @@ MOST_PROVEN: Final = 400_000
 
 DESCENT_SHARE: Final = 0.4
 """Share of the local search that only takes what is better; the rest takes worse for a while."""
+
+NO_BOUND: Final = -(2**62)
 
 SECONDS_TO_END: Final = 0.05
 """What engines take to notice that their time is over."""
@@ -116,6 +118,25 @@ def run(
     return _Search(problem, engine, allowance, seed, cancel, on_progress).run(threshold)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Share:
+    """What an engine has in a round: where to begin, limits, and when it is over."""
+
+    base: IntArray
+    number: int
+    limit_s: float
+    work: float
+    over: threading.Event
+
+
+class _Found(NamedTuple):
+    """What an engine has to show for a round."""
+
+    hosts: IntArray
+    engine: str
+    bound: int = NO_BOUND
+
+
 class _Search:
     """One run: the best answer so far, and who may still better it."""
 
@@ -167,99 +188,95 @@ class _Search:
         limit_s = min(limit_s, self._allowance.left_s) - SECONDS_TO_END
         if limit_s <= 0:
             return
-        over = threading.Event()
-        base, proofs = self._best, number == 0 and self._may_be_proven()
-        with ThreadPoolExecutor(2, thread_name_prefix="engine") as pool:
-            running: list[Future[None]] = []
-            found: list[tuple[IntArray, int, str]] = []
-
-            def local_search() -> None:
-                share = Allowance(limit_s, work)
-                descent = Allowance(DESCENT_SHARE * limit_s, DESCENT_SHARE * work)
-                state = State(self._problem, base.hosts)
-                improve_by_exchange(
-                    state,
-                    out_of_time=lambda: over.is_set() or descent.over(),
-                    spend=descent.spend,
-                )
-                hosts = improve(
-                    self._problem,
-                    state.hosts,
-                    limit_s=max(SECONDS_TO_END, share.left_s),
-                    work_limit=(1 - DESCENT_SHARE) * work if math.isfinite(work) else None,
-                    seed=self._seed + number,
-                    cancel=over,
-                )
-                found.append((hosts, base.bound, "local search"))
-
-            def others() -> None:
-                if self._problem.num_hosts > MOST_WHOLE:
-                    hosts = improve_by_parts(
-                        self._problem,
-                        base.hosts,
-                        limit_s=limit_s,
-                        work_limit=work,
-                        seed=self._seed + number,
-                        cancel=over.is_set,
-                    )
-                    found.append((hosts, base.bound, "parts"))
-                elif proofs:
-                    proof = prove(
-                        self._problem,
-                        base.hosts,
-                        limit_s=limit_s,
-                        work_limit=work,
-                        seed=self._seed,
-                        polish=self._polish,
-                        cancel=over.is_set,
-                    )
-                    found.append((proof.hosts, proof.bound, "cpsat"))
-                    if proof.total <= proof.bound:
-                        over.set()
-                else:
-                    better = improve_by_neighbourhoods(
-                        self._problem,
-                        base.hosts,
-                        limit_s=limit_s,
-                        work_limit=work,
-                        seed=self._seed + number,
-                        cancel=over.is_set,
-                    )
-                    found.append((better.hosts, base.bound, "cpsat"))
-
-            running.append(pool.submit(others))
-            if self._engine is Engine.PORTFOLIO:
-                running.append(pool.submit(local_search))
+        share = _Share(
+            base=self._best.hosts, number=number, limit_s=limit_s, work=work, over=threading.Event()
+        )
+        engines = [self._by_parts if self._problem.num_hosts > MOST_WHOLE else self._by_cpsat]
+        if self._engine is Engine.PORTFOLIO:
+            engines.append(self._by_local_search)
+        with ThreadPoolExecutor(len(engines), thread_name_prefix="engine") as pool:
+            running = [pool.submit(engine, share) for engine in engines]
             try:
                 while not all(future.done() for future in running):
                     if self._cancel.wait(SECONDS_TO_END) or self._late():
-                        over.set()
+                        share.over.set()
             finally:
-                over.set()
-            for future in running:
-                future.result()
+                share.over.set()
         if math.isfinite(work):
             self._allowance.spend(work)
         # In a fixed order: whoever was first must not matter.
-        for hosts, bound, name in sorted(found, key=lambda one: one[2]):
-            if bound > self._best.bound:
-                self._best = replace(self._best, bound=bound)
-            self._offer(hosts, name)
+        for found in sorted((future.result() for future in running), key=lambda one: one.engine):
+            if found.bound > self._best.bound:
+                self._best = replace(self._best, bound=found.bound)
+            self._offer(found.hosts, found.engine)
+
+    def _by_local_search(self, share: _Share) -> _Found:
+        allowance = Allowance(share.limit_s, share.work)
+        descent = Allowance(DESCENT_SHARE * share.limit_s, DESCENT_SHARE * share.work)
+        state = State(self._problem, share.base)
+        improve_by_exchange(
+            state,
+            out_of_time=lambda: share.over.is_set() or descent.over(),
+            spend=descent.spend,
+        )
+        hosts = improve(
+            self._problem,
+            state.hosts,
+            limit_s=max(SECONDS_TO_END, allowance.left_s),
+            work_limit=(1 - DESCENT_SHARE) * share.work,
+            seed=self._seed + share.number,
+            cancel=share.over.is_set,
+        )
+        return _Found(hosts, "local search")
+
+    def _by_parts(self, share: _Share) -> _Found:
+        hosts = improve_by_parts(
+            self._problem,
+            share.base,
+            limit_s=share.limit_s,
+            work_limit=share.work,
+            seed=self._seed + share.number,
+            cancel=share.over.is_set,
+        )
+        return _Found(hosts, "parts")
+
+    def _by_cpsat(self, share: _Share) -> _Found:
+        """First a proof, where the cluster is small enough; then neighbourhoods."""
+        if share.number or self._problem.num_vms * self._problem.num_hosts > MOST_PROVEN:
+            better = improve_by_neighbourhoods(
+                self._problem,
+                share.base,
+                limit_s=share.limit_s,
+                work_limit=share.work,
+                seed=self._seed + share.number,
+                cancel=share.over.is_set,
+            )
+            return _Found(better.hosts, "cpsat")
+        proof = prove(
+            self._problem,
+            share.base,
+            limit_s=share.limit_s,
+            work_limit=share.work,
+            seed=self._seed,
+            polish=self._polish,
+            cancel=share.over.is_set,
+        )
+        if proof.total <= proof.bound:
+            share.over.set()
+        return _Found(proof.hosts, "cpsat", proof.bound)
 
     def _polish(self, hosts: IntArray) -> IntArray:
         state = State(self._problem, hosts)
         improve_by_exchange(state, out_of_time=self._over, spend=lambda work: None)
         return state.hosts
 
-    def _may_be_proven(self) -> bool:
-        return self._problem.num_vms * self._problem.num_hosts <= MOST_PROVEN
-
     def _offer(self, hosts: IntArray, engine: str) -> None:
         """Take a placement if it is better, once its useless moves are taken back."""
         problem, best = self._problem, self._best
         if (hosts == best.hosts).all():
             return
-        state = State(problem, prune(problem, hosts))
+        state = State(problem, hosts)
+        prune(state)
         descend(state, out_of_time=self._late)
         if state.total < best.total:
             self._best = Answer(

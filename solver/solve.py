@@ -279,10 +279,13 @@ class _Solve:
                 worth_it = State(problem, reached).total < self.before.score.total
                 return sequenced.plan if worth_it else replace(sequenced.plan, steps=()), cut_off
             problem = self.problem.restricted_to(movable)
-            choices = [problem.start, prune(problem, reached)]
+            pruned = State(problem, reached)
+            prune(pruned)
+            choices = [(self.before.score.total, problem.start), (pruned.total, pruned.hosts)]
             if search_again:
-                choices.append(self._search(problem).hosts)
-            hosts = min(choices, key=lambda choice: State(problem, choice).total)
+                answer = self._search(problem)
+                choices.append((answer.total, answer.hosts))
+            _, hosts = min(choices, key=lambda choice: choice[0])
 
     def _too_late(self, plan: Plan) -> bool:
         """Whether a drawn-out plan saves nothing once its relief is counted as it comes.

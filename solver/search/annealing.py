@@ -9,7 +9,7 @@ room twice. What is refused is refused early: first what fits nowhere, then by l
 
 from __future__ import annotations
 
-import threading
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -73,10 +73,10 @@ def improve(
     hosts: IntArray,
     *,
     limit_s: float,
-    work_limit: float | None = None,
+    work_limit: float = math.inf,
     seed: int = 0,
     hottest: float = HOTTEST,
-    cancel: threading.Event | None = None,
+    cancel: Callable[[], bool] = lambda: False,
     on_better: Callable[[IntArray, int], None] = lambda _hosts, _total: None,
 ) -> IntArray:
     """Return the best placement found, never worse than the one it starts from.
@@ -91,12 +91,12 @@ def improve(
     limit_s
         Wall seconds from now.
     work_limit
-        Deterministic seconds; ``None`` for no limit.
+        Deterministic seconds.
     hottest
         First temperature, as a part of what a relocation costs or saves on average. The default
         keeps much of a good start; with 1, the start hardly matters.
     cancel
-        Ends the search when set.
+        Asked many times a second; once true, the best so far is returned.
     on_better
         Told placements and totals that are better than all before, at most some dozens a second.
     """
@@ -112,11 +112,11 @@ def improve(
     best = hosts.copy()
     scale = _scale(*state.for_kernels, movable, random, SAMPLES)
     work = 0.0
-    while cancel is None or not cancel.is_set():
+    while not cancel():
         used = (time.monotonic() - begun_s) / limit_s
         if used >= 1.0:
             break
-        if work_limit is not None:
+        if math.isfinite(work_limit):
             used = work / work_limit
             if used >= 1.0:
                 break

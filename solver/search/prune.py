@@ -6,22 +6,18 @@ An engine that looks at many VMs at once may leave moves behind that another mov
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from solver.problem import NOWHERE, Problem
+from solver.problem import NOWHERE
 from solver.search.state import State
 
-IntArray = npt.NDArray[np.int64]
 
-
-def prune(problem: Problem, hosts: IntArray) -> IntArray:
-    """Return ``hosts`` without the moves whose removal costs nothing.
+def prune(state: State) -> None:
+    """Take back the moves of a state whose removal costs nothing.
 
     One move, or the moves of VMs tied together by hard affinity, is taken back at a time, the most
     useless first, as long as what is allowed stays kept and the total does not rise: on a tie the
     VM stays at home.
     """
-    state = State(problem, hosts)
     pruned = True
     while pruned:
         pruned = False
@@ -36,7 +32,6 @@ def prune(problem: Problem, hosts: IntArray) -> IntArray:
                 for v, home in way:
                     state.apply(v, home)
                 pruned = True
-    return state.hosts
 
 
 def _ways_home(state: State) -> list[list[tuple[int, int]]]:

@@ -105,8 +105,10 @@ def test_prune_takes_back_what_does_not_pay() -> None:
         rules=(rule,),
     )
     problem = compiled(cluster, {"a": 8, "b": 8})
-    assert prune(problem, np.array([0, 2, 2, 2])).tolist() == [0, 2, 1, 1]
-    assert prune(problem, np.array([0, 1, 1, 1])).tolist() == [0, 1, 1, 1]
+    for hosts, left in (([0, 2, 2, 2], [0, 2, 1, 1]), ([0, 1, 1, 1], [0, 1, 1, 1])):
+        state = State(problem, np.array(hosts))
+        prune(state)
+        assert state.hosts.tolist() == left
 
 
 @pytest.mark.parametrize(
