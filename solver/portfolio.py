@@ -20,22 +20,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from solver.cpsat.exact import prove
 from solver.cpsat.neighbourhoods import improve_by_neighbourhoods
 from solver.limit import Allowance
 from solver.partition import improve_by_parts
-from solver.problem import Problem
+from solver.problem import IntArray, Problem
 from solver.search.annealing import improve
 from solver.search.bound import relaxed_bound
 from solver.search.exchange import improve_by_exchange
 from solver.search.greedy import descend, greedy
 from solver.search.prune import prune
 from solver.search.state import State
-
-IntArray = npt.NDArray[np.int64]
 
 ROUNDS: Final = (0.4, 0.3, 0.3)
 """Share of the limit that each round has; the first one looks for a proof."""

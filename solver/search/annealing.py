@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from solver.problem import NOWHERE, Problem
+from solver.problem import NOWHERE, IntArray, Problem
 from solver.search.deltas import (
     FORBIDDEN,
     allowed,
@@ -34,8 +34,6 @@ from solver.search.facts import Facts
 from solver.search.live import TOTAL, Live, migrates, relocate
 from solver.search.native import inlined, inner, kernel
 from solver.search.state import State
-
-IntArray = npt.NDArray[np.int64]
 
 PROPOSALS_AT_ONCE: Final = 20_000
 """Proposals between two looks at the clock: some hundredths of a second."""

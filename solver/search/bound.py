@@ -9,12 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from solver.domain.score import UNLIMITED
-from solver.problem import NOWHERE, Problem
-
-IntArray = npt.NDArray[np.int64]
+from solver.problem import NOWHERE, IntArray, Problem
 
 VMS_AT_ONCE: Final = 256
 """VMs whose places are priced together, for the memory that the table takes."""

@@ -14,12 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from numba.experimental import structref
 
-from solver.problem import NOWHERE, Columns, Count, GroupRule, Problem
+from solver.problem import (
+    NOWHERE,
+    BoolArray,
+    Columns,
+    Count,
+    FloatArray,
+    GroupRule,
+    IntArray,
+    Problem,
+)
 from solver.search.native import Reference, packer, registered
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 NO_LIMIT: Final = 2**60
 """Stands for "no limit" where kernels compare."""

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from solver.problem import NOWHERE, Problem
+from solver.problem import NOWHERE, IntArray, Problem
 from solver.search.deltas import (
     FORBIDDEN,
     allowed,
@@ -36,8 +35,6 @@ from solver.search.live import (
 )
 from solver.search.native import inlined, inner, making, making_kernel, plain
 from solver.search.state import State
-
-IntArray = npt.NDArray[np.int64]
 
 MOVES_AT_ONCE: Final = 64
 """Moves between two looks at the clock."""

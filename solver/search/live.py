@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from numba.experimental import structref
 
-from solver.problem import NOWHERE, Count
+from solver.problem import NOWHERE, Count, IntArray
 from solver.search.facts import MEMBER, OTHER, Facts, pack_facts
 from solver.search.native import Reference, inlined, inner, kernel, packer, plain, registered
 
-IntArray = npt.NDArray[np.int64]
 CountArray = npt.NDArray[np.int32]
 
 TOTAL: Final = 0

@@ -10,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from solver.problem import NOWHERE, Problem
+from solver.problem import NOWHERE, IntArray, Problem
 from solver.search.deltas import FORBIDDEN, relocation_delta, swap_delta
 from solver.search.facts import Facts, facts_of, pack_facts
 from solver.search.live import MIGRATED, TOTAL, Live, live_of, pack_live, relocate
 from solver.search.native import kernel
 
 __all__ = ["FORBIDDEN", "State"]
-
-IntArray = npt.NDArray[np.int64]
 
 
 class State:
