@@ -7,6 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from benchmarks.scale import mean_interval, path_totals
+from solver.domain.weights import to_host_s
+from tests.builders import make_cluster, make_host, make_scenarios, make_vm
+
 
 def test_rows_are_measured_once_and_kept(tmp_path: Path) -> None:
     """The smallest size gives two rows; a second call runs nothing and changes nothing."""
@@ -22,7 +29,36 @@ def test_rows_are_measured_once_and_kept(tmp_path: Path) -> None:
         assert row["greedy_host_s"] <= row["before_host_s"]
         assert row["total_s"] < 1.5
         assert row["peak_mib"] > 0
+        gain = row["fresh_gain"]
+        assert gain["low_host_s"] <= gain["mean_host_s"] <= gain["high_host_s"]
+        saved = row["greedy_fresh_host_s"] - row["portfolio_fresh_host_s"]
+        assert gain["mean_host_s"] == pytest.approx(saved, abs=1e-8)
+        assert gain["cheaper"] + gain["dearer"] <= gain["paths"] == 256
     again = subprocess.run(command, check=True, capture_output=True, text=True)
     assert out.read_text(encoding="utf-8") == text
     assert "done" not in again.stderr
     assert "8/80" in again.stdout
+
+
+def test_every_path_is_scored_as_if_it_were_the_whole_future() -> None:
+    """Ten cores, twelve wanted for an hour: 720 host-seconds, on the paths that want them."""
+    cluster = make_cluster(
+        [make_host("h1"), make_host("h2")], [make_vm("v1"), make_vm("v2"), make_vm("v3", "h2")]
+    )
+    scenarios = make_scenarios(cluster, {"v1": 6.0, "v2": [1.0, 6.0, 5.0, 6.0]})
+    totals = path_totals(cluster, scenarios, cluster.placement)
+    assert [round(to_host_s(total)) for total in totals.tolist()] == [0, 720, 360, 720]
+
+
+def test_an_interval_holds_the_mean_and_tells_luck_from_gain() -> None:
+    """Differences that are one number leave no doubt; a rare large one leaves a lot."""
+    assert mean_interval(np.full(256, 7), seed=0) == (7.0, 7.0)
+    noise = np.random.default_rng(3).normal(0.0, 1000.0, 256).astype(np.int64)
+    low, high = mean_interval(noise - round(noise.mean()), seed=0)
+    # 1.96 standard errors on each side, as for any mean of many.
+    assert -150 < low < -90
+    assert 90 < high < 150
+    rare = np.where(np.arange(256) == 0, 256_000, 0)
+    low, high = mean_interval(rare, seed=0)
+    assert low == 0.0
+    assert high >= 2_000
