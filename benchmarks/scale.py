@@ -9,7 +9,11 @@ drawn from the same process of demand and seen by no engine: by how much the por
 path by path, with the interval that holds the mean in 95 of 100 such draws. An interval above zero
 says that its gain is more than luck with the 16 paths it was made for.
 
+With ``--reference-seconds`` the portfolio solves each cluster once more, from the start and with
+that limit; ``excess`` is what the shorter run costs beyond the better of the two, in percent.
+
     python -m benchmarks.scale --json FILE [--sizes 8/80,100/2000] [--seconds 30] [--whole]
+        [--reference-seconds 600]
 """
 
 from __future__ import annotations
@@ -68,7 +72,14 @@ class Made(NamedTuple):
 
 
 def measure(
-    num_hosts: int, num_vms: int, ruled: float, *, limit_s: float, seed: int, whole: bool
+    num_hosts: int,
+    num_vms: int,
+    ruled: float,
+    *,
+    limit_s: float,
+    seed: int,
+    whole: bool,
+    reference_s: float | None = None,
 ) -> dict[str, Any]:
     """Return the figures of one cluster.
 
@@ -80,6 +91,8 @@ def measure(
         Wall seconds for compiling and the portfolio together, greedy's included.
     whole
         Whether to measure ``solve`` too, which also orders, judges and explains.
+    reference_s
+        Wall seconds of the run that the portfolio is compared with; ``None`` for no such run.
     """
     instance = synthetic(num_hosts=num_hosts, num_vms=num_vms, ruled_fraction=ruled, seed=seed)
     scenarios = instance.futures()
@@ -105,6 +118,8 @@ def measure(
     row["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB_PER_GIB
     if num_vms <= MOST_FRESH:
         row |= _on_fresh_paths(instance, made, seed)
+    if reference_s is not None:
+        row |= _reference(made, reference_s, seed)
     return {**row, "machine": machine()}
 
 
@@ -151,6 +166,30 @@ def _engines(
         "greedy": figures(quick.hosts),
         "portfolio": figures(best.hosts),
     }
+
+
+def _reference(made: Made, limit_s: float, seed: int) -> dict[str, Any]:
+    """Return what the portfolio reaches in another time, and how near it came to that before."""
+    threshold = to_units(DEFAULT_STOP_HOST_S)
+    allowance = Allowance(limit_s)
+    answer = run(made.problem, Engine.PORTFOLIO, allowance, threshold=threshold, seed=seed)
+    return {
+        "reference_s": limit_s,
+        "reference_host_s": to_host_s(answer.total),
+        "reference_bound_host_s": to_host_s(answer.bound),
+        "excess": excess_percent(made.best.total, answer.total),
+    }
+
+
+def excess_percent(total: int, other: int) -> float | None:
+    """Return by how much a total is above the lesser of two, in percent of it.
+
+    ``None`` where that is nothing, of which there are no percents.
+    """
+    best = min(total, other)
+    if total == best:
+        return 0.0
+    return 100 * (total - best) / best if best else None
 
 
 def _on_fresh_paths(instance: Synthetic, made: Made, seed: int) -> dict[str, Any]:
@@ -214,7 +253,7 @@ def print_table(rows: list[dict[str, Any]], console: Console) -> None:
     names = (
         "hosts/VMs", "rules", "before", "greedy", "portfolio", "bound", "gap", "moves", "GiB",
         "compile s", "greedy s", "first s", "total s", "MiB", "fresh greedy", "fresh portfolio",
-        "gain (95 %)",
+        "gain (95 %)", "reference", "excess",
     )  # fmt: skip
     for name in names:
         table.add_column(name, justify="right")
@@ -229,6 +268,7 @@ def print_table(rows: list[dict[str, Any]], console: Console) -> None:
             *(f"{row[f'{key}_s']:.2f}" for key in ("compile", "greedy", "first_feasible", "total")),
             f"{row['peak_mib']:,.0f}",
             *_fresh_cells(row),
+            *_reference_cells(row),
         )
     console.print(table)
 
@@ -244,12 +284,21 @@ def _fresh_cells(row: dict[str, Any]) -> tuple[str, str, str]:
     )
 
 
+def _reference_cells(row: dict[str, Any]) -> tuple[str, str]:
+    if "reference_s" not in row:
+        return "–", "–"
+    excess = "–" if row["excess"] is None else f"{row['excess']:.1f}%"
+    return f"{row['reference_host_s']:,.1f}", excess
+
+
 def _in_own_process(size: str, ruled: float, arguments: argparse.Namespace) -> dict[str, Any]:
     command = [
         sys.executable, "-m", "benchmarks.scale", "--row", f"{size}/{ruled}",
         "--seconds", str(arguments.seconds), "--seed", str(arguments.seed),
         *(["--whole"] if arguments.whole else []),
     ]  # fmt: skip
+    if arguments.reference_seconds is not None:
+        command += ["--reference-seconds", str(arguments.reference_seconds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     row: dict[str, Any] = json.loads(done.stdout)
     return row
@@ -263,6 +312,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--whole", action="store_true", help="measure solve() as well")
+    parser.add_argument("--reference-seconds", type=float, help="compare with a run this long")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.row is not None:
@@ -270,6 +320,7 @@ def main() -> None:
         row = measure(
             int(hosts), int(vms), float(ruled),
             limit_s=arguments.seconds, seed=arguments.seed, whole=arguments.whole,
+            reference_s=arguments.reference_seconds,
         )  # fmt: skip
         print(json.dumps(row))
         return
@@ -279,19 +330,25 @@ def main() -> None:
     if arguments.json.exists():
         rows = json.loads(arguments.json.read_text(encoding="utf-8"))
     known = {
-        (row["hosts"], row["vms"], row["ruled"], row["seed"], row["limit_s"], "whole" in row)
+        (
+            row["hosts"], row["vms"], row["ruled"], row["seed"], row["limit_s"],
+            "whole" in row, row.get("reference_s"),
+        )
         for row in rows
-    }
+    }  # fmt: skip
     for size in arguments.sizes.split(","):
         hosts, vms = (int(number) for number in size.split("/"))
         for ruled in RULED:
-            key = (hosts, vms, ruled, arguments.seed, arguments.seconds, arguments.whole)
+            key = (
+                hosts, vms, ruled, arguments.seed, arguments.seconds,
+                arguments.whole, arguments.reference_seconds,
+            )  # fmt: skip
             if key in known:
                 continue
             rows.append(_in_own_process(size, ruled, arguments))
             write_text(arguments.json, json.dumps(rows, indent=1) + "\n")
             print(f"{size}, {ruled:.0%} of VMs ruled: done", file=sys.stderr)
-    print_table(rows, Console(width=200))
+    print_table(rows, Console(width=220))
 
 
 if __name__ == "__main__":

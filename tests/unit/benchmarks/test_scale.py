@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.scale import mean_interval, path_totals
+from benchmarks.scale import excess_percent, mean_interval, path_totals
 from solver.domain.weights import to_host_s
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
@@ -19,7 +19,7 @@ def test_rows_are_measured_once_and_kept(tmp_path: Path) -> None:
     """The smallest size gives two rows; a second call runs nothing and changes nothing."""
     out = tmp_path / "scale.json"
     command = [sys.executable, "-m", "benchmarks.scale", "--json", str(out), "--sizes", "8/80"]
-    command += ["--seconds", "1"]
+    command += ["--seconds", "1", "--reference-seconds", "2"]
     subprocess.run(command, check=True, capture_output=True)
     text = out.read_text(encoding="utf-8")
     rows = json.loads(text)
@@ -33,11 +33,25 @@ def test_rows_are_measured_once_and_kept(tmp_path: Path) -> None:
         assert gain["low_host_s"] <= gain["mean_host_s"] <= gain["high_host_s"]
         saved = row["greedy_fresh_host_s"] - row["portfolio_fresh_host_s"]
         assert gain["mean_host_s"] == pytest.approx(saved, abs=1e-8)
+        best = min(row["portfolio_host_s"], row["reference_host_s"])
+        excess = 100 * (row["portfolio_host_s"] / best - 1)
+        assert row["excess"] == pytest.approx(excess, abs=1e-6)
+        assert row["reference_bound_host_s"] <= best
+        assert row["reference_s"] == 2
         assert gain["cheaper"] + gain["dearer"] <= gain["paths"] == 256
     again = subprocess.run(command, check=True, capture_output=True, text=True)
     assert out.read_text(encoding="utf-8") == text
     assert "done" not in again.stderr
     assert "8/80" in again.stdout
+    assert "reference" in again.stdout
+
+
+def test_excess_is_over_the_best_known() -> None:
+    """Nothing where the shorter run was as good or better; no percents of nothing."""
+    assert excess_percent(110, 100) == 10.0
+    assert excess_percent(100, 110) == 0.0
+    assert excess_percent(0, 0) == 0.0
+    assert excess_percent(1, 0) is None
 
 
 def test_every_path_is_scored_as_if_it_were_the_whole_future() -> None:
