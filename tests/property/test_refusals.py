@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 
+from benchmarks.instances.small_judge import allowed_by_the_judge
 from solver.compiler.compile import compile_problem
 from solver.domain.check import check_placement
 from solver.domain.cluster import Cluster, Placement
@@ -12,7 +13,6 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import host_contention, score_placement
 from solver.domain.weights import Weights
 from solver.explain.refusals import explain_refusals
-from tests.judging import allowed_by_the_judge
 from tests.strategies import problems
 
 WEIGHTS = Weights()

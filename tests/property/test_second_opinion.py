@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.instances.small_judge import best_total
 from solver.capacity.second_opinion import relaxed_opinion, second_opinion
 from solver.compiler.compile import compile_problem
 from solver.domain.check import check_moves, check_placement, new_or_worse
@@ -18,7 +19,6 @@ from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
 from solver.search.bound import relaxed_bound
-from tests.judging import best_total
 from tests.strategies import clusters, scenarios_of, weights
 
 WEIGHTS = Weights()

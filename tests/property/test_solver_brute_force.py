@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.instances.small_judge import best_total
 from solver.compiler.compile import compile_problem
 from solver.domain.cluster import Cluster
 from solver.domain.scenario import ScenarioSet
@@ -13,7 +14,6 @@ from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.portfolio import Engine, run
 from solver.search.bound import relaxed_bound
-from tests.judging import best_total
 from tests.strategies import problems, weights
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.instances.small_judge import allowed_by_the_judge
 from solver.compiler.compile import compile_problem
 from solver.domain.cluster import Cluster
 from solver.domain.scenario import ScenarioSet
@@ -20,7 +21,6 @@ from solver.domain.weights import Weights
 from solver.problem import NOWHERE, IntArray
 from solver.search.greedy import greedy
 from solver.search.state import FORBIDDEN, State
-from tests.judging import allowed_by_the_judge
 from tests.strategies import problems, weights
 
 

@@ -1,4 +1,7 @@
-"""What the independent checker says of a whole placement, for tests of whoever makes one."""
+"""Which placements are allowed, and the best of them all: whole placements, tried one by one.
+
+Only the checker and the scorer are asked, so that this is the yardstick of every engine.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,11 @@ def best_total(cluster: Cluster, scenarios: ScenarioSet, prices: Weights) -> int
     totals = []
     for targets in itertools.product(*places):
         placement = {vm.id: target for vm, target in zip(cluster.vms, targets, strict=True)}
-        if check_moves(cluster, placement) or new_or_worse(
-            before, check_placement(cluster, placement)
-        ):
+        if check_moves(cluster, placement):
             continue
-        totals.append(score_placement(cluster, scenarios, prices, placement).total)
+        violations = check_placement(cluster, placement)
+        if new_or_worse(before, violations):
+            continue
+        score = score_placement(cluster, scenarios, prices, placement, violations=violations)
+        totals.append(score.total)
     return min(totals)
