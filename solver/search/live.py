@@ -152,7 +152,8 @@ def live_of(facts: Facts, hosts: IntArray) -> Live:
         groups_by_moved=groups_by_moved,
         tally=np.zeros(3, dtype=np.int64),
     )
-    _fill(pack_facts(facts), pack_live(live), np.ascontiguousarray(hosts, dtype=np.int64))
+    # A copy: an array that may be written to, whatever came, so that this is compiled once only.
+    _fill(pack_facts(facts), pack_live(live), np.array(hosts, dtype=np.int64))
     return live
 
 
