@@ -57,6 +57,10 @@ LONGEST_ASKING_S: Final = 0.5
 LATE_SHARE: Final = 0.05
 """Time, also as a share of the wall limit, to ask whether rules that stay broken can be kept."""
 
+LAST_WORDS_S: Final = 0.1
+"""Seconds for which an answer is still explained after its time is over or it was cancelled; half a
+second after the limit it has to be there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveParams:
@@ -78,7 +82,8 @@ class SolveParams:
     """``portfolio``, or one engine alone: ``greedy`` or ``cpsat``."""
 
     limit_s: float = 10.0
-    """Wall seconds; the answer is there at most half a second later."""
+    """Wall seconds; the answer is there at most half a second later. With many thousand VMs,
+    compiling and judging alone may take longer than a limit of a second or two leaves."""
 
     work_limit: float | None = None
     """Work in deterministic seconds: same seed and same work limit, same answer, as long as
@@ -141,7 +146,8 @@ def solve(
     params
         Limits, weights and thresholds; defaults when left out.
     cancel
-        Ends the search when set, from any thread; the plan is for what was found until then.
+        Ends the search when set, from any thread; the plan is for what was found until then, and
+        comes within half a second on clusters of up to about a hundred hosts.
     on_progress
         Told of everything better that the search finds, with its bound and engine.
 
@@ -243,7 +249,7 @@ class _Solve:
             act_host_s=self.params.act_threshold_host_s,
             stop_host_s=self.params.stop_threshold_host_s,
         )
-        if not repair and not heated:
+        if self._over() or (not repair and not heated):
             return narrow
         wide = self._search()
         mended = self._judge(self.problem.placement(wide.hosts)).score.repair
@@ -274,7 +280,7 @@ class _Solve:
             cut_off.update(sequenced.reasons_cut)
             movable = np.array([vm.id not in cut_off for vm in self.cluster.vms], dtype=np.bool_)
             reached = problem.positions(sequenced.plan.placement_after(self.cluster.placement))
-            if self.allowance.elapsed_s >= self.params.limit_s:
+            if self._over():
                 # No time to decide the rest anew: what can be reached, if it is worth it.
                 worth_it = State(problem, reached).total < self.before.score.total
                 return sequenced.plan if worth_it else replace(sequenced.plan, steps=()), cut_off
@@ -286,6 +292,19 @@ class _Solve:
                 answer = self._search(problem)
                 choices.append((answer.total, answer.hosts))
             _, hosts = min(choices, key=lambda choice: choice[0])
+
+    def _over(self) -> bool:
+        """Whether the whole of the time is used up, or nobody waits for more."""
+        return self._cancelled() or self.allowance.elapsed_s >= self.params.limit_s
+
+    def _cancelled(self) -> bool:
+        return self.cancel is not None and self.cancel.is_set()
+
+    def _last_words(self) -> Callable[[], bool]:
+        """Return what tells when explaining has to end; it always has a moment from now."""
+        moment_s = self.allowance.elapsed_s + LAST_WORDS_S
+        limit_s = max(moment_s, self.params.limit_s)
+        return lambda: self.allowance.elapsed_s >= (moment_s if self._cancelled() else limit_s)
 
     def _too_late(self, plan: Plan) -> bool:
         """Whether a drawn-out plan saves nothing once its relief is counted as it comes.
@@ -316,9 +335,15 @@ class _Solve:
         hosts = self.problem.positions(placement)
         judged = self._judge(placement)
         after = judged.score
+        out_of_time = self._last_words()
         bound = None if answer is None else answer.bound
         explanations = explain_moves(
-            self.cluster, self.problem, hosts, after.move_costs, self.before.broken
+            self.cluster,
+            self.problem,
+            hosts,
+            after.move_costs,
+            self.before.broken,
+            out_of_time=out_of_time,
         )
         refusals = explain_refusals(
             self.cluster,
@@ -329,6 +354,7 @@ class _Solve:
             hot_host_s=self.params.act_threshold_host_s,
             cut_off=cut_off,
             contradictions=self._contradictions(judged.broken),
+            out_of_time=out_of_time,
         )
         return Result(
             status=status or _status(plan, after, bound),
@@ -352,6 +378,8 @@ class _Solve:
         if all(v.key[0] in PASSING for v in remaining):
             return {}
         limit_s = min(LONGEST_ASKING_S, LATE_SHARE * self.params.limit_s)
+        if self._over():
+            limit_s = min(LAST_WORDS_S / 2, limit_s)
         found = find_contradictions(self.cluster, group_limit_s=limit_s, limit_s=limit_s)
         return {
             violation.key: contradiction.message

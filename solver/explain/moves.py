@@ -5,7 +5,7 @@ Every figure is a difference of totals of the objective.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +53,8 @@ def explain_moves(
     hosts: IntArray,
     move_costs: Mapping[VmId, MoveCost],
     broken: Iterable[Violation],
+    *,
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> tuple[MoveExplanation, ...]:
     """Return why each VM that changes host does so, in the cluster's order.
 
@@ -64,6 +66,8 @@ def explain_moves(
         The cost terms of the answer's migrations.
     broken
         Hard violations at the start.
+    out_of_time
+        Asked now and then; once true, runners-up are looked for no more.
     """
     state = State(problem, hosts)
     because: dict[VmId, str] = {}
@@ -74,7 +78,7 @@ def explain_moves(
     looks_per_vm = problem.num_hosts * max(1, problem.future.demand.shape[1])
     most = max(1, MOST_LOOKS // looks_per_vm)
     worth_most = sorted(undone, key=lambda v: -undone[v].lost)[:most]
-    next_best = _next_best_of(state, np.array(worth_most, dtype=np.int64))
+    next_best = _next_best_of(state, np.array(worth_most, dtype=np.int64), out_of_time)
     found = []
     for v, taken_back in undone.items():
         vm_id = cluster.vms[v].id
@@ -194,14 +198,19 @@ def _runner_up(state: State, v: int, h: int, loss: int) -> _RunnerUp:
     return _RunnerUp(host_id=state.problem.host_ids[h], loss=loss, load=load, move=paid)
 
 
-def _next_best_of(state: State, vms: IntArray) -> dict[int, tuple[int, int] | None]:
+def _next_best_of(
+    state: State, vms: IntArray, out_of_time: Callable[[], bool]
+) -> dict[int, tuple[int, int] | None]:
     """Return, per VM, the best other destination and how much worse the total is with it.
 
-    ``None`` when no other is allowed. Neither the VM's place nor its start counts as other.
+    VMs that there was no time for are left out; ``None`` when no other is allowed. Neither the
+    VM's place nor its start counts as other.
     """
     found: dict[int, tuple[int, int] | None] = {}
     start = state.problem.start
     for begin in range(0, len(vms), VMS_AT_ONCE):
+        if out_of_time():
+            break
         some = vms[begin : begin + VMS_AT_ONCE]
         others = state.relocations(some)
         for taken in (state.hosts[some], start[some]):

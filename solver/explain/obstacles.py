@@ -19,6 +19,8 @@ from solver.search.state import FORBIDDEN
 MOST_NAMED: Final = 3
 """VMs, and groups of them, that one sentence names before the rest is only counted."""
 
+NO_MOVE_HELPS: Final = "no single move of a VM would help"
+
 
 def find_obstacles(
     places: Places, candidates: Iterable[tuple[int, BoolArray]]
@@ -32,9 +34,10 @@ def find_obstacles(
     """
     alike: dict[tuple[tuple[tuple[Hindrance, str], int], ...], list[VmId]] = defaultdict(list)
     best: tuple[int, int, int] | None = None
-    looked_at = False
+    looked_at, unseen = False, ""
     for v, helpful in candidates:
-        if places.tired:
+        unseen = places.tired
+        if unseen:
             break
         if not helpful.any():
             continue
@@ -46,7 +49,8 @@ def find_obstacles(
         elif best is None or deltas[h] < best[0]:
             best = int(deltas[h]), v, h
     if not looked_at:
-        return (), None, "no single move of a VM would help"
+        nothing = f"what blocks it was not looked into, {unseen}" if unseen else NO_MOVE_HELPS
+        return (), None, nothing
     groups = sorted(alike.items(), key=lambda group: -len(group[1]))
     move = None if best is None else _single_move(places, *best)
     clauses = [] if move is None else [_told_move(move)]
@@ -54,6 +58,8 @@ def find_obstacles(
     rest = sum(len(vm_ids) for _, vm_ids in groups[MOST_NAMED:])
     if rest:
         clauses.append(f"{rest} more VMs find no place either")
+    if unseen:
+        clauses.append(f"other VMs were not looked at, {unseen}")
     obstacles = tuple(
         Obstacle(
             hindrance=hindrance,

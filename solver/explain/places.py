@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -31,9 +32,19 @@ class Places:
     ----------
     hosts
         The answer: host position of every VM, shape ``(V,)``.
+    out_of_time
+        Whether looking must end.
     """
 
-    def __init__(self, cluster: Cluster, problem: Problem, hosts: IntArray) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        problem: Problem,
+        hosts: IntArray,
+        *,
+        out_of_time: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._out_of_time = out_of_time
         self.cluster = cluster
         self.problem = problem
         self.hosts = hosts
@@ -50,9 +61,11 @@ class Places:
                     self._host_rules[vm_id].append(rule)
 
     @property
-    def tired(self) -> bool:
-        """Whether enough has been looked at for one answer."""
-        return self._left < 0
+    def tired(self) -> str:
+        """Why no more is looked at for this answer; empty as long as more may be."""
+        if self._left < 0:
+            return "as too much is wrong"
+        return "as time was over" if self._out_of_time() else ""
 
     def right_hosts(self, rule: HostRule) -> BoolArray:
         """Return the hosts where a pin or ban wants its VMs, shape ``(H,)``."""

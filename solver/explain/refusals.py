@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,7 @@ def explain_refusals(
     hot_host_s: float,
     cut_off: Mapping[VmId, str],
     contradictions: Mapping[tuple[str, ...], str],
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> tuple[Refusal, ...]:
     """Return what is still wrong after the answer, and what blocks it.
 
@@ -48,8 +49,10 @@ def explain_refusals(
         VMs that no safe order could bring to where they should be, with the reason.
     contradictions
         By the key of a violation, why no placement at all does without it, as far as is known.
+    out_of_time
+        Asked again and again; once true, the rest is told without what blocks it.
     """
-    helpers = _Helpers(cluster, problem, hosts)
+    helpers = _Helpers(Places(cluster, problem, hosts, out_of_time=out_of_time))
     found = [
         Refusal(
             unmet=Unmet.CUT_OFF,
@@ -70,10 +73,11 @@ def explain_refusals(
 class _Helpers:
     """Which VMs could help against something by a move of their own, and where."""
 
-    def __init__(self, cluster: Cluster, problem: Problem, hosts: IntArray) -> None:
-        self._places = Places(cluster, problem, hosts)
-        self._cluster = cluster
-        self._hosts = hosts
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._cluster = cluster = places.cluster
+        self._hosts = places.hosts
+        problem = places.problem
         self._vm_position = {vm_id: v for v, vm_id in enumerate(problem.vm_ids)}
         self._rules = {rule.id: rule for rule in cluster.rules}
         self._groups = {rule.rule_id: rule for rule in problem.group_rules}
@@ -108,7 +112,7 @@ class _Helpers:
     def _completed(self, refusal: Refusal, candidates: Candidates, separator: str) -> Refusal:
         """Return a refusal with what blocks it."""
         if self._places.tired:
-            clause = "what blocks it was not looked into, as too much is wrong"
+            clause = f"what blocks it was not looked into, {self._places.tired}"
             return replace(refusal, sentence=f"{refusal.sentence}; {clause}")
         obstacles, best, clause = find_obstacles(self._places, candidates)
         sentence = f"{refusal.sentence}{separator}{clause}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from solver.domain.rules import (
 )
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights, to_host_s
+from solver.explain.moves import explain_moves
 from solver.explain.refusals import explain_refusals
 from solver.instances import result_to_document
 from solver.solve import SolveParams, solve
@@ -45,7 +46,9 @@ def solved(cluster: Cluster, demand: dict[str, float]) -> Result:
     return solve(cluster, make_scenarios(cluster, demand), SolveParams(work_limit=5.0))
 
 
-def refused(cluster: Cluster) -> tuple[Refusal, ...]:
+def refused(
+    cluster: Cluster, out_of_time: Callable[[], bool] = lambda: False
+) -> tuple[Refusal, ...]:
     """Return why everything that is broken stays so, when nothing is moved at all."""
     problem = compile_problem(cluster, make_scenarios(cluster, {}), Weights())
     return explain_refusals(
@@ -57,6 +60,7 @@ def refused(cluster: Cluster) -> tuple[Refusal, ...]:
         hot_host_s=5.0,
         cut_off={},
         contradictions={},
+        out_of_time=out_of_time,
     )
 
 
@@ -392,6 +396,48 @@ def test_what_is_too_much_to_look_into_is_told_short(monkeypatch: pytest.MonkeyP
     assert (first.subject, second.subject) == ("h1", "h2")
     assert "cannot be migrated" in first.sentence
     assert second.sentence.endswith("what blocks it was not looked into, as too much is wrong")
+
+
+@pytest.mark.parametrize(
+    ("questions", "end"),
+    [
+        (0, "; what blocks it was not looked into, as time was over"),
+        (1, "; what blocks it was not looked into, as time was over"),
+        (2, "where they would help: ROOM; other VMs were not looked at, as time was over"),
+        (3, "VMs 'v1', 'v2' find no place on the only host where they would help: ROOM"),
+    ],
+)
+def test_where_time_ended_the_looking_is_told(questions: int, end: str) -> None:
+    """Before it began, before the first VM, between two VMs, and not at all."""
+    cluster = make_cluster(
+        [make_host("h1"), make_host("h2", memory_gib=10)],
+        [make_vm("v1", "h1", memory_gib=60), make_vm("v2", "h1", memory_gib=60)],
+    )
+    left = iter([False] * questions)
+    (refusal,) = refused(cluster, lambda: questions < 3 and next(left, True))
+    end = end.replace("ROOM", "memory_mib lacking on it")
+    if questions == 2:
+        end = end.replace("they", "it")
+    assert refusal.sentence.endswith(end)
+    assert sum(len(obstacle.vm_ids) for obstacle in refusal.obstacles) == max(0, questions - 1)
+
+
+def test_without_time_moves_are_told_without_their_runners_up() -> None:
+    """What a move saves and costs is known by then; the next best place is not looked for."""
+    cluster = make_cluster(
+        [make_host("h1"), make_host("h2"), make_host("h3")], [make_vm("v1"), make_vm("v2")]
+    )
+    scenarios = make_scenarios(cluster, {"v1": 6.0, "v2": 6.0})
+    problem = compile_problem(cluster, scenarios, Weights())
+    moved = problem.start.copy()
+    moved[0] = 1
+    (told,) = explain_moves(cluster, problem, moved, {}, ())
+    (short,) = explain_moves(cluster, problem, moved, {}, (), out_of_time=lambda: True)
+    assert told.alternative_id == "h3"
+    assert short.alternative_id is None
+    assert (short.saved, short.relieved) == (told.saved, told.relieved)
+    assert "the next best" in told.sentence
+    assert short.sentence.endswith("costs nothing")
 
 
 def test_reasons_are_part_of_the_document() -> None:
