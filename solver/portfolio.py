@@ -16,7 +16,7 @@ import enum
 import math
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -192,8 +192,8 @@ class _Search:
         with ThreadPoolExecutor(len(engines), thread_name_prefix="engine") as pool:
             running = [pool.submit(engine, share) for engine in engines]
             try:
-                while not all(future.done() for future in running):
-                    if self._cancel.wait(SECONDS_TO_END) or self._late():
+                while wait(running, SECONDS_TO_END).not_done:
+                    if self._late():
                         share.over.set()
             finally:
                 share.over.set()

@@ -150,6 +150,8 @@ class Prover:
         parts = self.parts
         if not parts.movable.any():
             self.bound = self.total
+        if self._late():
+            return
         parts.learn(self._problem.start)
         parts.learn(self.hosts)
         rounds, tried = 0, math.inf
@@ -157,6 +159,8 @@ class Prover:
             parts.improve(pool, seed=self._seed, out_of_time=self._late)
             rounds += 1
             self._raise(parts.bound)
+            if self._late():
+                break
             self.round()
             if rounds % ROUNDS_BETWEEN == 0 or parts.settled:
                 self.assemble()
