@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from solver.problem import NOWHERE
-from solver.search.facts import Facts
+from solver.search.facts import GRADED, SHARED, Facts
 from solver.search.live import (
     MIGRATED,
     MOST_MOVED,
     TOTAL,
     Live,
     amount_change,
+    crosses_edge,
+    crowd_cells,
+    matters,
     migrates,
     move_price,
     place_price,
     recount_moves,
     recount_rules,
+    rule_cells,
     severity_of,
 )
 from solver.search.native import inlined, inner, plain
@@ -60,11 +66,12 @@ def allowed(facts: Facts, v: int, h: int) -> bool:
 @inlined
 def fits(facts: Facts, live: Live, v: int, h: int) -> bool:
     """Whether what VM ``v`` reserves fits on host ``h``."""
-    for r in range(live.used.shape[1]):
-        if not (facts.held[r] and facts.start[v] == h):
-            added = facts.reserved[facts.host_class[h], v, r]
-            if live.used[h, r] + added > facts.reserved_limit[h, r]:
-                return False
+    at_home = facts.start[v] == h
+    used, most, held = live.used[h], facts.reserved_limit[h], facts.held
+    added = facts.reserved[facts.host_class[h], v]
+    for r in range(len(used)):
+        if used[r] + added[r] > most[r] and not (at_home and held[r]):
+            return False
     return True
 
 
@@ -88,29 +95,58 @@ def counts_change(facts: Facts, live: Live, v: int, a: int, h: int) -> int:
                 delta += facts.disruption_price
             elif live.groups_by_moved[most] == 1:
                 delta -= facts.disruption_price
-    for i in range(facts.vm_rule_begin[v], facts.vm_rule_begin[v + 1]):
-        rule = facts.vm_rule[i]
-        change = amount_change(facts, live, rule, facts.vm_role[i], a, h)
+    rules = _rules_change(facts, live, v, a, h)
+    if rules >= FORBIDDEN:
+        return FORBIDDEN
+    return delta + rules + move_price(facts, v, h) - live.paid[v]
+
+
+@inlined
+def _rules_change(facts: Facts, live: Live, v: int, a: int, h: int) -> int:
+    """Return the change of what broken rules cost; ``FORBIDDEN`` beyond a limit."""
+    price = 0
+    runs = int(h != NOWHERE) - int(a != NOWHERE)
+    for i in range(facts.vm_crowd_begin[v], facts.vm_crowd_begin[v + 1]):
+        g = facts.vm_crowd[i]
+        old, new = crowd_cells(facts, g, a, h)
+        if matters(facts, live, g, old, new, runs):
+            for j in range(facts.crowd_rule_begin[g], facts.crowd_rule_begin[g + 1]):
+                rule, role = facts.crowd_rule[j], facts.crowd_role[j]
+                change = amount_change(facts, live, rule, role, old, new, runs)
+                if change > 0 and live.amounts[rule] + change > facts.rule_limit[rule]:
+                    return FORBIDDEN
+                price += change * facts.rule_price[rule]
+    for i in range(facts.vm_loose_begin[v], facts.vm_loose_begin[v + 1]):
+        rule = facts.vm_loose[i]
+        old, new = rule_cells(facts, rule, a, h)
+        change = amount_change(facts, live, rule, facts.vm_loose_role[i], old, new, runs)
         if change > 0 and live.amounts[rule] + change > facts.rule_limit[rule]:
             return FORBIDDEN
-        delta += change * facts.rule_price[rule]
-    return delta + move_price(facts, v, h) - live.paid[v]
+        price += change * facts.rule_price[rule]
+    return price
 
 
 @inlined
 def removal_change(facts: Facts, live: Live, v: int, a: int) -> int:
     """Return the change of host ``a``'s burden and excess when VM ``v`` leaves it."""
     change = 0
-    demand, over, prices = facts.demand, live.over, facts.prices
+    demand = facts.demand[v]
     for i in range(live.highest.shape[2]):
         signed = facts.peak[v, i] > (1 << 59)
         for b in range(facts.band[v] + 1):
             # Where nothing is above its threshold, nothing gets cheaper.
             if live.highest[a, b, i] <= 0 and not signed:
                 break
-            for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
-                now = over[a, b, c]
-                change += (max(0, now - demand[v, c]) - max(0, now)) * prices[b, c]
+            over, price, part = live.over[a, b], facts.run_price[b, i], 0
+            begin, end = np.uint64(facts.run_begin[i]), np.uint64(facts.run_begin[i + 1])
+            if price >= 0:
+                for c in range(begin, end):
+                    part += max(0, over[c] - demand[c]) - max(0, over[c])
+                change += part * price
+            else:
+                prices = facts.prices[b]
+                for c in range(begin, end):
+                    change += (max(0, over[c] - demand[c]) - max(0, over[c])) * prices[c]
     if live.overfull[a] > 0:
         change += _excess_after(facts, live, v, a, plain(-1)) - live.overfull[a]
     return change
@@ -120,16 +156,23 @@ def removal_change(facts: Facts, live: Live, v: int, a: int) -> int:
 def insertion_change(facts: Facts, live: Live, v: int, h: int) -> int:
     """Return the change of host ``h``'s burden and excess when VM ``v`` comes to it."""
     change = 0
-    demand, over, prices = facts.demand, live.over, facts.prices
+    demand = facts.demand[v]
     for i in range(live.highest.shape[2]):
         peak = facts.peak[v, i]
         for b in range(facts.band[v] + 1):
             # Higher bands have less load: below the threshold, they are all.
             if live.highest[h, b, i] + peak <= 0:
                 break
-            for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
-                now = over[h, b, c]
-                change += (max(0, now + demand[v, c]) - max(0, now)) * prices[b, c]
+            over, price, part = live.over[h, b], facts.run_price[b, i], 0
+            begin, end = np.uint64(facts.run_begin[i]), np.uint64(facts.run_begin[i + 1])
+            if price >= 0:
+                for c in range(begin, end):
+                    part += max(0, over[c] + demand[c]) - max(0, over[c])
+                change += part * price
+            else:
+                prices = facts.prices[b]
+                for c in range(begin, end):
+                    change += (max(0, over[c] + demand[c]) - max(0, over[c])) * prices[c]
     if facts.may_be_overfull[h]:
         change += _excess_after(facts, live, v, h, plain(1)) - live.overfull[h]
     return change
@@ -163,8 +206,9 @@ def swap_delta(facts: Facts, live: Live, v: int, w: int) -> int:
 @inlined
 def trade_fits(facts: Facts, live: Live, v: int, w: int, h: int) -> bool:
     """Whether host ``h`` has room for VM ``v`` once VM ``w`` is gone."""
-    for r in range(live.used.shape[1]):
-        if live.used[h, r] + _traded(facts, v, w, h, r) > facts.reserved_limit[h, r]:
+    used, most = live.used[h], facts.reserved_limit[h]
+    for r in range(len(used)):
+        if used[r] + _traded(facts, v, w, h, r) > most[r]:
             return False
     return True
 
@@ -184,18 +228,25 @@ def _traded(facts: Facts, v: int, w: int, h: int, r: int) -> int:
 def trade_change(facts: Facts, live: Live, v: int, w: int, h: int) -> int:
     """Return the change of host ``h``'s burden and excess when ``v`` comes and ``w`` goes."""
     change = 0
-    demand, over, prices, band = facts.demand, live.over, facts.prices, facts.band
+    comes, goes, band = facts.demand[v], facts.demand[w], facts.band
     for i in range(live.highest.shape[2]):
         peak = facts.peak[v, i]
         for b in range(max(band[v], band[w]) + 1):
             highest = live.highest[h, b, i]
             if highest + peak <= 0 and highest <= 0:
                 break
-            comes, goes = int(band[v] >= b), int(band[w] >= b)
-            for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
-                now = over[h, b, c]
-                then = now + comes * demand[v, c] - goes * demand[w, c]
-                change += (max(0, then) - max(0, now)) * prices[b, c]
+            over, price, part = live.over[h, b], facts.run_price[b, i], 0
+            begin, end = np.uint64(facts.run_begin[i]), np.uint64(facts.run_begin[i + 1])
+            if price >= 0 and band[v] >= b and band[w] >= b:
+                for c in range(begin, end):
+                    part += max(0, over[c] + comes[c] - goes[c]) - max(0, over[c])
+                change += part * price
+            else:
+                prices = facts.prices[b]
+                come, go = int(band[v] >= b), int(band[w] >= b)
+                for c in range(begin, end):
+                    then = over[c] + come * comes[c] - go * goes[c]
+                    change += (max(0, then) - max(0, over[c])) * prices[c]
     if facts.may_be_overfull[h]:
         severity = 0
         for r in range(live.used.shape[1]):
@@ -225,14 +276,27 @@ def _entangled(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> bool
         facts, w, b
     ):
         return True
-    i, j = facts.vm_rule_begin[v], facts.vm_rule_begin[w]
-    while i < facts.vm_rule_begin[v + 1] and j < facts.vm_rule_begin[w + 1]:
-        if facts.vm_rule[i] == facts.vm_rule[j]:
-            return True
-        if facts.vm_rule[i] < facts.vm_rule[j]:
-            i += 1
-        else:
-            j += 1
+    # Rules of one side are about one crowd; those of two sides join two.
+    for i in range(facts.vm_crowd_begin[v], facts.vm_crowd_begin[v + 1]):
+        for j in range(facts.vm_crowd_begin[w], facts.vm_crowd_begin[w + 1]):
+            if facts.vm_crowd[i] == facts.vm_crowd[j]:
+                return True
+    return _sways_others(facts, live, v, a, b) and _sways_others(facts, live, w, b, a)
+
+
+@inlined
+def _sways_others(facts: Facts, live: Live, v: int, a: int, h: int) -> bool:
+    """Whether what VM ``v`` changes may matter to VMs on the other side of a rule."""
+    if facts.vm_loose_begin[v] != facts.vm_loose_begin[v + 1]:
+        return True
+    for i in range(facts.vm_crowd_begin[v], facts.vm_crowd_begin[v + 1]):
+        g = facts.vm_crowd[i]
+        old, new = crowd_cells(facts, g, a, h)
+        if old != new:
+            if facts.crowd_traits[g] & GRADED:
+                return True
+            if facts.crowd_traits[g] & SHARED and crosses_edge(facts, live, g, old, new):
+                return True
     return False
 
 

@@ -35,8 +35,18 @@ LEAST_RUN: Final = 4
 TWO_SIDED: Final = frozenset({Count.DEPENDENCE, Count.SPLIT})
 """Counts of rules about two groups."""
 
+EDGE_COUNTS: Final = frozenset({Count.SPREAD, Count.OCCUPANCY, Count.DEPENDENCE})
+"""Counts that look only at which cells are empty."""
+
 MEMBER: Final = 1
 OTHER: Final = 2
+
+EDGES: Final = 1
+SHARED: Final = 2
+GRADED: Final = 4
+LEVELS: Final = 8
+
+_TRAITS: Final = {Count.DEPENDENCE: SHARED, Count.SPLIT: GRADED, Count.SCATTER: LEVELS}
 
 
 class Facts(NamedTuple):
@@ -45,13 +55,23 @@ class Facts(NamedTuple):
     Columns are cut into *runs*: those in a row that share their thresholds, so that one number a
     host tells whether a VM can bring any of them above. ``run_begin[i]:run_begin[i + 1]`` are the
     columns of run ``i``, and ``peak[v, i]`` is the most that VM ``v`` needs in one of them
-    (``NO_LIMIT`` for runs that must be looked at in any case).
+    (``NO_LIMIT`` for runs that must be looked at in any case). ``run_price[b, i]`` is the price of
+    all its columns in band ``b``, ``-1`` if they differ: one product is faster than one a column.
 
-    Rules: ``cells[rule_cells[i], h]`` is the cell of host ``h`` under rule ``i``; the counts of its
-    cells begin at ``count_begin[i]`` (of the members) and ``other_begin[i]`` (of the others), and
-    the numbers of cells by how many members they hold at ``tier_begin[i]``. VM ``v`` is in rules
-    ``vm_rule[vm_rule_begin[v]:vm_rule_begin[v + 1]]``, as ``MEMBER``, ``OTHER`` or both; the
-    members of rule ``i``, and the VMs of clump ``i``, are listed in the same way.
+    Rules count *crowds*: VMs over one division of the hosts into cells. Rules share them, so that a
+    VM that goes from cell to cell is counted once, however many rules look. Rule ``i`` is about
+    crowd ``rule_members[i]`` and, with two sides, crowd ``rule_others[i]``. The cell of host ``h``
+    is ``cells[crowd_cells[g], h]``; counts of the cells of crowd ``g`` begin at ``crowd_begin[g]``,
+    and the numbers of its cells by how many VMs they hold at ``crowd_tiers[g]``. VM ``v`` is in
+    crowds ``vm_crowd[vm_crowd_begin[v]:vm_crowd_begin[v + 1]]``, and crowd ``g`` is looked at by
+    rules ``crowd_rule[crowd_rule_begin[g]:crowd_rule_begin[g + 1]]``, as ``MEMBER`` or as
+    ``OTHER``. Rules whose two sides have a VM in common are not among them but listed by VM, as
+    ``vm_loose`` with ``vm_loose_role``: such a VM changes both counts at once. The VMs of rule
+    ``i`` and of clump ``i`` are listed likewise, and all rules of VM ``v`` as ``vm_rule``.
+
+    ``crowd_traits`` says what rules want of a crowd: ``EDGES`` if all of them look only at which
+    cells are empty, ``SHARED`` if one about two sides does, ``GRADED`` if one about two sides looks
+    at the numbers, ``LEVELS`` if one asks for the fullest cell.
 
     ``fullest[h]`` is the resource of which least is left on host ``h`` at the start: nearly always
     the one that moves there are priced for.
@@ -64,6 +84,7 @@ class Facts(NamedTuple):
     threshold: IntArray
     prices: IntArray
     run_begin: IntArray
+    run_price: IntArray
     peak: IntArray
     demand_now: IntArray
     threshold_now: IntArray
@@ -99,14 +120,23 @@ class Facts(NamedTuple):
     rule_bound: IntArray
     rule_price: IntArray
     rule_limit: IntArray
-    rule_cells: IntArray
+    rule_members: IntArray
+    rule_others: IntArray
     cells: IntArray
-    count_begin: IntArray
-    other_begin: IntArray
-    tier_begin: IntArray
+    crowd_cells: IntArray
+    crowd_begin: IntArray
+    crowd_tiers: IntArray
+    crowd_traits: IntArray
+    crowd_rule_begin: IntArray
+    crowd_rule: IntArray
+    crowd_role: IntArray
+    vm_crowd_begin: IntArray
+    vm_crowd: IntArray
+    vm_loose_begin: IntArray
+    vm_loose: IntArray
+    vm_loose_role: IntArray
     vm_rule_begin: IntArray
     vm_rule: IntArray
-    vm_role: IntArray
     rule_vm_begin: IntArray
     rule_vm: IntArray
     clump_begin: IntArray
@@ -148,9 +178,7 @@ def _flatten(problem: Problem) -> Facts:
     )
     run_begin = _runs(future)
     rules = problem.group_rules
-    rule_cells, cells = _cells(rules, problem.num_hosts)
-    vm_rule_begin, vm_rule, vm_role = _rules_of_vms(rules, problem.num_vms)
-    sizes = [rule.num_cells for rule in rules]
+    crowds = _Crowds(rules, problem.num_hosts, problem.num_vms)
     limits = [NO_LIMIT if rule.limit is None else rule.limit for rule in rules]
     return Facts(
         start=_ints(problem.start),
@@ -160,6 +188,7 @@ def _flatten(problem: Problem) -> Facts:
         threshold=_ints(future.threshold),
         prices=_ints(future.prices),
         run_begin=run_begin,
+        run_price=_run_prices(future.prices, run_begin),
         peak=_peaks(future, run_begin),
         demand_now=_ints(now.demand),
         threshold_now=_ints(now.threshold),
@@ -195,20 +224,23 @@ def _flatten(problem: Problem) -> Facts:
         rule_bound=_ints([rule.bound for rule in rules]),
         rule_price=_ints([rule.price for rule in rules]),
         rule_limit=_ints(limits),
-        rule_cells=rule_cells,
-        cells=cells,
-        count_begin=_begins(sizes),
-        other_begin=_begins(
-            # Also where there are no others: kernels read their counts all the same.
-            [
-                size if rule.count in TWO_SIDED else 0
-                for rule, size in zip(rules, sizes, strict=True)
-            ]
-        ),
-        tier_begin=_begins([len(rule.vms) + 1 for rule in rules]),
-        vm_rule_begin=vm_rule_begin,
-        vm_rule=vm_rule,
-        vm_role=vm_role,
+        rule_members=_ints(crowds.members),
+        rule_others=_ints(crowds.others),
+        cells=crowds.stacked_rows(),
+        crowd_cells=_ints(crowds.row),
+        crowd_begin=_begins(crowds.num_cells),
+        crowd_tiers=_begins([len(vms) + 1 for vms in crowds.vms]),
+        crowd_traits=_ints(crowds.traits),
+        crowd_rule_begin=_begins([len(rules) for rules in crowds.rules]),
+        crowd_rule=_ints([i for rules in crowds.rules for i, _ in rules]),
+        crowd_role=_ints([role for rules in crowds.rules for _, role in rules]),
+        vm_crowd_begin=_begins([len(mine) for mine in crowds.of_vm]),
+        vm_crowd=_ints([g for mine in crowds.of_vm for g in mine]),
+        vm_loose_begin=_begins([len(mine) for mine in crowds.loose_of_vm]),
+        vm_loose=_ints([i for mine in crowds.loose_of_vm for i, _ in mine]),
+        vm_loose_role=_ints([role for mine in crowds.loose_of_vm for _, role in mine]),
+        vm_rule_begin=_begins([len(mine) for mine in crowds.rules_of_vm]),
+        vm_rule=_ints([i for mine in crowds.rules_of_vm for i in mine]),
         rule_vm_begin=_begins([len(rule.vms) for rule in rules]),
         rule_vm=_ints(np.concatenate([_ints([]), *(rule.vms for rule in rules)])),
         clump_begin=_begins([len(clump) for clump in problem.clumps]),
@@ -241,6 +273,14 @@ def _runs(columns: Columns) -> IntArray:
     return _ints(sorted({*kept, num_columns}))
 
 
+def _run_prices(prices: IntArray, run_begin: IntArray) -> IntArray:
+    alike = np.full((len(prices), len(run_begin) - 1), -1, dtype=np.int64)
+    for i, (begin, end) in enumerate(pairwise(run_begin.tolist())):
+        run = prices[:, begin:end]
+        alike[:, i] = np.where((run == run[:, :1]).all(axis=1), run[:, 0], -1)
+    return _ints(alike)
+
+
 def _peaks(columns: Columns, run_begin: IntArray) -> IntArray:
     peaks = np.full((len(columns.demand), len(run_begin) - 1), NO_LIMIT, dtype=np.int64)
     for i, (begin, end) in enumerate(pairwise(run_begin.tolist())):
@@ -251,31 +291,69 @@ def _peaks(columns: Columns, run_begin: IntArray) -> IntArray:
     return _ints(peaks)
 
 
-def _cells(rules: tuple[GroupRule, ...], num_hosts: int) -> tuple[IntArray, IntArray]:
-    """Return which row of cells each rule has, and the rows; rules share arrays, not contents."""
-    number: dict[int, int] = {}
-    rows: list[IntArray] = []
-    which = []
-    for rule in rules:
-        if id(rule.cell_of) not in number:
-            number[id(rule.cell_of)] = len(rows)
-            rows.append(rule.cell_of)
-        which.append(number[id(rule.cell_of)])
-    stacked = np.stack(rows) if rows else np.zeros((0, num_hosts), dtype=np.int64)
-    return _ints(which), _ints(stacked)
+class _Crowds:
+    """The crowds that rules are about, each once."""
 
+    def __init__(self, rules: tuple[GroupRule, ...], num_hosts: int, num_vms: int) -> None:
+        self._num_hosts = num_hosts
+        self._rows: list[IntArray] = []
+        # Rules about the same cells share the array.
+        self._row_of: dict[int, int] = {}
+        self._known: dict[tuple[bytes, int], int] = {}
+        self.vms: list[IntArray] = []
+        self.row: list[int] = []
+        self.num_cells: list[int] = []
+        self.traits: list[int] = []
+        self.rules: list[list[tuple[int, int]]] = []
+        self.members: list[int] = []
+        self.others: list[int] = []
+        self.of_vm: list[list[int]] = [[] for _ in range(num_vms)]
+        self.loose_of_vm: list[list[tuple[int, int]]] = [[] for _ in range(num_vms)]
+        self.rules_of_vm: list[list[int]] = [[] for _ in range(num_vms)]
+        for i, rule in enumerate(rules):
+            self._add(i, rule)
 
-def _rules_of_vms(
-    rules: tuple[GroupRule, ...], num_vms: int
-) -> tuple[IntArray, IntArray, IntArray]:
-    roles: dict[tuple[int, int], int] = {}
-    for i, rule in enumerate(rules):
-        for vms, role in ((rule.vms, MEMBER), (rule.others, OTHER)):
+    def stacked_rows(self) -> IntArray:
+        """Return the cell of each host in each division, shape ``(divisions, H)``."""
+        if not self._rows:
+            return _ints(np.zeros((0, self._num_hosts), dtype=np.int64))
+        return _ints(np.stack(self._rows))
+
+    def _add(self, i: int, rule: GroupRule) -> None:
+        two_sided = rule.count in TWO_SIDED
+        members = self._crowd(rule, rule.vms)
+        others = self._crowd(rule, rule.others) if two_sided else members
+        self.members.append(members)
+        self.others.append(others)
+        roles = dict.fromkeys(rule.vms.tolist(), MEMBER)
+        for v in rule.others.tolist():
+            roles[v] = roles.get(v, 0) | OTHER
+        for v in roles:
+            self.rules_of_vm[v].append(i)
+        if MEMBER | OTHER in roles.values():
+            for v, role in roles.items():
+                self.loose_of_vm[v].append((i, role))
+            return
+        for g, role in ((members, MEMBER), (others, OTHER))[: 1 + two_sided]:
+            self.rules[g].append((i, role))
+            if rule.count not in EDGE_COUNTS:
+                self.traits[g] &= ~EDGES
+            self.traits[g] |= _TRAITS.get(rule.count, 0)
+
+    def _crowd(self, rule: GroupRule, vms: IntArray) -> int:
+        row = self._row_of.setdefault(id(rule.cell_of), len(self._rows))
+        if row == len(self._rows):
+            self._rows.append(rule.cell_of)
+        g = self._known.setdefault((vms.tobytes(), row), len(self.vms))
+        if g == len(self.vms):
+            self.vms.append(vms)
+            self.row.append(row)
+            self.num_cells.append(rule.num_cells)
+            self.traits.append(EDGES)
+            self.rules.append([])
             for v in vms.tolist():
-                roles[v, i] = roles.get((v, i), 0) | role
-    keys = sorted(roles)
-    counts = np.bincount([v for v, _ in keys], minlength=num_vms) if keys else [0] * num_vms
-    return _begins(counts), _ints([i for _, i in keys]), _ints([roles[key] for key in keys])
+                self.of_vm[v].append(g)
+        return g
 
 
 def _begins(sizes: npt.ArrayLike) -> IntArray:

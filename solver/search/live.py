@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numba.experimental import structref
 
 from solver.problem import NOWHERE, Count, IntArray
-from solver.search.facts import MEMBER, OTHER, Facts, pack_facts
+from solver.search.facts import EDGES, LEVELS, MEMBER, OTHER, Facts, pack_facts
 from solver.search.native import Reference, inlined, inner, kernel, packer, plain, registered
 
 CountArray = npt.NDArray[np.int32]
@@ -55,11 +55,12 @@ class Live(NamedTuple):
         What the places of the VMs on each host cost.
     paid
         Migration cost of each VM where it is.
-    counts, others, tiers
-        Of rules, see ``Facts``.
-    fullest, occupied, running, amounts
-        Of each rule: members in its fullest cell, cells with members, members that run, and how
-        broken it is.
+    counts, tiers
+        Of crowds, see ``Facts``.
+    fullest, occupied, running
+        Of each crowd: VMs in its fullest cell, cells with VMs, and VMs that run.
+    amounts
+        How broken each rule is.
     moves_at
         Moves into and out of each host.
     moved_of_group, groups_by_moved
@@ -83,7 +84,6 @@ class Live(NamedTuple):
     placing: IntArray
     paid: IntArray
     counts: CountArray
-    others: CountArray
     tiers: CountArray
     fullest: IntArray
     occupied: IntArray
@@ -117,13 +117,13 @@ def live_of(facts: Facts, hosts: IntArray) -> Live:
     """
     num_hosts, num_bands = len(facts.threshold), len(facts.prices)
     num_vms, num_runs = len(facts.start), len(facts.run_begin) - 1
-    num_rules = len(facts.rule_count)
+    num_crowds = len(facts.crowd_cells)
     num_groups = int(facts.app_group.max(initial=-1)) + 1
     groups_by_moved = np.zeros(num_vms + 2, dtype=np.int64)
     groups_by_moved[0] = num_groups
-    # Each rule's cells are empty at first.
-    tiers = np.zeros(int(facts.tier_begin[-1]), dtype=np.int32)
-    tiers[facts.tier_begin[:-1]] = np.diff(facts.count_begin)
+    # Each crowd's cells are empty at first.
+    tiers = np.zeros(int(facts.crowd_tiers[-1]), dtype=np.int32)
+    tiers[facts.crowd_tiers[:-1]] = np.diff(facts.crowd_begin)
     held = _held_at_start(facts)
     live = Live(
         hosts=np.full(num_vms, NOWHERE, dtype=np.int64),
@@ -140,13 +140,12 @@ def live_of(facts: Facts, hosts: IntArray) -> Live:
         overfull=np.zeros(num_hosts, dtype=np.int64),
         placing=np.zeros(num_hosts, dtype=np.int64),
         paid=np.zeros(num_vms, dtype=np.int64),
-        counts=np.zeros(int(facts.count_begin[-1]), dtype=np.int32),
-        others=np.zeros(int(facts.other_begin[-1]), dtype=np.int32),
+        counts=np.zeros(int(facts.crowd_begin[-1]), dtype=np.int32),
         tiers=tiers,
-        fullest=np.zeros(num_rules, dtype=np.int64),
-        occupied=np.zeros(num_rules, dtype=np.int64),
-        running=np.zeros(num_rules, dtype=np.int64),
-        amounts=np.zeros(num_rules, dtype=np.int64),
+        fullest=np.zeros(num_crowds, dtype=np.int64),
+        occupied=np.zeros(num_crowds, dtype=np.int64),
+        running=np.zeros(num_crowds, dtype=np.int64),
+        amounts=np.zeros(len(facts.rule_count), dtype=np.int64),
         moves_at=np.zeros(num_hosts, dtype=np.int64),
         moved_of_group=np.zeros(num_groups, dtype=np.int64),
         groups_by_moved=groups_by_moved,
@@ -175,11 +174,7 @@ def _fill(facts: Facts, live: Live, hosts: IntArray) -> None:
         h = hosts[v]
         tally[TOTAL] += facts.nowhere_prices[v]
         if h != NOWHERE:
-            for b in range(facts.band[v] + 1):
-                for c in range(facts.demand.shape[1]):
-                    live.over[h, b, c] += facts.demand[v, c]
-                for c in range(facts.demand_now.shape[1]):
-                    live.over_now[h, b, c] += facts.demand_now[v, c]
+            _load(facts, live, v, h, plain(1))
             _reserve(facts, live, v, h, plain(1))
             _put_beside(live, v, h, plain(NOWHERE))
             _recount(facts, live, v, plain(NOWHERE), h)
@@ -202,11 +197,7 @@ def relocate(facts: Facts, live: Live, v: int, h: int) -> None:
         host, sign = (a, -1) if end == 0 else (h, 1)
         if host == NOWHERE:
             continue
-        for b in range(facts.band[v] + 1):
-            for c in range(facts.demand.shape[1]):
-                live.over[host, b, c] += sign * facts.demand[v, c]
-            for c in range(facts.demand_now.shape[1]):
-                live.over_now[host, b, c] += sign * facts.demand_now[v, c]
+        _load(facts, live, v, host, sign)
         tally[TOTAL] -= live.burden[host] + live.overfull[host]
         _reserve(facts, live, v, host, sign)
         weigh(facts, live, host)
@@ -214,6 +205,17 @@ def relocate(facts: Facts, live: Live, v: int, h: int) -> None:
         live.overfull[host] = excess_price(facts, live.used[host], host)
         tally[TOTAL] += live.burden[host] + live.overfull[host]
     _recount(facts, live, v, a, h)
+
+
+@inlined
+def _load(facts: Facts, live: Live, v: int, h: int, sign: int) -> None:
+    demand, demand_now = facts.demand[v], facts.demand_now[v]
+    for b in range(facts.band[v] + 1):
+        over, over_now = live.over[h, b], live.over_now[h, b]
+        for c in range(len(over)):
+            over[c] += sign * demand[c]
+        for c in range(len(over_now)):
+            over_now[c] += sign * demand_now[c]
 
 
 @inlined
@@ -252,14 +254,22 @@ def weigh(facts: Facts, live: Live, h: int) -> None:
     """Compute a host's burden, and the highest column of each run, from its loads."""
     burden = 0
     for b in range(live.over.shape[1]):
+        over, prices = live.over[h, b], facts.prices[b]
         for i in range(live.highest.shape[2]):
-            highest = live.over[h, b, facts.run_begin[i]]
-            for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
-                highest = max(highest, live.over[h, b, c])
+            begin, end = facts.run_begin[i], facts.run_begin[i + 1]
+            highest = over[begin]
+            for c in range(np.uint64(begin), np.uint64(end)):
+                highest = max(highest, over[c])
             live.highest[h, b, i] = highest
             if highest > 0:
-                for c in range(facts.run_begin[i], facts.run_begin[i + 1]):
-                    burden += max(0, live.over[h, b, c]) * facts.prices[b, c]
+                price, above = facts.run_price[b, i], 0
+                if price >= 0:
+                    for c in range(np.uint64(begin), np.uint64(end)):
+                        above += max(0, over[c])
+                    burden += above * price
+                else:
+                    for c in range(np.uint64(begin), np.uint64(end)):
+                        burden += max(0, over[c]) * prices[c]
     live.burden[h] = burden
 
 
@@ -389,53 +399,109 @@ def _count_migration(facts: Facts, live: Live, v: int, h: int, sign: int) -> Non
         tally[TOTAL] -= facts.disruption_price
 
 
-@inlined
+@inner
 def recount_rules(facts: Facts, live: Live, v: int, a: int, h: int) -> None:
-    """Count the cells of the rules that name a VM, and their amounts."""
-    for i in range(facts.vm_rule_begin[v], facts.vm_rule_begin[v + 1]):
-        _recount_rule(facts, live, facts.vm_rule[i], facts.vm_role[i], a, h)
+    """Count the crowds that VM ``v`` is in, and the amounts of the rules that look at them."""
+    runs = int(h != NOWHERE) - int(a != NOWHERE)
+    # First, as it asks for the counts of two crowds as they were.
+    for i in range(facts.vm_loose_begin[v], facts.vm_loose_begin[v + 1]):
+        rule = facts.vm_loose[i]
+        old, new = rule_cells(facts, rule, a, h)
+        _amount(
+            facts,
+            live,
+            rule,
+            amount_change(facts, live, rule, facts.vm_loose_role[i], old, new, runs),
+        )
+    for i in range(facts.vm_crowd_begin[v], facts.vm_crowd_begin[v + 1]):
+        g = facts.vm_crowd[i]
+        old, new = crowd_cells(facts, g, a, h)
+        if matters(facts, live, g, old, new, runs):
+            for j in range(facts.crowd_rule_begin[g], facts.crowd_rule_begin[g + 1]):
+                rule, role = facts.crowd_rule[j], facts.crowd_role[j]
+                _amount(facts, live, rule, amount_change(facts, live, rule, role, old, new, runs))
+        _recount_crowd(facts, live, g, old, new, runs)
+
+
+@inlined
+def _amount(facts: Facts, live: Live, rule: int, change: int) -> None:
+    live.amounts[rule] += change
+    live.tally[TOTAL] += change * facts.rule_price[rule]
+
+
+@inlined
+def _recount_crowd(facts: Facts, live: Live, g: int, old: int, new: int, runs: int) -> None:
+    live.running[g] += runs
+    if old == new:
+        return
+    begin, tiers = facts.crowd_begin[g], facts.crowd_tiers[g]
+    levels = facts.crowd_traits[g] & LEVELS
+    for end in range(2):
+        cell, sign = (old, -1) if end == 0 else (new, 1)
+        if cell < 0:
+            continue
+        before = live.counts[begin + cell]
+        live.counts[begin + cell] = before + sign
+        live.occupied[g] += int(before + sign > 0) - int(before > 0)
+        if levels:
+            live.tiers[tiers + before] -= 1
+            live.tiers[tiers + before + sign] += 1
+            if before + sign > live.fullest[g]:
+                live.fullest[g] = before + sign
+            elif before == live.fullest[g] and sign < 0 and live.tiers[tiers + before] == 0:
+                live.fullest[g] = before - 1
+
+
+@inlined
+def crowd_cells(facts: Facts, g: int, a: int, h: int) -> tuple[int, int]:
+    """Return the cells of two hosts as crowd ``g`` has them, ``-1`` for none."""
+    row = facts.crowd_cells[g]
+    old = -1 if a == NOWHERE else facts.cells[row, a]
+    new = -1 if h == NOWHERE else facts.cells[row, h]
+    return old, new
+
+
+@inlined
+def rule_cells(facts: Facts, rule: int, a: int, h: int) -> tuple[int, int]:
+    """Return the cells of two hosts as a rule has them, ``-1`` for none."""
+    return crowd_cells(facts, facts.rule_members[rule], a, h)
+
+
+@inlined
+def matters(facts: Facts, live: Live, g: int, old: int, new: int, runs: int) -> bool:
+    """Whether a VM of crowd ``g`` that goes from cell to cell can change what rules count."""
+    if runs != 0:
+        return True
+    if old == new:
+        return False
+    return not (facts.crowd_traits[g] & EDGES) or crosses_edge(facts, live, g, old, new)
+
+
+@inlined
+def crosses_edge(facts: Facts, live: Live, g: int, old: int, new: int) -> bool:
+    """Whether a VM of crowd ``g`` empties the cell that it leaves, or finds the other empty."""
+    begin = facts.crowd_begin[g]
+    if old >= 0 and live.counts[begin + old] == 1:
+        return True
+    return new >= 0 and live.counts[begin + new] == 0
 
 
 @inner
-def _recount_rule(facts: Facts, live: Live, rule: int, role: int, a: int, h: int) -> None:
-    change = amount_change(facts, live, rule, role, a, h)
-    live.amounts[rule] += change
-    live.tally[TOTAL] += change * facts.rule_price[rule]
-    if role & MEMBER:
-        live.running[rule] += int(h != NOWHERE) - int(a != NOWHERE)
-    row = facts.rule_cells[rule]
-    for end in range(2):
-        host, sign = (a, -1) if end == 0 else (h, 1)
-        if host == NOWHERE or facts.cells[row, host] < 0:
-            continue
-        cell = facts.cells[row, host]
-        if role & OTHER:
-            live.others[facts.other_begin[rule] + cell] += sign
-        if role & MEMBER:
-            at = facts.count_begin[rule] + cell
-            before = live.counts[at]
-            live.counts[at] = before + sign
-            live.occupied[rule] += int(before + sign > 0) - int(before > 0)
-            tiers = facts.tier_begin[rule]
-            live.tiers[tiers + before] -= 1
-            live.tiers[tiers + before + sign] += 1
-            if before + sign > live.fullest[rule]:
-                live.fullest[rule] = before + sign
-            elif before == live.fullest[rule] and sign < 0 and live.tiers[tiers + before] == 0:
-                live.fullest[rule] = before - 1
-
-
-@inlined
-def amount_change(facts: Facts, live: Live, rule: int, role: int, a: int, h: int) -> int:
-    """Return the change of a rule's amount when one of its VMs goes from ``a`` to ``h``.
+def amount_change(
+    facts: Facts, live: Live, rule: int, role: int, old: int, new: int, runs: int
+) -> int:
+    """Return the change of a rule's amount when one of its VMs goes from cell to cell.
 
     The counts of ``solver.problem.Count``, each from the one or two cells that are touched.
+
+    Parameters
+    ----------
+    runs
+        1 if the VM is started, -1 if it is stopped, else 0.
     """
-    row = facts.rule_cells[rule]
-    old = -1 if a == NOWHERE else facts.cells[row, a]
-    new = -1 if h == NOWHERE else facts.cells[row, h]
     count, bound = facts.rule_count[rule], facts.rule_bound[rule]
-    begin = facts.count_begin[rule]
+    g = facts.rule_members[rule]
+    begin = facts.crowd_begin[g]
     counts = live.counts
     if count == CROWDING:
         if old == new:
@@ -450,12 +516,13 @@ def amount_change(facts: Facts, live: Live, rule: int, role: int, a: int, h: int
         if old == new:
             return 0
         change = 0
+        other_begin = facts.crowd_begin[facts.rule_others[rule]]
         for end in range(2):
             cell, sign = (old, -1) if end == 0 else (new, 1)
             if cell < 0:
                 continue
             members = counts[begin + cell]
-            others = live.others[facts.other_begin[rule] + cell]
+            others = counts[other_begin + cell]
             m = members + sign * (role & MEMBER)
             o = others + sign * ((role & OTHER) >> 1)
             if count == SPLIT:
@@ -463,18 +530,17 @@ def amount_change(facts: Facts, live: Live, rule: int, role: int, a: int, h: int
             else:
                 change += int(m > 0 and o == 0) - int(members > 0 and others == 0)
         return change
-    runs = int(h != NOWHERE) - int(a != NOWHERE)
     if count == SCATTER:
-        fullest = live.fullest[rule]
+        fullest = live.fullest[g]
         after = fullest
         if old != new:
-            tiers = facts.tier_begin[rule]
+            tiers = facts.crowd_tiers[g]
             if old >= 0 and counts[begin + old] == fullest and live.tiers[tiers + fullest] == 1:
                 after -= 1
             if new >= 0 and counts[begin + new] + 1 > after:
                 after = counts[begin + new] + 1
         return runs - (after - fullest)
-    occupied = live.occupied[rule]
+    occupied = live.occupied[g]
     after = occupied
     if old != new:
         if old >= 0 and counts[begin + old] == 1:
@@ -483,6 +549,6 @@ def amount_change(facts: Facts, live: Live, rule: int, role: int, a: int, h: int
             after += 1
     if count == OCCUPANCY:
         return max(0, after - bound) - max(0, occupied - bound)
-    running = live.running[rule]
+    running = live.running[g]
     asked, asked_after = min(bound, running), min(bound, running + runs)
     return max(0, asked_after - after) - max(0, asked - occupied)
