@@ -4,7 +4,8 @@ Three proposals, each looked at exactly and taken if it costs less than a random
 falls with the temperature: a VM goes to another host; two VMs change places; a VM goes to a host
 and another one leaves it for a third, most often for where it started. The last matters where room
 is short: what left its start may still hold resources there, so a stranger that goes home makes
-room twice. What is refused is refused early: first what fits nowhere, then by loads, rules last.
+room twice. The two VMs are always alike in what they need: once a placement is good, others hardly
+ever fit. What is refused is refused early: first what fits nowhere, then by loads, rules last.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from solver.search.deltas import (
     counts_change,
     fits,
     insertion_change,
-    relocation_delta,
+    pair_counts,
     removal_change,
     swap_counts,
     trade_change,
     trade_fits,
 )
 from solver.search.facts import Facts
+from solver.search.kin import kin_of
 from solver.search.live import TOTAL, Live, migrates, relocate
 from solver.search.native import inlined, inner, kernel
 from solver.search.state import State
@@ -42,24 +44,25 @@ WORK_PER_PROPOSAL: Final = 3e-7
 """Deterministic seconds for one proposal; about what it takes on one core."""
 
 HOTTEST: Final = 0.1
-COLD: Final = 1e-3
+COLD: Final = 2e-3
 FROZEN: Final = 1e-7
 """Temperatures at the start, when most of the limit is used, and at the end, as parts of what a
 relocation costs or saves on average."""
 
-FREEZING: Final = 0.85
+FREEZING: Final = 0.95
 """The share of the limit at which it is cold, and freezes in the rest."""
 
 SAMPLES: Final = 4096
 
-SWAP: Final = 0.3
+SWAP: Final = 0.4
 CHAIN: Final = 0.4
 """Shares of the proposals; the others are relocations."""
 
-HOMEWARD: Final = 0.85
+HOMEWARD: Final = 0.95
 """How often the second VM of a chain goes to where it started."""
 
-HOMEWARD_ALONE: Final = 0.1
+HOMEWARD_ALONE: Final = 0.3
+"""How often a relocation is homeward."""
 
 BEST: Final = 0
 LOGGED: Final = 1
@@ -105,6 +108,7 @@ def improve(
         return hosts.copy()
     random = np.array([(2 * seed + 1) * 0x9E3779B97F4A7C15 % 2**64], dtype=np.uint64)
     most_saved = _most_saved(problem)
+    kin = kin_of(problem, movable)
     tally = np.array([state.total, 0, 0], dtype=np.int64)
     log = np.empty((2 * PROPOSALS_AT_ONCE, 2), dtype=np.int64)
     best = hosts.copy()
@@ -122,6 +126,7 @@ def improve(
         _anneal(
             *state.for_kernels,
             movable,
+            kin,
             most_saved,
             random,
             temperature,
@@ -199,6 +204,7 @@ def _anneal(
     facts: Facts,
     live: Live,
     movable: IntArray,
+    kin: IntArray,
     most_saved: IntArray,
     random: npt.NDArray[np.uint64],
     temperature: float,
@@ -210,6 +216,8 @@ def _anneal(
 
     Parameters
     ----------
+    movable, kin
+        VMs to propose, shape ``(n,)``, and those each may change places with, shape ``(n, k)``.
     log
         Where VMs came from that have moved since the best placement, ``tally[LOGGED]`` rows.
     """
@@ -218,7 +226,8 @@ def _anneal(
     num_hosts = len(live.first)
     for _ in range(proposals):
         limit = int(-temperature * np.log(_unit(random)))
-        v = movable[_below(random, len(movable))]
+        at = _below(random, len(movable))
+        v = movable[at]
         a = live.hosts[v]
         kind = _unit(random)
         if kind >= SWAP + CHAIN:
@@ -228,7 +237,7 @@ def _anneal(
             if h != a and _relocation(facts, live, most_saved, v, a, h, limit):
                 _noted(facts, live, log, tally, v, h)
         else:
-            w = movable[_below(random, len(movable))]
+            w = kin[at, _below(random, kin.shape[1])]
             b = live.hosts[w]
             if a == b:
                 continue
@@ -243,8 +252,9 @@ def _anneal(
                 if _swap(facts, live, most_saved, v, w, a, b, limit):
                     _noted(facts, live, log, tally, v, b)
                     _noted(facts, live, log, tally, w, a)
-            else:
-                _chain(facts, live, most_saved, v, w, a, b, c, limit, log, tally)
+            elif _chain(facts, live, most_saved, v, w, a, b, c, limit):
+                _noted(facts, live, log, tally, w, c)
+                _noted(facts, live, log, tally, v, b)
         if live.tally[TOTAL] < tally[BEST]:
             tally[BEST] = live.tally[TOTAL]
             tally[LOGGED] = 0
@@ -329,31 +339,23 @@ def _chain(
     b: int,
     c: int,
     limit: int,
-    log: IntArray,
-    tally: IntArray,
-) -> None:
-    """Move VM ``w`` from host ``b`` to ``c`` and ``v`` from ``a`` to ``b``, if within the limit."""
+) -> bool:
+    """Whether VM ``w`` may go from host ``b`` to ``c`` and ``v`` from ``a`` to ``b``."""
     least = _least_price(facts, live, most_saved, v, b) - _most_relief(live, a)
     least += _least_price(facts, live, most_saved, w, c) - _most_relief(live, b)
     if least > limit:
-        return
+        return False
     if not (allowed(facts, v, b) and allowed(facts, w, c)):
-        return
+        return False
     if not (fits(facts, live, w, c) and trade_fits(facts, live, v, w, b)):
-        return
+        return False
     change = (
         removal_change(facts, live, v, a)
         + trade_change(facts, live, v, w, b)
         + insertion_change(facts, live, w, c)
     )
     saved = most_saved[v] + live.paid[v] + most_saved[w] + live.paid[w]
-    if change - saved > limit or counts_change(facts, live, w, b, c) >= FORBIDDEN:
-        return
-    before = live.tally[TOTAL]
-    relocate(facts, live, w, c)
-    delta = relocation_delta(facts, live, v, b)
-    if delta >= FORBIDDEN or live.tally[TOTAL] + delta - before > limit:
-        relocate(facts, live, w, b)
-        return
-    _note(log, tally, w, b)
-    _noted(facts, live, log, tally, v, b)
+    if change - saved > limit:
+        return False
+    counts = pair_counts(facts, live, v, a, b, w, b, c)
+    return counts < FORBIDDEN and change + counts <= limit

@@ -208,7 +208,8 @@ def trade_fits(facts: Facts, live: Live, v: int, w: int, h: int) -> bool:
     """Whether host ``h`` has room for VM ``v`` once VM ``w`` is gone."""
     used, most = live.used[h], facts.reserved_limit[h]
     for r in range(len(used)):
-        if used[r] + _traded(facts, v, w, h, r) > most[r]:
+        added = _traded(facts, v, w, h, r)
+        if used[r] + added > most[r]:
             return False
     return True
 
@@ -255,25 +256,36 @@ def trade_change(facts: Facts, live: Live, v: int, w: int, h: int) -> int:
     return change
 
 
-@inner
+@inlined
 def swap_counts(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> int:
     """Return the change of everything but loads and reservations; ``FORBIDDEN`` as needed."""
-    if not _entangled(facts, live, v, w, a, b):
-        first = counts_change(facts, live, v, a, b)
-        if first >= FORBIDDEN:
-            return FORBIDDEN
-        second = counts_change(facts, live, w, b, a)
-        return FORBIDDEN if second >= FORBIDDEN else first + second
-    return _swap_counts_together(facts, live, v, w, a, b)
+    return pair_counts(facts, live, v, a, b, w, b, a)
 
 
 @inner
-def _entangled(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> bool:
+def pair_counts(facts: Facts, live: Live, v: int, a: int, b: int, w: int, c: int, d: int) -> int:
+    """Return the change of everything but loads and reservations when two VMs move at once.
+
+    VM ``v`` goes from host ``a`` to ``b``, VM ``w`` from ``c`` to ``d``; ``FORBIDDEN`` as needed.
+    """
+    if _entangled(facts, live, v, a, b, w, c, d):
+        return _counts_together(facts, live, v, a, b, w, c, d)
+    first = counts_change(facts, live, v, a, b)
+    if first >= FORBIDDEN:
+        return FORBIDDEN
+    second = counts_change(facts, live, w, c, d)
+    return FORBIDDEN if second >= FORBIDDEN else first + second
+
+
+@inlined
+def _entangled(facts: Facts, live: Live, v: int, a: int, b: int, w: int, c: int, d: int) -> bool:
     """Whether what one VM changes in the counts may matter to the other."""
     if facts.max_moves < (1 << 59) or facts.max_moves_per_host < (1 << 59):
         return True
-    if migrates(facts, v, a) != migrates(facts, v, b) and migrates(facts, w, a) != migrates(
-        facts, w, b
+    if (
+        migrates(facts, v, a) != migrates(facts, v, b)
+        and migrates(facts, w, c) != migrates(facts, w, d)
+        and _disrupt_together(facts, live, facts.app_group[v], facts.app_group[w])
     ):
         return True
     # Rules of one side are about one crowd; those of two sides join two.
@@ -281,7 +293,16 @@ def _entangled(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> bool
         for j in range(facts.vm_crowd_begin[w], facts.vm_crowd_begin[w + 1]):
             if facts.vm_crowd[i] == facts.vm_crowd[j]:
                 return True
-    return _sways_others(facts, live, v, a, b) and _sways_others(facts, live, w, b, a)
+    return _sways_others(facts, live, v, a, b) and _sways_others(facts, live, w, c, d)
+
+
+@inlined
+def _disrupt_together(facts: Facts, live: Live, one: int, other: int) -> bool:
+    """Whether two application groups are one, or one of them is the most-moved."""
+    if one < 0 or other < 0:
+        return False
+    most = live.tally[MOST_MOVED]
+    return one == other or live.moved_of_group[one] == most or live.moved_of_group[other] == most
 
 
 @inlined
@@ -301,27 +322,29 @@ def _sways_others(facts: Facts, live: Live, v: int, a: int, h: int) -> bool:
 
 
 @inner
-def _swap_counts_together(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> int:
+def _counts_together(
+    facts: Facts, live: Live, v: int, a: int, b: int, w: int, c: int, d: int
+) -> int:
     """Count both for a moment, look, and count back."""
     before = live.tally[TOTAL]
-    _count_both(facts, live, v, w, a, b)
+    _count_both(facts, live, v, a, b, w, c, d)
     delta = live.tally[TOTAL] - before
-    broken = beyond_limits(facts, live, v, a, b) or beyond_limits(facts, live, w, a, b)
-    _count_both(facts, live, v, w, b, a)
+    broken = beyond_limits(facts, live, v, a, b) or beyond_limits(facts, live, w, c, d)
+    _count_both(facts, live, v, b, a, w, d, c)
     if broken:
         return FORBIDDEN
     delta += place_price(facts, v, b) - place_price(facts, v, a)
-    delta += place_price(facts, w, a) - place_price(facts, w, b)
+    delta += place_price(facts, w, d) - place_price(facts, w, c)
     delta += move_price(facts, v, b) - live.paid[v]
-    return delta + move_price(facts, w, a) - live.paid[w]
+    return delta + move_price(facts, w, d) - live.paid[w]
 
 
 @inner
-def _count_both(facts: Facts, live: Live, v: int, w: int, a: int, b: int) -> None:
+def _count_both(facts: Facts, live: Live, v: int, a: int, b: int, w: int, c: int, d: int) -> None:
     recount_moves(facts, live, v, a, b)
     recount_rules(facts, live, v, a, b)
-    recount_moves(facts, live, w, b, a)
-    recount_rules(facts, live, w, b, a)
+    recount_moves(facts, live, w, c, d)
+    recount_rules(facts, live, w, c, d)
 
 
 @inner
