@@ -44,7 +44,7 @@ def _search(problem: Problem, vms: IntArray) -> IntArray:
     count = min(NUM_KIN, MOST_KIN // len(vms), len(vms) - 1)
     if count < 1:
         return vms[:, None].copy()
-    points = _axes(_needs(problem, vms))
+    points = _told_apart(_axes(_needs(problem, vms)))
     _, near = cKDTree(points).query(points, k=count + 1, eps=SLACK)
     # The nearest is nearly always the VM itself; where it is a twin of it, no harm is done.
     return np.ascontiguousarray(vms[near[:, 1:]])
@@ -64,3 +64,10 @@ def _axes(needs: FloatArray) -> FloatArray:
     centred = needs - needs.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     return np.ascontiguousarray(centred @ axes[:, -MOST_AXES:])
+
+
+def _told_apart(points: FloatArray) -> FloatArray:
+    """Return points of which no two are one: a tree cannot part what is in the same place."""
+    spread = max(1.0, float(np.abs(points).max(initial=0.0)))
+    noise = np.random.default_rng(0).random((len(points), max(1, points.shape[1])))
+    return (points if points.shape[1] else np.zeros((len(points), 1))) + 1e-9 * spread * noise

@@ -19,6 +19,7 @@ from solver.domain.score import (
 from solver.domain.stranded import stranding
 from solver.domain.weights import Weights
 from solver.problem import NOWHERE, IntArray
+from solver.search.annealing import PROPOSALS_AT_ONCE, WORK_PER_PROPOSAL, improve
 from solver.search.greedy import greedy
 from solver.search.state import FORBIDDEN, State
 from tests.strategies import problems, weights
@@ -72,6 +73,32 @@ def test_total_and_every_relocation_equal_the_score(
         choices = np.flatnonzero(row < FORBIDDEN)
         if choices.size:
             state.apply(v, int(rng.choice(choices)))
+
+
+@given(problems(), weights(), st.integers(0, 2**16))
+def test_annealing_is_exact_and_allowed_under_all_rules(
+    problem_data: tuple[Cluster, ScenarioSet], prices: Weights, seed: int
+) -> None:
+    """Exchanges and chains under every rule: what is told is the judge's, at every improvement."""
+    cluster, scenarios = problem_data
+    problem = compile_problem(cluster, scenarios, prices)
+
+    def judge(hosts: IntArray, total: int) -> None:
+        placement = problem.placement(hosts)
+        assert total == score_placement(cluster, scenarios, prices, placement).total
+        assert allowed_by_the_judge(cluster, placement)
+
+    work = PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
+    hosts = improve(
+        problem,
+        problem.start,
+        limit_s=60.0,
+        work_limit=work,
+        seed=seed,
+        hottest=1.0,
+        on_better=judge,
+    )
+    assert State(problem, hosts).total <= State(problem, problem.start).total
 
 
 @given(problems(), weights())
