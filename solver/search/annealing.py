@@ -64,6 +64,14 @@ HOMEWARD: Final = 0.95
 HOMEWARD_ALONE: Final = 0.3
 """How often a relocation is homeward."""
 
+HOMESICK: Final = 4.0
+"""How many temperatures a VM away from its start counts as dearer, if it holds room there too.
+
+There are as many ways to be away as there are hosts, so while it is hot nearly all VMs would be
+away, and each holds room twice: none is left for the large ones, which then stay where they are.
+Near the logarithm of the number of hosts the two balance; as it gets cold, the bias vanishes.
+"""
+
 BEST: Final = 0
 LOGGED: Final = 1
 IMPROVED: Final = 2
@@ -112,6 +120,7 @@ def improve(
     tally = np.array([state.total, 0, 0], dtype=np.int64)
     log = np.empty((2 * PROPOSALS_AT_ONCE, 2), dtype=np.int64)
     best = hosts.copy()
+    homesick = HOMESICK if problem.held.any() else 0.0
     scale = _scale(*state.for_kernels, movable, random, SAMPLES)
     work = 0.0
     while not cancel():
@@ -130,6 +139,7 @@ def improve(
             most_saved,
             random,
             temperature,
+            int(homesick * temperature),
             PROPOSALS_AT_ONCE,
             log,
             tally,
@@ -208,6 +218,7 @@ def _anneal(
     most_saved: IntArray,
     random: npt.NDArray[np.uint64],
     temperature: float,
+    dearer_away: int,
     proposals: int,
     log: IntArray,
     tally: IntArray,
@@ -218,6 +229,8 @@ def _anneal(
     ----------
     movable, kin
         VMs to propose, shape ``(n,)``, and those each may change places with, shape ``(n, k)``.
+    dearer_away
+        What a VM away from its start is thought to cost more.
     log
         Where VMs came from that have moved since the best placement, ``tally[LOGGED]`` rows.
     """
@@ -234,6 +247,7 @@ def _anneal(
             h = facts.start[v]
             if h in (NOWHERE, a) or _unit(random) >= HOMEWARD_ALONE:
                 h = _below(random, num_hosts)
+            limit -= dearer_away * (migrates(facts, v, h) - migrates(facts, v, a))
             if h != a and _relocation(facts, live, most_saved, v, a, h, limit):
                 _noted(facts, live, log, tally, v, h)
         else:
@@ -248,6 +262,8 @@ def _anneal(
                     c = _below(random, num_hosts)
                 if c == b:
                     continue
+            limit -= dearer_away * (migrates(facts, v, b) - migrates(facts, v, a))
+            limit -= dearer_away * (migrates(facts, w, c) - migrates(facts, w, b))
             if c == a:
                 if _swap(facts, live, most_saved, v, w, a, b, limit):
                     _noted(facts, live, log, tally, v, b)
