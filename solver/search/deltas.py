@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from solver.problem import NOWHERE
+from solver.problem import NOWHERE, IntArray
 from solver.search.facts import GRADED, SHARED, Facts
 from solver.search.live import (
     MIGRATED,
@@ -127,6 +127,24 @@ def _rules_change(facts: Facts, live: Live, v: int, a: int, h: int) -> int:
 
 
 @inlined
+def _change_above(facts: Facts, over: IntArray, demand: IntArray, b: int, i: int, sign: int) -> int:
+    """Return what run ``i`` of a host costs more in band ``b`` once a demand comes or goes.
+
+    Indices without a sign let the compiler make vectors of the loops.
+    """
+    begin, end = np.uint64(facts.run_begin[i]), np.uint64(facts.run_begin[i + 1])
+    price, change = facts.run_price[b, i], 0
+    if price >= 0:
+        for c in range(begin, end):
+            change += max(0, over[c] + sign * demand[c]) - max(0, over[c])
+        return change * price
+    prices = facts.prices[b]
+    for c in range(begin, end):
+        change += (max(0, over[c] + sign * demand[c]) - max(0, over[c])) * prices[c]
+    return change
+
+
+@inlined
 def removal_change(facts: Facts, live: Live, v: int, a: int) -> int:
     """Return the change of host ``a``'s burden and excess when VM ``v`` leaves it."""
     change = 0
@@ -137,16 +155,7 @@ def removal_change(facts: Facts, live: Live, v: int, a: int) -> int:
             # Where nothing is above its threshold, nothing gets cheaper.
             if live.highest[a, b, i] <= 0 and not signed:
                 break
-            over, price, part = live.over[a, b], facts.run_price[b, i], 0
-            begin, end = np.uint64(facts.run_begin[i]), np.uint64(facts.run_begin[i + 1])
-            if price >= 0:
-                for c in range(begin, end):
-                    part += max(0, over[c] - demand[c]) - max(0, over[c])
-                change += part * price
-            else:
-                prices = facts.prices[b]
-                for c in range(begin, end):
-                    change += (max(0, over[c] - demand[c]) - max(0, over[c])) * prices[c]
+            change += _change_above(facts, live.over[a, b], demand, b, i, plain(-1))
     if live.overfull[a] > 0:
         change += _excess_after(facts, live, v, a, plain(-1)) - live.overfull[a]
     return change
@@ -155,6 +164,15 @@ def removal_change(facts: Facts, live: Live, v: int, a: int) -> int:
 @inlined
 def insertion_change(facts: Facts, live: Live, v: int, h: int) -> int:
     """Return the change of host ``h``'s burden and excess when VM ``v`` comes to it."""
+    return insertion_up_to(facts, live, v, h, plain(FORBIDDEN))
+
+
+@inlined
+def insertion_up_to(facts: Facts, live: Live, v: int, h: int, most: int) -> int:
+    """Return the same, or anything above ``most`` if it is above that."""
+    if facts.signed:
+        # What comes later may take away from what came before.
+        most = FORBIDDEN
     change = 0
     demand = facts.demand[v]
     for i in range(live.highest.shape[2]):
@@ -163,16 +181,9 @@ def insertion_change(facts: Facts, live: Live, v: int, h: int) -> int:
             # Higher bands have less load: below the threshold, they are all.
             if live.highest[h, b, i] + peak <= 0:
                 break
-            over, price, part = live.over[h, b], facts.run_price[b, i], 0
-            begin, end = np.uint64(facts.run_begin[i]), np.uint64(facts.run_begin[i + 1])
-            if price >= 0:
-                for c in range(begin, end):
-                    part += max(0, over[c] + demand[c]) - max(0, over[c])
-                change += part * price
-            else:
-                prices = facts.prices[b]
-                for c in range(begin, end):
-                    change += (max(0, over[c] + demand[c]) - max(0, over[c])) * prices[c]
+            change += _change_above(facts, live.over[h, b], demand, b, i, plain(1))
+            if change > most:
+                return change
     if facts.may_be_overfull[h]:
         change += _excess_after(facts, live, v, h, plain(1)) - live.overfull[h]
     return change

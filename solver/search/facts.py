@@ -57,6 +57,7 @@ class Facts(NamedTuple):
     columns of run ``i``, and ``peak[v, i]`` is the most that VM ``v`` needs in one of them
     (``NO_LIMIT`` for runs that must be looked at in any case). ``run_price[b, i]`` is the price of
     all its columns in band ``b``, ``-1`` if they differ: one product is faster than one a column.
+    ``signed`` says whether some VM needs less than nothing in some column.
 
     Rules count *crowds*: VMs over one division of the hosts into cells. Rules share them, so that a
     VM that goes from cell to cell is counted once, however many rules look. Rule ``i`` is about
@@ -75,6 +76,7 @@ class Facts(NamedTuple):
 
     ``fullest[h]`` is the resource of which least is left on host ``h`` at the start: nearly always
     the one that moves there are priced for.
+    ``least_price[k]`` is what a VM of price class ``k`` pays at least for its place.
     """
 
     start: IntArray
@@ -86,6 +88,7 @@ class Facts(NamedTuple):
     run_begin: IntArray
     run_price: IntArray
     peak: IntArray
+    signed: bool
     demand_now: IntArray
     threshold_now: IntArray
     prices_now: IntArray
@@ -116,6 +119,7 @@ class Facts(NamedTuple):
     load_capacity: FloatArray
     load_demand: IntArray
     fullest: IntArray
+    least_price: IntArray
     rule_count: IntArray
     rule_bound: IntArray
     rule_price: IntArray
@@ -190,6 +194,7 @@ def _flatten(problem: Problem) -> Facts:
         run_begin=run_begin,
         run_price=_run_prices(future.prices, run_begin),
         peak=_peaks(future, run_begin),
+        signed=bool(len(future.demand) and future.demand.size and future.demand.min() < 0),
         demand_now=_ints(now.demand),
         threshold_now=_ints(now.threshold),
         prices_now=_ints(now.prices),
@@ -220,6 +225,7 @@ def _flatten(problem: Problem) -> Facts:
         load_capacity=_floats(moves.capacity),
         load_demand=_ints(moves.demand),
         fullest=_fullest(moves.load / moves.capacity),
+        least_price=_ints(places.price_rows.min(axis=1, initial=NO_LIMIT)),
         rule_count=_ints([int(rule.count) for rule in rules]),
         rule_bound=_ints([rule.bound for rule in rules]),
         rule_price=_ints([rule.price for rule in rules]),

@@ -13,34 +13,23 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from solver.problem import NOWHERE, IntArray, Problem
-from solver.search.deltas import (
-    FORBIDDEN,
-    allowed,
-    beyond_limits,
-    counts_change,
-    fits,
-    insertion_change,
-    removal_change,
+from solver.search.deltas import removal_change
+from solver.search.destinations import (
+    Rooms,
+    best_host,
+    best_host_together,
+    glance_at,
+    least_of_rest,
+    rank_rooms,
+    rooms_of,
 )
 from solver.search.facts import Facts
-from solver.search.live import (
-    TOTAL,
-    Live,
-    link_price,
-    move_price,
-    place_price,
-    relocate,
-    rise_price,
-    share_with,
-)
+from solver.search.live import Live, relocate
 from solver.search.native import inlined, inner, making, making_kernel, plain
 from solver.search.state import State
 
 MOVES_AT_ONCE: Final = 64
 """Moves between two looks at the clock."""
-
-CLUMP_TRIALS: Final = 8
-"""Hosts on which VMs that must stay together are tried, the most promising first."""
 
 CLOCK: Final = 0
 ROUND: Final = 1
@@ -53,7 +42,7 @@ class Notes(NamedTuple):
     Parameters
     ----------
     changed
-        When each host last changed, shape ``(H,)``.
+        When each host last changed, ``0`` for never; shape ``(H,)``.
     given_up
         When each host was last found to have no move that pays, ``-1`` for never; shape ``(H,)``.
     clock
@@ -62,8 +51,6 @@ class Notes(NamedTuple):
         VMs to be started, the dearest to leave waiting first.
     clump_of
         Clump of each VM, ``-1`` for none.
-    by_link
-        Room for what the links of each class cost a VM.
     """
 
     changed: IntArray
@@ -71,7 +58,6 @@ class Notes(NamedTuple):
     clock: IntArray
     waiting: IntArray
     clump_of: IntArray
-    by_link: IntArray
 
 
 def greedy(
@@ -86,9 +72,10 @@ def greedy(
     VMs that wait are started first, the dearest to leave waiting before others. Then, from the
     hosts whose contention score exceeds the threshold, and those where something is broken, the
     worst is taken first; of all its VMs and all destinations the pair with the largest net gain is
-    moved; until no such host has a move that is worth its cost. A host without one is asked again
-    only about destinations that have changed since. Deterministic; never worse than ``hosts``;
-    keeps what ``problem`` allows if ``hosts`` does.
+    moved; until no such host has a move that is worth its cost. Of very many hosts alike in their
+    links, only the roomiest are looked at, see ``destinations``. A host without a move is asked
+    again only about destinations that have changed since. Deterministic; never worse than
+    ``hosts``; keeps what ``problem`` allows if ``hosts`` does.
 
     Parameters
     ----------
@@ -109,9 +96,11 @@ def descend(
 ) -> None:
     """Move a state to where no single move from a host above the threshold saves anything."""
     notes = _notes_of(state)
+    rooms = rooms_of(state)
     while not out_of_time():
-        if not _descend(*state.for_kernels, notes, threshold, MOVES_AT_ONCE):
+        if not _descend(*state.for_kernels, notes, rooms, threshold, MOVES_AT_ONCE):
             break
+        rank_rooms(state, rooms)
 
 
 def _notes_of(state: State) -> Notes:
@@ -129,22 +118,24 @@ def _notes_of(state: State) -> Notes:
         clock=np.array([0, 0, -1], dtype=np.int64),
         waiting=np.ascontiguousarray(waiting[order]),
         clump_of=clump_of,
-        by_link=np.zeros(len(problem.move_costs.rate_of), dtype=np.int64),
     )
 
 
 @making_kernel
-def _descend(facts: Facts, live: Live, notes: Notes, threshold: int, most_moves: int) -> bool:
+def _descend(
+    facts: Facts, live: Live, notes: Notes, rooms: Rooms, threshold: int, most_moves: int
+) -> bool:
     """Make up to so many moves; return whether there may be more."""
     clock = notes.clock
     end = clock[CLOCK] + most_moves
     broken = np.zeros(len(live.burden), dtype=np.int64)
     seen = np.zeros(len(live.burden), dtype=np.int64)
+    everywhere = np.zeros(0, dtype=np.int64)
     while clock[CLOCK] < end:
         if clock[WAITED] < clock[ROUND]:
             # Whatever has moved since may have made room.
             clock[WAITED] = clock[ROUND]
-            _start_waiting(facts, live, notes)
+            _start_waiting(facts, live, notes, rooms)
         source = _worst_source(facts, live, notes, threshold, broken, seen)
         if source == NOWHERE:
             if clock[CLOCK] == clock[ROUND]:
@@ -153,51 +144,71 @@ def _descend(facts: Facts, live: Live, notes: Notes, threshold: int, most_moves:
             clock[ROUND] = clock[CLOCK]
             continue
         since = notes.given_up[source]
-        if notes.changed[source] > since:
-            since = -1
-        delta, v, h = _best_single(facts, live, notes, source, since)
-        delta, clump, h = _best_together(facts, live, notes, source, since, delta, h)
+        asked = everywhere
+        if since >= 0 and notes.changed[source] <= since:
+            # Nothing here has changed: only what has elsewhere can make a difference.
+            asked = _changed_since(notes, since)
+            if not len(asked):
+                notes.given_up[source] = clock[CLOCK]
+                continue
+        delta, v, h = _best_single(facts, live, rooms, asked, source)
+        delta, clump, h = _best_together(facts, live, notes, rooms, asked, source, delta, h)
         if clump >= 0:
             for i in range(facts.clump_begin[clump], facts.clump_begin[clump + 1]):
-                _move(facts, live, notes, facts.clump_vm[i], h)
+                _move(facts, live, notes, rooms, facts.clump_vm[i], h)
         elif delta < 0:
-            _move(facts, live, notes, v, h)
+            _move(facts, live, notes, rooms, v, h)
         else:
             notes.given_up[source] = clock[CLOCK]
     return True
 
 
 @inner
-def _move(facts: Facts, live: Live, notes: Notes, v: int, h: int) -> None:
+def _move(facts: Facts, live: Live, notes: Notes, rooms: Rooms, v: int, h: int) -> None:
     notes.clock[CLOCK] += 1
-    if live.hosts[v] != NOWHERE:
-        notes.changed[live.hosts[v]] = notes.clock[CLOCK]
-    notes.changed[h] = notes.clock[CLOCK]
+    a = live.hosts[v]
     relocate(facts, live, v, h)
+    notes.changed[h] = notes.clock[CLOCK]
+    glance_at(facts, live, rooms, h)
+    if a != NOWHERE:
+        notes.changed[a] = notes.clock[CLOCK]
+        glance_at(facts, live, rooms, a)
 
 
 @making
-def _start_waiting(facts: Facts, live: Live, notes: Notes) -> None:
+def _changed_since(notes: Notes, since: int) -> IntArray:
+    """Return the hosts that have changed after an instant."""
+    return np.flatnonzero(notes.changed > since)
+
+
+@making
+def _start_waiting(facts: Facts, live: Live, notes: Notes, rooms: Rooms) -> None:
     """Start each VM that waits on its best host, if any pays."""
-    nowhere, always = plain(NOWHERE), plain(-1)
+    nowhere = plain(NOWHERE)
+    everywhere = np.zeros(0, dtype=np.int64)
     for v in notes.waiting:
         if live.hosts[v] != NOWHERE:
             continue
         clump = notes.clump_of[v]
         if clump >= 0 and _all_on(facts, live, clump, nowhere):
-            delta, h = _best_host_together(facts, live, notes, clump, nowhere, always)
+            delta, h = best_host_together(facts, live, rooms, everywhere, clump, nowhere, plain(0))
             if delta < 0:
                 for i in range(facts.clump_begin[clump], facts.clump_begin[clump + 1]):
-                    _move(facts, live, notes, facts.clump_vm[i], h)
+                    _move(facts, live, notes, rooms, facts.clump_vm[i], h)
                 continue
-        delta, h = _best_host(facts, live, notes, v, nowhere, always, plain(0))
+        delta, h = best_host(facts, live, rooms, everywhere, v, nowhere, plain(0), plain(0))
         if delta < 0:
-            _move(facts, live, notes, v, h)
+            _move(facts, live, notes, rooms, v, h)
 
 
 @inner
 def _worst_source(
-    facts: Facts, live: Live, notes: Notes, threshold: int, broken: IntArray, seen: IntArray
+    facts: Facts,
+    live: Live,
+    notes: Notes,
+    threshold: int,
+    broken: IntArray,
+    seen: IntArray,
 ) -> int:
     """Return the host to take a VM from, ``NOWHERE`` when all is well.
 
@@ -231,79 +242,32 @@ def _worst_source(
 
 @making
 def _best_single(
-    facts: Facts, live: Live, notes: Notes, source: int, since: int
+    facts: Facts, live: Live, rooms: Rooms, asked: IntArray, source: int
 ) -> tuple[int, int, int]:
-    """Return the best delta of one VM leaving a host, the VM, and where it goes."""
-    vms = np.empty(live.num_on[source], dtype=np.int64)
-    v = live.first[source]
-    for i in range(len(vms)):
-        vms[i] = v
-        v = live.following[v]
-    for i in range(1, len(vms)):
-        v, j = vms[i], i
-        while j > 0 and vms[j - 1] > v:
-            vms[j] = vms[j - 1]
-            j -= 1
-        vms[j] = v
-    best, leaver, where = plain(0), plain(-1), plain(NOWHERE)
-    for v in vms:
-        delta, h = _best_host(facts, live, notes, v, source, since, best)
-        if delta < best:
-            best, leaver, where = delta, v, h
-    return best, leaver, where
+    """Return the best delta of one VM leaving a host, the VM, and where it goes.
 
-
-@inner
-def _best_host(
-    facts: Facts, live: Live, notes: Notes, v: int, source: int, since: int, best: int
-) -> tuple[int, int]:
-    """Return the best delta of one VM's relocation below ``best``, and its host.
-
-    Only hosts that changed after ``since`` are asked. What cannot get below ``best`` even if load
-    and rules were best is refused by the least that the move costs, before anything else is looked
-    at: in a large cluster that is nearly every host.
+    VMs that leaving would relieve most come first: what they find spares most others a look.
     """
-    where = NOWHERE
-    if not facts.movable[v]:
-        return best, where
-    leaving = 0 if source == NOWHERE else removal_change(facts, live, v, source)
-    least = leaving - live.paid[v] - place_price(facts, v, source)
-    if live.paid[v] > 0:
-        least -= facts.disruption_price
-    for i in range(facts.vm_rule_begin[v], facts.vm_rule_begin[v + 1]):
-        rule = facts.vm_rule[i]
-        least -= facts.rule_price[rule] * min(live.amounts[rule], 2)
-    home = facts.start[v]
-    by_link = notes.by_link
-    _price_links(facts, by_link, v)
-    fills = facts.fill_price[v] > 0.0 and facts.load.shape[1] > 0
-    for h in range(len(live.burden)):
-        if h == source or notes.changed[h] <= since:
+    count = live.num_on[source]
+    vms = np.empty(count, dtype=np.int64)
+    leaving = np.empty(count, dtype=np.int64)
+    least = np.empty(count, dtype=np.int64)
+    v = live.first[source]
+    for i in range(count):
+        vms[i] = v
+        leaving[i] = removal_change(facts, live, v, source)
+        least[i] = leaving[i] + least_of_rest(facts, live, v, source)
+        v = live.following[v]
+    best, leaver, where = plain(0), plain(-1), plain(NOWHERE)
+    for i in np.argsort(least):
+        # Of VMs that are equally good it is the first.
+        most = best + 1 if vms[i] < leaver else best
+        if least[i] >= most:
             continue
-        price = place_price(facts, v, h)
-        if home != NOWHERE and h != home:
-            price += by_link[facts.link_class[h]]
-            if fills:
-                price += rise_price(facts, v, share_with(facts, v, h, facts.fullest[h]))
-        if least + price >= best or not (allowed(facts, v, h) and fits(facts, live, v, h)):
-            continue
-        delta = counts_change(facts, live, v, source, h)
-        if delta >= FORBIDDEN or leaving + delta >= best:
-            continue
-        delta += leaving + insertion_change(facts, live, v, h)
-        if delta < best:
-            best, where = delta, h
-    return best, where
-
-
-@inner
-def _price_links(facts: Facts, by_link: IntArray, v: int) -> None:
-    """Write down what the links cost VM ``v`` on its way to hosts of each class."""
-    home = facts.start[v]
-    if home != NOWHERE:
-        i = facts.link_class[home]
-        for j in range(len(by_link)):
-            by_link[j] = link_price(facts, v, i, j)
+        delta, h = best_host(facts, live, rooms, asked, vms[i], source, leaving[i], most)
+        if delta < most:
+            best, leaver, where = delta, vms[i], h
+    return best, leaver, where
 
 
 @inlined
@@ -316,7 +280,14 @@ def _all_on(facts: Facts, live: Live, clump: int, h: int) -> bool:
 
 @making
 def _best_together(
-    facts: Facts, live: Live, notes: Notes, source: int, since: int, best: int, where: int
+    facts: Facts,
+    live: Live,
+    notes: Notes,
+    rooms: Rooms,
+    asked: IntArray,
+    source: int,
+    best: int,
+    where: int,
 ) -> tuple[int, int, int]:
     """Return the best delta of a clump leaving a host, the clump or -1, and where to go."""
     leaver = -1
@@ -333,67 +304,9 @@ def _best_together(
     for i in range(found):
         clump = clumps[i]
         if _all_on(facts, live, clump, source):
-            delta, h = _best_host_together(facts, live, notes, clump, source, since)
-            if delta < best or (delta == best and leaver > clump):
+            # Of clumps that are equally good it is the first.
+            most = best + 1 if clump < leaver else best
+            delta, h = best_host_together(facts, live, rooms, asked, clump, source, most)
+            if delta < most:
                 best, leaver, where = delta, clump, h
     return best, leaver, where
-
-
-@making
-def _best_host_together(
-    facts: Facts, live: Live, notes: Notes, clump: int, source: int, since: int
-) -> tuple[int, int]:
-    """Return the best delta of a clump's relocation, and its host.
-
-    Hosts are ranked by what the VMs would cost there one by one, and the first few are tried.
-    """
-    vms = facts.clump_vm[facts.clump_begin[clump] : facts.clump_begin[clump + 1]]
-    rough = np.full(len(live.burden), FORBIDDEN, dtype=np.int64)
-    for h in range(len(rough)):
-        if h == source or notes.changed[h] <= since or not _fit_together(facts, live, vms, h):
-            continue
-        cost = 0
-        for v in vms:
-            cost += place_price(facts, v, h) + move_price(facts, v, h)
-            cost += insertion_change(facts, live, v, h)
-        rough[h] = cost
-    best, where = 0, NOWHERE
-    for _ in range(CLUMP_TRIALS):
-        h = int(rough.argmin())
-        if rough[h] >= FORBIDDEN:
-            break
-        rough[h] = FORBIDDEN
-        delta = _try_together(facts, live, vms, source, h)
-        if delta < best:
-            best, where = delta, h
-    return best, where
-
-
-@inner
-def _fit_together(facts: Facts, live: Live, vms: IntArray, h: int) -> bool:
-    for v in vms:
-        if not allowed(facts, v, h):
-            return False
-    for r in range(live.used.shape[1]):
-        used = live.used[h, r]
-        for v in vms:
-            if not (facts.held[r] and facts.start[v] == h):
-                used += facts.reserved[facts.host_class[h], v, r]
-        if used > facts.reserved_limit[h, r]:
-            return False
-    return True
-
-
-@inner
-def _try_together(facts: Facts, live: Live, vms: IntArray, source: int, h: int) -> int:
-    """Relocate VMs, look, and put them back."""
-    before = live.tally[TOTAL]
-    for v in vms:
-        relocate(facts, live, v, h)
-    delta = live.tally[TOTAL] - before
-    for v in vms:
-        if beyond_limits(facts, live, v, source, h):
-            delta = FORBIDDEN
-    for v in vms[::-1]:
-        relocate(facts, live, v, source)
-    return delta
