@@ -28,7 +28,7 @@ from solver.problem import IntArray, Problem
 from solver.search.annealing import improve
 from solver.search.bound import relaxed_bound
 from solver.search.exchange import improve_by_exchange
-from solver.search.greedy import descend, greedy
+from solver.search.greedy import descend
 from solver.search.prune import prune
 from solver.search.state import State
 
@@ -150,9 +150,10 @@ class _Search:
         self._seed = seed
         self._cancel = cancel or threading.Event()
         self._on_progress = on_progress
+        self._begin = State(problem, problem.start)
         self._best = Answer(
             hosts=problem.start,
-            total=State(problem, problem.start).total,
+            total=self._begin.total,
             bound=relaxed_bound(problem),
             engine="none",
         )
@@ -161,10 +162,9 @@ class _Search:
         self._on_progress(self._best)
         if self._best.proven:
             return self._best
-        self._offer(
-            greedy(self._problem, self._problem.start, threshold=threshold, out_of_time=self._late),
-            "greedy",
-        )
+        descend(self._begin, threshold=threshold, out_of_time=self._late)
+        self._take(self._begin, "greedy")
+        del self._begin  # its arrays are large
         if self._engine is Engine.GREEDY:
             return self._best
         limit_s, work = self._allowance.left_s, self._allowance.left_work
@@ -267,16 +267,17 @@ class _Search:
 
     def _offer(self, hosts: IntArray, engine: str) -> None:
         """Take a placement if it is better, once its useless moves are taken back."""
-        problem, best = self._problem, self._best
-        if (hosts == best.hosts).all():
+        if not (hosts == self._best.hosts).all():
+            self._take(State(self._problem, hosts), engine)
+
+    def _take(self, state: State, engine: str) -> None:
+        """Take a state if it is better, once its useless moves are taken back."""
+        if (state.hosts == self._best.hosts).all():
             return
-        state = State(problem, hosts)
         prune(state)
         descend(state, out_of_time=self._late)
-        if state.total < best.total:
-            self._best = Answer(
-                hosts=state.hosts, total=state.total, bound=best.bound, engine=engine
-            )
+        if state.total < self._best.total:
+            self._best = replace(self._best, hosts=state.hosts, total=state.total, engine=engine)
             self._on_progress(self._best)
 
     def _late(self) -> bool:

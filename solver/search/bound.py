@@ -33,20 +33,31 @@ def relaxed_bound(problem: Problem) -> int:
 def _least_shortfall(problem: Problem, stuck: IntArray) -> int:
     columns = problem.future
     running = problem.start != NOWHERE
-    free = np.setdiff1d(np.arange(problem.num_vms), stuck)
+    stays = np.zeros(problem.num_vms, dtype=np.bool_)
+    stays[stuck] = True
+    signed = columns.demand.size > 0 and int(columns.demand.min()) < 0
+    below = columns.threshold.size > 0 and int(columns.threshold.min()) < 0
     # Python integers: thresholds that stand for "unlimited" add up beyond 64 bits.
     room = [sum(column) for column in columns.threshold.T.tolist()]
+    shape = columns.threshold.shape
+    needed, relief = np.zeros(shape[1], dtype=np.int64), np.zeros(shape[1], dtype=np.int64)
+    fixed = np.zeros(shape, dtype=np.int64)
     least = 0
-    for b in range(problem.num_bands):
-        in_band = problem.band >= b
-        needed = columns.demand[running & in_band].sum(axis=0)
-        needed += np.minimum(0, columns.demand[~running & in_band]).sum(axis=0)
-        fixed = np.zeros(columns.threshold.shape, dtype=np.int64)
-        counted = stuck[problem.band[stuck] >= b]
-        np.add.at(fixed, problem.start[counted], columns.demand[counted])
-        # VMs that count below zero could all come to any host.
-        relief = np.minimum(0, columns.demand[free[in_band[free]]]).sum(axis=0)
-        local = np.maximum(0, fixed + relief - columns.threshold).sum(axis=0)
+    # Highest band first, so that each adds its own VMs to those above.
+    for b in reversed(range(problem.num_bands)):
+        in_band = problem.band == b
+        needed += columns.demand[running & in_band].sum(axis=0)
+        if signed:
+            # VMs that count below zero may never start, or all come to any host.
+            needed += np.minimum(0, columns.demand[~running & in_band]).sum(axis=0)
+            relief += np.minimum(0, columns.demand[~stays & in_band]).sum(axis=0)
+        local = np.zeros(shape[1], dtype=np.int64)
+        if len(stuck):
+            counted = stuck[problem.band[stuck] == b]
+            np.add.at(fixed, problem.start[counted], columns.demand[counted])
+            local = np.maximum(0, fixed + relief - columns.threshold).sum(axis=0)
+        elif signed or below:
+            local = np.maximum(0, relief - columns.threshold).sum(axis=0)
         for c, price in enumerate(columns.prices[b].tolist()):
             if price:
                 least += price * max(int(local[c]), int(needed[c]) - room[c], 0)

@@ -131,10 +131,10 @@ def live_of(facts: Facts, hosts: IntArray) -> Live:
         following=np.full(num_vms, -1, dtype=np.int64),
         previous=np.full(num_vms, -1, dtype=np.int64),
         num_on=np.zeros(num_hosts, dtype=np.int64),
-        over=np.repeat(-facts.threshold[:, None, :], num_bands, axis=1),
+        over=np.zeros((num_hosts, num_bands, facts.threshold.shape[1]), dtype=np.int64),
         highest=np.full((num_hosts, num_bands, num_runs), 0, dtype=np.int64),
         burden=np.zeros(num_hosts, dtype=np.int64),
-        over_now=np.repeat(-facts.threshold_now[:, None, :], num_bands, axis=1),
+        over_now=np.zeros((num_hosts, num_bands, facts.threshold_now.shape[1]), dtype=np.int64),
         burden_now=np.zeros(num_hosts, dtype=np.int64),
         used=held,
         overfull=np.zeros(num_hosts, dtype=np.int64),
@@ -174,15 +174,30 @@ def _fill(facts: Facts, live: Live, hosts: IntArray) -> None:
         h = hosts[v]
         tally[TOTAL] += facts.nowhere_prices[v]
         if h != NOWHERE:
-            _load(facts, live, v, h, plain(1))
+            b = facts.band[v]
+            for c in range(facts.demand.shape[1]):
+                live.over[h, b, c] += facts.demand[v, c]
+            for c in range(facts.demand_now.shape[1]):
+                live.over_now[h, b, c] += facts.demand_now[v, c]
             _reserve(facts, live, v, h, plain(1))
             _put_beside(live, v, h, plain(NOWHERE))
             _recount(facts, live, v, plain(NOWHERE), h)
     for h in range(len(live.burden)):
+        _accumulate(live.over, facts.threshold, h)
+        _accumulate(live.over_now, facts.threshold_now, h)
         weigh(facts, live, h)
         weigh_now(facts, live, h)
         live.overfull[h] = excess_price(facts, live.used[h], h)
         tally[TOTAL] += live.burden[h] + live.overfull[h]
+
+
+@inlined
+def _accumulate(over: IntArray, threshold: IntArray, h: int) -> None:
+    """Turn the loads of a host's bands, each for itself, into those of all bands from each up."""
+    top = over.shape[1] - 1
+    for b in range(top, -1, -1):
+        for c in range(over.shape[2]):
+            over[h, b, c] += -threshold[h, c] if b == top else over[h, b + 1, c]
 
 
 @kernel
