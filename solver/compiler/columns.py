@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 import numpy as np
 
 from solver.domain.cluster import MIN_PRIORITY, Cluster
@@ -50,16 +48,22 @@ def shortfall_columns(
     demand = np.ascontiguousarray(wanted).reshape(num_vms, len(limited) * per_resource)
     price = priced.reshape(len(limited) * per_resource, num_bands)
     resource = np.repeat(np.arange(len(limited)), per_resource)
-    # By digest: the columns of a large cluster are too much to keep twice.
-    first_of: dict[tuple[int, bytes], int] = {}
+    # Reading a column of a large cluster is dear: only those are compared whose sums, each VM
+    # weighted at random and modulo 2⁶⁴, are the same.
+    weights = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, num_vms)
+    sums = (weights @ demand).tolist()
+    alike: dict[tuple[int, int], list[int]] = {}
     merged: dict[int, IntArray] = {}
     for c in np.flatnonzero(price.any(axis=1)).tolist():
-        digest = blake2b(demand[:, c].tobytes()).digest()
-        first = first_of.setdefault((int(resource[c]), digest), c)
+        known = alike.setdefault((int(resource[c]), sums[c]), [])
+        first = next((k for k in known if np.array_equal(demand[:, k], demand[:, c])), c)
+        if first == c:
+            known.append(c)
         merged[first] = merged.get(first, 0) + price[c]
     kept = np.array(list(merged), dtype=np.int64)
+    whole = len(kept) == demand.shape[1]
     return Columns(
-        demand=frozen(demand.take(kept, axis=1)),
+        demand=frozen(demand if whole else demand.take(kept, axis=1)),
         threshold=frozen(np.ascontiguousarray(capacity[:, resource[kept]])),
         prices=frozen(
             np.ascontiguousarray(
