@@ -16,20 +16,24 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Final
 
 from benchmarks.instances.machine_reassignment import read_problem, write_assignment
 from solver.problem import IntArray, Problem
 from solver.search.annealing import improve
 
-NUM_THREADS = 2
+NUM_THREADS: Final = 2
 
-HOTTEST = 1.0
+HOTTEST: Final = 1.0
 """Initial assignments are bad: what is kept of them is only in the way."""
 
-WRITING_S = 0.2
+HOMESICK: Final = (4.0, 0.0)
+"""Of each thread: some instances need many moves, others room for a few large processes."""
+
+WRITING_S: Final = 0.2
 """Kept for writing the answer and ending."""
 
-GRACE_S = 0.4
+GRACE_S: Final = 0.4
 """How long after their limit threads may still be waited for."""
 
 
@@ -63,6 +67,7 @@ def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Eve
             limit_s=deadline_s - time.monotonic(),
             seed=NUM_THREADS * seed + thread,
             hottest=HOTTEST,
+            homesick=HOMESICK[thread],
             cancel=cancel.is_set,
             on_better=best.offer,
         )

@@ -65,7 +65,7 @@ HOMEWARD_ALONE: Final = 0.3
 """How often a relocation is homeward."""
 
 HOMESICK: Final = 4.0
-"""How many temperatures a VM away from its start counts as dearer, if it holds room there too.
+"""How dear it is to be away from the start, see ``improve``.
 
 There are as many ways to be away as there are hosts, so while it is hot nearly all VMs would be
 away, and each holds room twice: none is left for the large ones, which then stay where they are.
@@ -85,6 +85,7 @@ def improve(
     work_limit: float = math.inf,
     seed: int = 0,
     hottest: float = HOTTEST,
+    homesick: float = HOMESICK,
     cancel: Callable[[], bool] = lambda: False,
     on_better: Callable[[IntArray, int], None] = lambda _hosts, _total: None,
 ) -> IntArray:
@@ -104,6 +105,9 @@ def improve(
     hottest
         First temperature, as a part of what a relocation costs or saves on average. The default
         keeps much of a good start; with 1, the start hardly matters.
+    homesick
+        How many temperatures a VM away from its start counts as dearer, if it holds room there too:
+        the more, the fewer VMs move, and the more room is left for large ones.
     cancel
         Asked many times a second; once true, the best so far is returned.
     on_better
@@ -120,7 +124,8 @@ def improve(
     tally = np.array([state.total, 0, 0], dtype=np.int64)
     log = np.empty((2 * PROPOSALS_AT_ONCE, 2), dtype=np.int64)
     best = hosts.copy()
-    homesick = HOMESICK if problem.held.any() else 0.0
+    if not problem.held.any():
+        homesick = 0.0
     scale = _scale(*state.for_kernels, movable, random, SAMPLES)
     work = 0.0
     while not cancel():
