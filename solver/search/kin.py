@@ -26,18 +26,20 @@ MOST_AXES: Final = 12
 SLACK: Final = 1.0
 """How much farther than the nearest a VM may be and still be taken; spares most of the search."""
 
-_known: WeakKeyDictionary[Problem, IntArray] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Problem, tuple[IntArray, IntArray]] = WeakKeyDictionary()
+"""The VMs last asked about, and their kin."""
 
 
 def kin_of(problem: Problem, vms: IntArray) -> IntArray:
     """Return the kin of each VM among some of them, the nearest first, shape ``(len(vms), n)``.
 
-    Made at the first call for a problem, so always to be called with the same VMs.
+    Kept for the VMs last asked about: which of a problem's run, so may be exchanged, differs from
+    placement to placement.
     """
-    kin = _known.get(problem)
-    if kin is None or len(kin) != len(vms):
-        kin = _known[problem] = _search(problem, vms)
-    return kin
+    known = _known.get(problem)
+    if known is None or not np.array_equal(known[0], vms):
+        known = _known[problem] = (vms.copy(), _search(problem, vms))
+    return known[1]
 
 
 def _search(problem: Problem, vms: IntArray) -> IntArray:

@@ -41,6 +41,13 @@ def test_kin_are_of_the_vms_asked_about(problem: Problem) -> None:
     assert kin_of(problem, np.array([5])).tolist() == [[5]]
 
 
+def test_as_many_other_vms_have_kin_of_their_own(problem: Problem) -> None:
+    """What was found for some VMs is not given for others, which might name VMs that do not run."""
+    some, others = np.arange(10), np.arange(40, 50)
+    assert np.isin(kin_of(problem, some), some).all()
+    assert np.isin(kin_of(problem, others), others).all()
+
+
 def test_very_many_vms_have_fewer_kin_each(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
