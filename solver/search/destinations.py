@@ -25,6 +25,8 @@ from solver.search.deltas import (
 )
 from solver.search.facts import Facts, facts_of
 from solver.search.live import (
+    DEPENDENCE,
+    OCCUPANCY,
     TOTAL,
     Live,
     link_price,
@@ -140,8 +142,12 @@ def best_host(
     if not facts.movable[v]:
         return best, where
     least = leaving + least_of_rest(facts, live, v, source)
+    floor = least + facts.least_price[facts.price_class[v]]
+    if floor >= best:
+        return best, where
+    _weigh_demand(facts, rooms, v, 0.0)
     for h in asked:
-        if h != source:
+        if h != source and floor + _least_insertion(facts, rooms, h) < best:
             best, where = _better(facts, live, v, source, h, leaving, least, best, where)
     if len(asked):
         return best, where
@@ -151,10 +157,7 @@ def best_host(
         own = facts.link_class[home]
         if home != source:
             best, where = _better(facts, live, v, source, home, leaving, least, best, where)
-    floor = least + facts.least_price[facts.price_class[v]]
-    ruled = facts.vm_rule_begin[v] < facts.vm_rule_begin[v + 1]
     most = _patience(facts, live, v, source)
-    _weigh_demand(facts, rooms, v)
     # Near hosts first: they are the cheapest, and what is found there spares looking elsewhere.
     for turn in range(-1, len(facts.rate_of)):
         j = own if turn < 0 else turn
@@ -168,10 +171,8 @@ def best_host(
             h = rooms.roomiest[i]
             if h in (source, home) or not may_enter(facts, live, v, h):
                 continue
-            if price + _least_insertion(facts, rooms, h) >= best:
-                patience -= 1
-            elif not ruled or counts_change(facts, live, v, source, h) < FORBIDDEN:
-                patience -= 1
+            patience -= 1
+            if price + _least_insertion(facts, rooms, h) < best:
                 before = best
                 best, where = _better(facts, live, v, source, h, leaving, least, best, where)
                 if best < before:
@@ -181,14 +182,16 @@ def best_host(
 
 @inlined
 def _patience(facts: Facts, live: Live, v: int, source: int) -> int:
-    """Return how many hosts of a class VM ``v`` is tried on in vain: all, to mend what is broken.
+    """Return on how many hosts of a class VM ``v`` is tried in vain.
 
-    What a broken rule wants may be a single host, and not a roomy one.
+    On all of them to mend what is broken, and where rules want hosts on which others are: that may
+    be a single host, and not a roomy one.
     """
     if place_price(facts, v, source) > facts.least_price[facts.price_class[v]]:
         return len(live.burden)
     for i in range(facts.vm_rule_begin[v], facts.vm_rule_begin[v + 1]):
-        if live.amounts[facts.vm_rule[i]] > 0:
+        rule = facts.vm_rule[i]
+        if live.amounts[rule] > 0 or facts.rule_count[rule] in (OCCUPANCY, DEPENDENCE):
             return len(live.burden)
     return PATIENCE
 
@@ -207,10 +210,16 @@ def glance_at(facts: Facts, live: Live, rooms: Rooms, h: int) -> None:
 
 
 @inlined
-def _weigh_demand(facts: Facts, rooms: Rooms, v: int) -> None:
-    """Write down what a VM needs, priced, in the last row of the glance."""
+def _weigh_demand(facts: Facts, rooms: Rooms, v: int, others: float) -> None:
+    """Write down what a VM needs, priced, in the last row of the glance.
+
+    Parameters
+    ----------
+    others
+        1 to add to what is written there, 0 to begin anew.
+    """
     for i in range(rooms.glance.shape[2]):
-        priced = 0.0
+        priced = others * rooms.glance[0, -1, i]
         for c in range(rooms.piece_begin[i], rooms.piece_begin[i + 1]):
             priced += float(facts.demand[v, c]) * float(facts.prices[0, c])
         rooms.glance[0, -1, i] = priced
@@ -218,7 +227,7 @@ def _weigh_demand(facts: Facts, rooms: Rooms, v: int) -> None:
 
 @inlined
 def _least_insertion(facts: Facts, rooms: Rooms, h: int) -> int:
-    """Return what the VM whose demand was weighed last costs at least on host ``h``."""
+    """Return what the VMs whose demand was weighed last cost at least on host ``h``."""
     if facts.signed:
         return 0
     apart, above, demand = rooms.glance[0, h], rooms.glance[1, h], rooms.glance[0, -1]
@@ -291,11 +300,14 @@ def best_host_together(
     least = _least_together(facts, live, vms, source)
     if least >= best:
         return best, NOWHERE
+    for i in range(len(vms)):
+        _weigh_demand(facts, rooms, vms[i], float(min(i, 1)))
     costs = np.full(CLUMP_TRIALS, FORBIDDEN, dtype=np.int64)
     hosts = np.full(CLUMP_TRIALS, NOWHERE, dtype=np.int64)
     if len(asked):
         for h in asked:
-            if h != source and _fit_together(facts, live, vms, h):
+            some = h != source and least + _least_insertion(facts, rooms, h) < best
+            if some and _fit_together(facts, live, vms, h):
                 _rank(facts, live, vms, h, costs, hosts)
     else:
         _rank_all(facts, live, rooms, vms, source, best - least, costs, hosts)
@@ -364,6 +376,8 @@ def _rank_all(
             h = rooms.roomiest[i]
             if h != source and not _starts_on(facts, vms, h) and _fit_together(facts, live, vms, h):
                 patience -= 1
+                if price + _least_insertion(facts, rooms, h) >= most:
+                    continue
                 if _rank(facts, live, vms, h, costs, hosts):
                     patience = longest
 

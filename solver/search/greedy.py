@@ -28,8 +28,8 @@ from solver.search.live import Live, relocate
 from solver.search.native import inlined, inner, making, making_kernel, plain
 from solver.search.state import State
 
-MOVES_AT_ONCE: Final = 64
-"""Moves between two looks at the clock."""
+TURNS_AT_ONCE: Final = 64
+"""Hosts that are asked for a move between two looks at the clock."""
 
 CLOCK: Final = 0
 ROUND: Final = 1
@@ -98,7 +98,7 @@ def descend(
     notes = _notes_of(state)
     rooms = rooms_of(state)
     while not out_of_time():
-        if not _descend(*state.for_kernels, notes, rooms, threshold, MOVES_AT_ONCE):
+        if not _descend(*state.for_kernels, notes, rooms, threshold, TURNS_AT_ONCE):
             break
         rank_rooms(state, rooms)
 
@@ -123,15 +123,14 @@ def _notes_of(state: State) -> Notes:
 
 @making_kernel
 def _descend(
-    facts: Facts, live: Live, notes: Notes, rooms: Rooms, threshold: int, most_moves: int
+    facts: Facts, live: Live, notes: Notes, rooms: Rooms, threshold: int, turns: int
 ) -> bool:
-    """Make up to so many moves; return whether there may be more."""
+    """Ask up to so many hosts for a move, and make it; return whether there may be more."""
     clock = notes.clock
-    end = clock[CLOCK] + most_moves
     broken = np.zeros(len(live.burden), dtype=np.int64)
     seen = np.zeros(len(live.burden), dtype=np.int64)
     everywhere = np.zeros(0, dtype=np.int64)
-    while clock[CLOCK] < end:
+    for _ in range(turns):
         if clock[WAITED] < clock[ROUND]:
             # Whatever has moved since may have made room.
             clock[WAITED] = clock[ROUND]
