@@ -129,27 +129,33 @@ class Synthetic:
         self._seed = seed
 
     def futures(self, num_scenarios: int = 16, *, draw: int = 0) -> ScenarioSet:
-        """Return joint futures; another ``draw`` gives fresh ones that no solver has seen."""
-        rng = np.random.default_rng([self._seed, num_scenarios, draw, len(self._cpu)])
+        """Return joint futures of the one present; another ``draw`` gives fresh ones."""
         num_vms = len(self._cpu)
-        shape = (num_scenarios, 1 + NUM_STEPS)
-        fleet = np.cumsum(rng.normal(0, 0.05, shape), axis=1)[:, None, :]
         groups = int(self._group.max(initial=0)) + 1
-        by_group = np.cumsum(rng.normal(0, 0.12, (num_scenarios, groups, shape[1])), axis=2)
-        own = np.cumsum(rng.normal(0, 0.15, (num_scenarios, num_vms, shape[1])), axis=2)
+        # How far factors are from their means: now, which is one for all paths, and step by step.
+        now = np.random.default_rng([self._seed, num_vms])
+        rng = np.random.default_rng([self._seed, num_scenarios, draw, num_vms])
+
+        def walk(size: int, spread: float) -> FloatArray:
+            first = np.broadcast_to(now.normal(0, spread, (1, size, 1)), (num_scenarios, size, 1))
+            later = rng.normal(0, spread, (num_scenarios, size, NUM_STEPS))
+            found: FloatArray = np.cumsum(np.concatenate([first, later], axis=2), axis=2)
+            return found
+
+        fleet = walk(1, 0.05)
+        by_group = walk(groups, 0.12)
+        own = walk(num_vms, 0.15)
         level = np.exp(fleet + by_group[:, self._group] + own)
-        demand = np.zeros((num_scenarios, num_vms, NUM_RESOURCES, shape[1]), dtype=np.int64)
+        demand = np.zeros((num_scenarios, num_vms, NUM_RESOURCES, 1 + NUM_STEPS), dtype=np.int64)
         vcpus = np.array([vm.allocation.cpu_millicores for vm in self.cluster.vms])
         demand[:, :, Resource.CPU] = np.minimum(
             np.rint(self._cpu[None, :, None] * level), vcpus[None, :, None]
         )
-        drift = 1 + np.cumsum(rng.normal(0, 0.01, (num_scenarios, num_vms, shape[1])), axis=2)
+        drift = 1 + walk(num_vms, 0.01)
         used = np.clip(0.6 * self._memory[None, :, None] * drift, 0, self._memory[None, :, None])
         demand[:, :, Resource.MEMORY] = np.rint(used)
         demand[:, :, Resource.DISK_IO] = np.rint(self._disk[None, :, None] * level)
         demand[:, :, Resource.NET_IO] = np.rint(self._net[None, :, None] * level)
-        # The present is one and known.
-        demand[..., 0] = demand[:1, ..., 0]
         return ScenarioSet(
             vm_ids=tuple(vm.id for vm in self.cluster.vms),
             start_at=NOW,
