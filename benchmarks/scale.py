@@ -4,16 +4,17 @@ Each row is one synthetic cluster (16 scenarios, 4 steps, four resources; rules 
 or on a fifth) in a process of its own, so that peaks of memory are its own. Seconds count from the
 finished cluster: generating it is left out. Rows that the file already has are not run again.
 
-Up to 2,000 VMs the placements of greedy and the portfolio are judged once more on 256 fresh paths,
-drawn from the same process of demand and seen by no engine: by how much the portfolio is cheaper,
-path by path, with the interval that holds the mean in 95 of 100 such draws. An interval above zero
-says that its gain is more than luck with the 16 paths it was made for.
+Up to 2,000 VMs the scenarios are kept of 256 paths as a forecast's are, beyond that drawn as they
+are; and the placements of greedy and the portfolio are judged once more on 256 fresh paths, drawn
+from the same process of demand and seen by no engine: by how much the portfolio is cheaper, path
+by path, with the interval that holds the mean in 95 of 100 such draws. An interval above zero says
+that its gain is more than luck with the scenarios it was made for.
 
 With ``--reference-seconds`` the portfolio solves each cluster once more, from the start and with
 that limit; ``excess`` is what the shorter run costs beyond the better of the two, in percent.
 
     python -m benchmarks.scale --json FILE [--sizes 8/80,100/2000] [--seconds 30] [--whole]
-        [--reference-seconds 600]
+        [--scenarios 16] [--seed 0] [--reference-seconds 600]
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.instances.synthetic import Synthetic, synthetic
+from forecast.reduction import reduce_paths
+from forecast.scenarios import NUM_PATHS
 from service.files import write_text
 from service.replay.report import machine
 from solver.compiler.compile import compile_problem
@@ -55,7 +58,7 @@ MIB_PER_GIB = 1024
 
 FRESH_PATHS: Final = 256
 MOST_FRESH: Final = 2_000
-"""Most VMs that are judged on fresh paths: half a minute; ten times as many take five."""
+"""Most VMs that have many paths drawn: half a minute; ten times as many take five."""
 FRESH_DRAW: Final = 1
 """Draw 0 is the solver's."""
 
@@ -76,6 +79,7 @@ def measure(
     num_vms: int,
     ruled: float,
     *,
+    num_scenarios: int,
     limit_s: float,
     seed: int,
     whole: bool,
@@ -87,6 +91,8 @@ def measure(
     ----------
     ruled
         Share of the VMs that stand under rules.
+    num_scenarios
+        How many futures the engines see.
     limit_s
         Wall seconds for compiling and the portfolio together, greedy's included.
     whole
@@ -95,13 +101,14 @@ def measure(
         Wall seconds of the run that the portfolio is compared with; ``None`` for no such run.
     """
     instance = synthetic(num_hosts=num_hosts, num_vms=num_vms, ruled_fraction=ruled, seed=seed)
-    scenarios = instance.futures()
+    scenarios = seen_by_engines(instance, num_scenarios, seed)
     warm_up()
     made, figures = _engines(instance, scenarios, limit_s, seed)
     row = {
         "hosts": num_hosts,
         "vms": num_vms,
         "ruled": ruled,
+        "scenarios": num_scenarios,
         "seed": seed,
         "limit_s": limit_s,
         **figures,
@@ -121,6 +128,19 @@ def measure(
     if reference_s is not None:
         row |= _reference(made, reference_s, seed)
     return {**row, "machine": machine()}
+
+
+def seen_by_engines(instance: Synthetic, num_scenarios: int, seed: int) -> ScenarioSet:
+    """Return the futures that engines see, kept of many where so many can be drawn."""
+    if len(instance.cluster.vms) > MOST_FRESH:
+        return instance.futures(num_scenarios)
+    many = instance.futures(NUM_PATHS)
+    chosen, probability_ppm = reduce_paths(
+        np.moveaxis(many.demand[..., 1:], 1, 2).astype(np.float32),
+        num_scenarios=num_scenarios,
+        rng=np.random.default_rng(seed),
+    )
+    return replace(many, demand=many.demand[chosen], probability_ppm=probability_ppm)
 
 
 def _engines(
@@ -251,9 +271,9 @@ def print_table(rows: list[dict[str, Any]], console: Console) -> None:
     """Print one line for each cluster."""
     table = Table(title="Totals in host-seconds")
     names = (
-        "hosts/VMs", "rules", "before", "greedy", "portfolio", "bound", "gap", "moves", "GiB",
-        "compile s", "greedy s", "first s", "total s", "MiB", "fresh greedy", "fresh portfolio",
-        "gain (95 %)", "reference", "excess",
+        "hosts/VMs", "rules", "paths", "before", "greedy", "portfolio", "bound", "gap", "moves",
+        "GiB", "compile s", "greedy s", "first s", "total s", "MiB", "fresh greedy",
+        "fresh portfolio", "gain (95 %)", "reference", "excess",
     )  # fmt: skip
     for name in names:
         table.add_column(name, justify="right")
@@ -261,6 +281,7 @@ def print_table(rows: list[dict[str, Any]], console: Console) -> None:
         table.add_row(
             f"{row['hosts']}/{row['vms']}",
             f"{row['ruled']:.0%}",
+            str(row["scenarios"]),
             *(f"{row[f'{key}_host_s']:,.1f}" for key in ("before", "greedy", "portfolio", "bound")),
             f"{row['gap']:.1%}",
             f"{row['portfolio']['moves']:,}",
@@ -295,6 +316,7 @@ def _in_own_process(size: str, ruled: float, arguments: argparse.Namespace) -> d
     command = [
         sys.executable, "-m", "benchmarks.scale", "--row", f"{size}/{ruled}",
         "--seconds", str(arguments.seconds), "--seed", str(arguments.seed),
+        "--scenarios", str(arguments.scenarios),
         *(["--whole"] if arguments.whole else []),
     ]  # fmt: skip
     if arguments.reference_seconds is not None:
@@ -310,6 +332,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="rows are added to this file")
     parser.add_argument("--sizes", default=SIZES, help="hosts/VMs, with commas between")
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--scenarios", type=int, default=16, help="futures that engines see")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--whole", action="store_true", help="measure solve() as well")
     parser.add_argument("--reference-seconds", type=float, help="compare with a run this long")
@@ -318,7 +341,7 @@ def main() -> None:
     if arguments.row is not None:
         hosts, vms, ruled = arguments.row.split("/")
         row = measure(
-            int(hosts), int(vms), float(ruled),
+            int(hosts), int(vms), float(ruled), num_scenarios=arguments.scenarios,
             limit_s=arguments.seconds, seed=arguments.seed, whole=arguments.whole,
             reference_s=arguments.reference_seconds,
         )  # fmt: skip
@@ -331,7 +354,7 @@ def main() -> None:
         rows = json.loads(arguments.json.read_text(encoding="utf-8"))
     known = {
         (
-            row["hosts"], row["vms"], row["ruled"], row["seed"], row["limit_s"],
+            row["hosts"], row["vms"], row["ruled"], row["scenarios"], row["seed"], row["limit_s"],
             "whole" in row, row.get("reference_s"),
         )
         for row in rows
@@ -340,7 +363,7 @@ def main() -> None:
         hosts, vms = (int(number) for number in size.split("/"))
         for ruled in RULED:
             key = (
-                hosts, vms, ruled, arguments.seed, arguments.seconds,
+                hosts, vms, ruled, arguments.scenarios, arguments.seed, arguments.seconds,
                 arguments.whole, arguments.reference_seconds,
             )  # fmt: skip
             if key in known:
