@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from forecast.activity import LAGS, implied_by_activity
 from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, NUM_HORIZONS
 from forecast.history import BinState, Floats, History
 from forecast.scaling import scale, unit_of
@@ -49,6 +50,8 @@ _VM_NAMES: Final = (
     "log_unit",
     "fleet_mean",
     "fleet_delta_1h",
+    "app_mean",
+    "app_delta_1h",
     "app_type",
 )
 _HORIZON_NAMES: Final = (
@@ -68,12 +71,16 @@ _HORIZON_NAMES: Final = (
     "last_week",
     *(f"error_q{round(100 * q)}_24h" for q in _ERROR_LEVELS),
     "error_abs_24h",
+    "app_yesterday_change",
+    "activity_implied",
+    "activity_change",
+    "activity_correlation",
 )
 FEATURE_NAMES: Final = (*_VM_NAMES, *_HORIZON_NAMES)
 NUM_FEATURES: Final = len(FEATURE_NAMES)
 APP_TYPE_COLUMN: Final = FEATURE_NAMES.index("app_type")
 HORIZON_COLUMN: Final = FEATURE_NAMES.index("horizon_minutes")
-SIGNATURE: Final = hashlib.sha256(repr((1, FEATURE_NAMES, HORIZON_MINUTES)).encode()).hexdigest()[
+SIGNATURE: Final = hashlib.sha256(repr((2, FEATURE_NAMES, HORIZON_MINUTES)).encode()).hexdigest()[
     :16
 ]
 """Changes whenever a model trained with these features could not read other ones."""
@@ -141,14 +148,16 @@ def features_at(
     known = np.count_nonzero(~np.isnan(day), axis=1)
     level = _newest(day[:, -FILL_BINS:])
     columns = [*_recent(day, level), *_windows(day)]
-    fleet_now, fleet_before = _fleet(history, resource, at_bin, unit)
+    fleet, fellows = _fleet(history, resource, at_bin, unit)
     constants = (
         np.mean(day[:, -HOUR:] >= SATURATED, axis=1),
         known / DAY,
         _log_age(history, at_bin, chosen),
         np.log1p(unit[chosen]),
-        np.full(len(chosen), fleet_now),
-        np.full(len(chosen), fleet_now - fleet_before),
+        np.full(len(chosen), fleet[0]),
+        np.full(len(chosen), fleet[0] - fleet[1]),
+        fellows[0, chosen],
+        fellows[0, chosen] - fellows[1, chosen],
         _app_codes(history, chosen, settings),
     )
     per_vm = np.stack([*columns, *constants], axis=1).astype(np.float32)
@@ -157,9 +166,15 @@ def features_at(
     week = _scaled_window(
         history, resource, at_bin - WEEK + 1, at_bin - WEEK + 1 + HOUR, chosen, unit
     )
+    yesterday = _yesterday_of_types(history, resource, at_bin, unit)
+    activity = [
+        window_of(series, at_bin - DAY + 1 - max(HORIZON_BINS) - max(LAGS), at_bin + 1, chosen)
+        for series in history.activity.values()
+    ]
     for h, bins in enumerate(HORIZON_BINS):
         own = [*_calendar(history, at_bin + bins, settings), *_same_minute(day, bins)]
         own += [*_same_day_time(day, bins), week[:, bins - 1], *_past_errors(day, bins)]
+        own += [yesterday[h, chosen], *implied_by_activity(day, activity, level, bins)]
         for k, column in enumerate([np.float32(HORIZON_MINUTES[h]), *own]):
             values[:, h, len(_VM_NAMES) + k] = column
     return FeatureBlock(values=values, level=level, known=known)
@@ -174,13 +189,21 @@ def _scaled_window(
     unit: Floats,
 ) -> Floats:
     """Return scaled readings of a window, NaN where it leaves the history."""
+    return scale(window_of(history.readings[resource], first, end, chosen), unit[chosen], resource)
+
+
+def window_of(series: Floats, first: int, end: int, chosen: npt.NDArray[np.intp]) -> Floats:
+    """Return some VMs' bins ``first`` to ``end - 1`` of a series, NaN where it has none.
+
+    Parameters
+    ----------
+    series
+        Shape ``(num_vms, num_bins)``.
+    """
     window = np.full((len(chosen), end - first), np.nan, dtype=np.float32)
-    inside = slice(max(0, first), max(0, min(end, history.num_bins)))
+    inside = slice(max(0, first), max(0, min(end, series.shape[1])))
     if inside.stop > inside.start:
-        readings = history.readings[resource, :, inside][chosen]
-        window[:, inside.start - first : inside.stop - first] = scale(
-            readings, unit[chosen], resource
-        )
+        window[:, inside.start - first : inside.stop - first] = series[:, inside][chosen]
     return window
 
 
@@ -223,15 +246,64 @@ def sorted_quantiles(ordered: Floats, levels: Sequence[float]) -> list[Floats]:
     return [ordered[rows, np.rint(level * last).astype(np.intp)] for level in levels]
 
 
-def _fleet(history: History, resource: Resource, at_bin: int, unit: Floats) -> tuple[float, float]:
-    """Return the mean scaled demand of all VMs now and an hour ago; 0 when nobody is known."""
+def _fleet(
+    history: History, resource: Resource, at_bin: int, unit: Floats
+) -> tuple[list[float], Floats]:
+    """Return mean scaled demand now and an hour ago, of all VMs and of each one's application type.
+
+    Returns
+    -------
+    tuple
+        Means of the fleet, 0 when nobody is known; and by VM, shape ``(2, num_vms)``, those of
+        the VMs of its type, NaN where it has none or none of them is known.
+    """
     everyone = np.arange(history.num_vms)
     window = _scaled_window(history, resource, at_bin - HOUR, at_bin + 1, everyone, unit)
     means = []
     for column in (window[:, -1], window[:, 0]):
-        known = column[~np.isnan(column)]
-        means.append(float(known.mean()) if len(known) else 0.0)
-    return means[0], means[1]
+        known = ~np.isnan(column)
+        means.append(float(column[known].mean()) if known.any() else 0.0)
+    return means, _means_of_types(window[:, [-1, 0]].T, _type_codes(history))
+
+
+def _yesterday_of_types(history: History, resource: Resource, at_bin: int, unit: Floats) -> Floats:
+    """Return how VMs of each one's application type went on from this time of day, yesterday.
+
+    What a VM too young for a yesterday of its own can go by.
+
+    Returns
+    -------
+    Floats
+        Mean change to each horizon, shape ``(num_horizons, num_vms)``; NaN where unknown.
+    """
+    everyone = np.arange(history.num_vms)
+    first = at_bin - DAY
+    window = _scaled_window(history, resource, first, first + 1 + max(HORIZON_BINS), everyone, unit)
+    changes = window[:, list(HORIZON_BINS)] - window[:, :1]
+    return _means_of_types(changes.T, _type_codes(history))
+
+
+def _means_of_types(rows: Floats, type_of: npt.NDArray[np.int64]) -> Floats:
+    """Return for each VM the mean over the VMs of its type, row by row, shape as ``rows``."""
+    means = np.full(rows.shape, np.nan, dtype=np.float32)
+    typed = type_of >= 0
+    num_types = int(type_of.max(initial=-1)) + 1
+    for mean, row in zip(means, rows, strict=True):
+        known = typed & ~np.isnan(row)
+        count = np.bincount(type_of[known], minlength=num_types)
+        total = np.bincount(type_of[known], row[known], minlength=num_types)
+        of_type = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        mean[typed] = of_type[type_of[typed]]
+    return means
+
+
+def _type_codes(history: History) -> npt.NDArray[np.int64]:
+    """Return a number for each VM's application type, -1 for those without."""
+    codes: dict[str, int] = {}
+    return np.array(
+        [codes.setdefault(app, len(codes)) if app else -1 for app in history.app_types],
+        dtype=np.int64,
+    )
 
 
 def _log_age(history: History, at_bin: int, chosen: npt.NDArray[np.intp]) -> Floats:

@@ -18,12 +18,15 @@ Disk, network
     KiB/s, both directions together.
 
 A VM that is powered off demands nothing: its readings are zero. A missing reading is NaN.
+
+What users do with a VM (sessions, requests) may be known beside what it uses: such series stand in
+``activity``, in units of their own. They are read to forecast demand and never forecast themselves.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -95,6 +98,9 @@ class History:
         Size of each VM, ``int64`` of shape ``(num_vms,)``; memory 0 when nothing told it.
     app_types
         Category of each VM, ``None`` when not known.
+    activity
+        By name, a series of user activity of every VM, ``float32`` of shape
+        ``(num_vms, num_bins)``; NaN where unknown.
     step_seconds
         Length of a bin.
     report
@@ -114,6 +120,7 @@ class History:
     vcpus: npt.NDArray[np.int64]
     memory_size_mib: npt.NDArray[np.int64]
     app_types: tuple[str | None, ...]
+    activity: Mapping[str, Floats] = field(default_factory=dict)
     step_seconds: int = STEP_SECONDS
     report: HistoryReport = field(default_factory=HistoryReport)
 
@@ -135,8 +142,12 @@ class History:
             "vcpus": ((num_vms,), np.int64),
             "memory_size_mib": ((num_vms,), np.int64),
         }
+        arrays: dict[str, npt.NDArray[np.generic]] = {n: getattr(self, n) for n in expected}
+        for series, values in self.activity.items():
+            expected[f"activity.{series}"] = ((num_vms, num_bins), np.float32)
+            arrays[f"activity.{series}"] = values
         for name, (shape, dtype) in expected.items():
-            array: npt.NDArray[np.generic] = getattr(self, name)
+            array = arrays[name]
             if array.shape != shape or array.dtype != dtype:
                 raise InvalidInputError(
                     f"expected {np.dtype(dtype)} of shape {shape}, "
@@ -198,6 +209,7 @@ class History:
             readings=self.readings[:, :, first_bin:end_bin],
             state=self.state[:, first_bin:end_bin],
             granted_mib=self.granted_mib[:, first_bin:end_bin],
+            activity={name: a[:, first_bin:end_bin] for name, a in self.activity.items()},
         )
 
     def until(self, end_bin: int) -> History:
@@ -216,6 +228,7 @@ class History:
             vcpus=self.vcpus[chosen],
             memory_size_mib=self.memory_size_mib[chosen],
             app_types=tuple(self.app_types[i] for i in chosen),
+            activity={name: a[chosen] for name, a in self.activity.items()},
         )
 
     def positions(self, vm_ids: Sequence[str]) -> npt.NDArray[np.intp]:

@@ -8,6 +8,7 @@ Columns (units in the names; ``ts`` is the start of the bin in UTC)::
     net_rx_kbs  net_tx_kbs                             network
     state                                              0 measured 1 interpolated 2 off 3 missing
     app_type                                           a category
+    user_activity  user_activity_*                     what users do: sessions, requests, …
 
 The file is gone through twice: first the keys (which VM, when), so that the grid is known and
 every defect of order is found before anything is allocated; then the values, batch by batch,
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from forecast.history import History, utc
 from forecast.table_files import open_table
-from forecast.tidy_columns import BY_RESOURCE, REQUIRED
+from forecast.tidy_columns import BY_RESOURCE, REQUIRED, is_activity
 from forecast.tidy_grid import Grid
 from forecast.tidy_keys import read_keys
 from solver.domain.errors import InvalidInputError
@@ -87,6 +88,7 @@ def read_history(
     columns = [name for resource in wanted for name in BY_RESOURCE[resource]]
     columns = [name for name in columns if name in source.columns]
     columns += [name for name in ("state", "app_type") if name in source.columns]
+    columns += [name for name in source.columns if is_activity(name)]
     grid = Grid.empty(keys, columns)
     row = 0
     for batch in source.batches(tuple(columns)):

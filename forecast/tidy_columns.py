@@ -25,6 +25,10 @@ LIMITS: Final = {
     "net_rx_kbs": MAX_KIB_PER_S,
     "net_tx_kbs": MAX_KIB_PER_S,
 }
+ACTIVITY: Final = ("activity", "user_activity")
+"""A series of user activity, and with ``_`` and a name behind it each further one."""
+MAX_ACTIVITY: Final = 1e15
+"""Larger counts and rates are a defect: the largest services see a billion requests a second."""
 REQUIRED: Final = ("vm", "ts", "cpu_cores", "cpu_used")
 BY_RESOURCE: Final = {
     Resource.CPU: ("cpu_cores", "cpu_used"),
@@ -32,6 +36,11 @@ BY_RESOURCE: Final = {
     Resource.DISK_IO: ("disk_read_kbs", "disk_write_kbs"),
     Resource.NET_IO: ("net_rx_kbs", "net_tx_kbs"),
 }
+
+
+def is_activity(column: str) -> bool:
+    """Tell whether a column holds a series of user activity."""
+    return any(column == name or column.startswith(f"{name}_") for name in ACTIVITY)
 
 
 def stamp(seconds: int) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from forecast.history import CPU_CLIP, STEP_SECONDS, BinState, Floats, History, HistoryReport
 from forecast.table_files import names_of
-from forecast.tidy_columns import BY_RESOURCE, LIMITS, stamp
+from forecast.tidy_columns import BY_RESOURCE, LIMITS, MAX_ACTIVITY, is_activity, stamp
 from forecast.tidy_keys import Keys
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import NUM_RESOURCES, Resource
@@ -32,6 +32,7 @@ class Grid:
     cores: npt.NDArray[np.float64]
     size: npt.NDArray[np.float64]
     app_types: list[str | None]
+    activity: dict[str, Floats]
     has_memory: bool
     zero_core_rows: int = 0
 
@@ -47,6 +48,11 @@ class Grid:
             cores=np.zeros(shape[0]),
             size=np.zeros(shape[0]),
             app_types=[None] * shape[0],
+            activity={
+                name: np.full(shape, np.nan, dtype=np.float32)
+                for name in columns
+                if is_activity(name)
+            },
             has_memory="mem_active_mib" in columns or "mem_granted_mib" in columns,
         )
 
@@ -74,6 +80,8 @@ class Grid:
         np.maximum.at(self.cores, vm, np.nan_to_num(values["cpu_cores"]))
         if "mem_mib" in values:
             np.maximum.at(self.size, vm, np.nan_to_num(values["mem_mib"]))
+        for name, series in self.activity.items():
+            series[vm, bins] = where.checked_activity(batch, name)
         if "app_type" in batch.schema.names:
             names = names_of(path, batch.column("app_type"), "app_type")
             self._place_app_types(vm, names, wanted)
@@ -162,6 +170,7 @@ class Grid:
             vcpus=vcpus,
             memory_size_mib=size,
             app_types=tuple(self.app_types),
+            activity=self.activity,
             report=report,
         )
 
@@ -209,24 +218,39 @@ class _Where:
     ) -> Floats:
         """Return a column's wanted values, NaN for null; raise for the first bad one."""
         raw = batch.column(column)
-        try:
-            values = raw.cast(pa.float64()).to_numpy(zero_copy_only=False)[self.rows]
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InvalidInputError(
-                f"{self.path}: column {column!r} is of type {raw.type}; expected numbers"
-            ) from error
+        values = self._numbers(raw, column)
         unknown = np.isnan(values)
         if unknown.any():
             self._check_nulls(raw, column, unknown, state, has_state)
         limit = LIMITS[column]
         # NaN compares false, so that nulls pass here; they were judged above.
+        self._check_range(values, column, limit)
+        return np.asarray(values, dtype=np.float32)
+
+    def checked_activity(self, batch: pa.RecordBatch, column: str) -> Floats:
+        """Return a column's wanted values, NaN for what is not known; raise for the first bad one.
+
+        Whoever counts users may fail when the meters of the VM do not, so nulls are no defect.
+        """
+        values = self._numbers(batch.column(column), column)
+        self._check_range(values, column, MAX_ACTIVITY)
+        return np.asarray(values, dtype=np.float32)
+
+    def _numbers(self, raw: Any, column: str) -> npt.NDArray[np.float64]:
+        try:
+            return np.asarray(raw.cast(pa.float64()).to_numpy(zero_copy_only=False)[self.rows])
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InvalidInputError(
+                f"{self.path}: column {column!r} is of type {raw.type}; expected numbers"
+            ) from error
+
+    def _check_range(self, values: npt.NDArray[np.float64], column: str, limit: float) -> None:
         wrong = (values < 0) | (values > limit)
         if wrong.any():
             i = int(np.argmax(wrong))
             raise InvalidInputError(
                 f"{self.name(i)}, column {column!r}: expected 0..{limit:g}, got {values[i]:g}"
             )
-        return np.asarray(values, dtype=np.float32)
 
     def _check_nulls(
         self,

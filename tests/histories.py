@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from forecast.history import Floats, History
+from forecast.history import BinState, Floats, History
 from solver.domain.units import NUM_RESOURCES, VmId
 
 START = datetime(2026, 2, 2, tzinfo=UTC)
@@ -23,6 +23,7 @@ def make_history(
     seed: int = 0,
     state: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
     app_types: tuple[str | None, ...] | None = None,
+    activity: dict[str, Floats] | None = None,
 ) -> History:
     """Return a history of 4-vCPU, 16-GiB VMs; generated readings unless some are given.
 
@@ -40,6 +41,57 @@ def make_history(
         vcpus=np.full(num_vms, 4, np.int64),
         memory_size_mib=np.full(num_vms, 16384, np.int64),
         app_types=app_types or (None,) * num_vms,
+        activity=activity or {},
+    )
+
+
+def activity_leads_demand(
+    *, lead_bins: int = 6, num_vms: int = 40, num_bins: int = 6 * DAY, seed: int = 0
+) -> History:
+    """Return a history in which sessions come and go at random, and CPU follows them later.
+
+    How much CPU a session takes differs from VM to VM; now and then sessions are not counted.
+    """
+    rng = np.random.default_rng(seed)
+    changes = rng.random((num_vms, num_bins)) < 1 / 8
+    levels = np.where(changes, rng.gamma(2.0, 40.0, (num_vms, num_bins)), 0.0)
+    where = np.maximum.accumulate(np.where(changes, np.arange(num_bins), 0), axis=1)
+    sessions = np.take_along_axis(levels, where, axis=1)
+    per_session = rng.uniform(0.5, 2.0, (num_vms, 1)) / 400
+    share = 0.1 + per_session * np.roll(sessions, lead_bins, axis=1)
+    share = np.clip(share + 0.01 * rng.standard_normal((num_vms, num_bins)), 0.0, 1.0)
+    readings = np.zeros((NUM_RESOURCES, num_vms, num_bins), np.float32)
+    readings[0] = 4000 * share
+    counted = np.where(rng.random((num_vms, num_bins)) < 0.02, np.nan, sessions)
+    return make_history(readings, activity={"user_activity": counted.astype(np.float32)})
+
+
+def type_decides_the_day(
+    *, num_vms: int = 240, num_bins: int = 6 * DAY, life_bins: int = 120, seed: int = 0
+) -> History:
+    """Return a history of VMs that live ten hours, busy at the hours of their application type.
+
+    Each hour of the day belongs to one type: a VM is at work then and idle otherwise. None lives
+    to see the same hour twice, so that its own past does not tell what comes.
+    """
+    rng = np.random.default_rng(seed)
+    num_types = 6
+    type_of = rng.integers(num_types, size=num_vms)
+    owner = np.random.default_rng(1).permutation(np.arange(24) % num_types)
+    hour = (np.arange(num_bins) // 12) % 24
+    works = owner[hour][None, :] == type_of[:, None]
+    size = rng.uniform(0.4, 0.9, (num_vms, 1))
+    share = np.where(works, size, 0.05) + 0.02 * rng.standard_normal((num_vms, num_bins))
+    born = rng.integers(-life_bins // 2, num_bins, size=num_vms)[:, None]
+    bins = np.arange(num_bins)[None, :]
+    lives = (bins >= born) & (bins < born + life_bins)
+    readings = np.zeros((NUM_RESOURCES, num_vms, num_bins), np.float32)
+    readings[0] = 4000 * np.clip(share, 0.0, 1.0)
+    readings[:, ~lives] = np.nan
+    return make_history(
+        readings,
+        state=np.where(lives, BinState.MEASURED, BinState.ABSENT).astype(np.uint8),
+        app_types=tuple(f"type{code}" for code in type_of),
     )
 
 

@@ -102,6 +102,24 @@ def test_app_types_are_categories() -> None:
     assert block.values[:, 0, FEATURE_NAMES.index("app_type")].tolist() == [2, 0, 0]
 
 
+def test_fellows_of_a_type_are_averaged() -> None:
+    """Now, an hour ago, and how they went on yesterday; NaN for a VM without a type."""
+    history = make_history(num_vms=4, num_bins=400, app_types=("web", "web", None, "db"))
+    cpu = history.readings[Resource.CPU] / 4000
+    block = features_at(history, Resource.CPU, 350, settings=FeatureSettings(), positions=[1, 2])
+
+    def feature(name: str, horizon: int = 0) -> list[float]:
+        return block.values[:, horizon, FEATURE_NAMES.index(name)].tolist()
+
+    now, before = cpu[:2, 350].mean(), cpu[:2, 338].mean()
+    assert feature("app_mean") == pytest.approx([now, np.nan], nan_ok=True, rel=1e-5)
+    assert feature("app_delta_1h") == pytest.approx([now - before, np.nan], nan_ok=True, abs=1e-6)
+    yesterday = (cpu[:2, 350 - 288 + 6] - cpu[:2, 350 - 288]).mean()
+    assert feature("app_yesterday_change", 1) == pytest.approx(
+        [yesterday, np.nan], nan_ok=True, abs=1e-6
+    )
+
+
 @pytest.mark.parametrize("resource", list(Resource))
 def test_scales_invert(resource: Resource) -> None:
     """Scaling and back is the identity, and rises with the reading."""

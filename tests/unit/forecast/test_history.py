@@ -66,6 +66,14 @@ def test_latest_looks_back_an_hour(history: History) -> None:
     assert np.isnan(gappy.latest(80)[0, 0])
 
 
+def test_activity_goes_where_readings_go(history: History) -> None:
+    """A window and a choice of VMs take their part of every series."""
+    series = np.arange(400, dtype=np.float32).reshape(4, 100)
+    with_series = replace(history, activity={"sessions": series})
+    assert with_series.window(10, 12).activity["sessions"][1].tolist() == [110.0, 111.0]
+    assert with_series.select([2, 0]).activity["sessions"][:, 0].tolist() == [200.0, 0.0]
+
+
 def test_limits(history: History) -> None:
     """CPU may exceed the vCPUs by a tenth, memory not the size; disk and network have none."""
     limits = history.limits()
@@ -82,6 +90,7 @@ def test_limits(history: History) -> None:
         ({"readings": np.zeros((4, 4, 100))}, "readings: expected float32"),
         ({"state": np.zeros((4, 100))}, "state: expected uint8"),
         ({"app_types": ()}, "app_types: expected 4"),
+        ({"activity": {"s": np.zeros((4, 9), np.float32)}}, r"activity.s: .*shape \(4, 100\)"),
         ({"start_at": datetime(2026, 2, 2)}, "start_at: expected aware UTC"),
     ],
 )

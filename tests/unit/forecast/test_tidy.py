@@ -150,11 +150,39 @@ def test_app_type(tmp_path: Path) -> None:
     assert read(tidy_table(app_type=kinds), tmp_path).app_types == ("web", None)
 
 
+def test_user_activity(tmp_path: Path) -> None:
+    """Series are taken by their names, whatever they count; unknown readings are no defect."""
+    sessions = [None if i == 3 else 100.0 * i for i in range(12)]
+    table = tidy_table(user_activity=sessions, user_activity_requests=[1e9] * 12, visitors=[1] * 12)
+    activity = read(table, tmp_path).activity
+    assert list(activity) == ["user_activity", "user_activity_requests"]
+    np.testing.assert_array_equal(activity["user_activity"][1], np.arange(6) * 100.0 + 600.0)
+    assert np.flatnonzero(np.isnan(activity["user_activity"])).tolist() == [3]
+
+
 def test_rows_ordered_by_time(tmp_path: Path) -> None:
     """Rows may be sorted by time instead of by VM, as long as each VM's time moves forward."""
     table = tidy_table()
     by_time = table.take([i + 6 * v for i in range(6) for v in range(2)])
     np.testing.assert_array_equal(read(by_time, tmp_path).readings, read(table, tmp_path).readings)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            -1.0,
+            r"row 3, VM 'vm0', 2026-02-02T00:10:00Z.*'user_activity': expected 0\.\.1e\+15, got -1",
+        ),
+        (math.inf, r"'user_activity'.*got inf"),
+        ("many", r"'user_activity' is of type string; expected numbers"),
+    ],
+)
+def test_defects_of_activity_are_named(tmp_path: Path, value: Any, expected: str) -> None:
+    """What cannot have been counted is refused like any other reading."""
+    series = [value if i == 2 or isinstance(value, str) else 1.0 for i in range(12)]
+    with pytest.raises(InvalidInputError, match=expected):
+        read(tidy_table(user_activity=series), tmp_path)
 
 
 @pytest.mark.parametrize(
