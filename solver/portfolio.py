@@ -150,7 +150,10 @@ class _Search:
         self._seed = seed
         self._cancel = cancel or threading.Event()
         self._on_progress = on_progress
+        begun_s = allowance.elapsed_s
         self._begin = State(problem, problem.start)
+        self._taking_s = allowance.elapsed_s - begun_s
+        """What it takes to look at a placement: seconds, on very large clusters."""
         self._best = Answer(
             hosts=problem.start,
             total=self._begin.total,
@@ -180,7 +183,9 @@ class _Search:
 
     def _round(self, number: int, limit_s: float, work: float) -> None:
         """Let two engines work side by side from the best placement, and take what is better."""
-        limit_s = min(limit_s, self._allowance.left_s) - SECONDS_TO_END
+        # What the engines find has still to be looked at when they are done.
+        left_s = self._allowance.left_s - 2 * self._taking_s
+        limit_s = min(limit_s, left_s) - SECONDS_TO_END
         if limit_s <= 0:
             return
         share = _Share(
@@ -274,7 +279,7 @@ class _Search:
         """Take a state if it is better, once its useless moves are taken back."""
         if (state.hosts == self._best.hosts).all():
             return
-        prune(state)
+        prune(state, out_of_time=self._late)
         descend(state, out_of_time=self._late)
         if state.total < self._best.total:
             self._best = replace(self._best, hosts=state.hosts, total=state.total, engine=engine)

@@ -5,26 +5,37 @@ An engine that looks at many VMs at once may leave moves behind that another mov
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from solver.problem import NOWHERE
 from solver.search.state import State
 
 
-def prune(state: State) -> None:
+def prune(state: State, *, out_of_time: Callable[[], bool] = lambda: False) -> None:
     """Take back the moves of a state whose removal costs nothing.
 
     One move, or the moves of VMs tied together by hard affinity, is taken back at a time, the most
     useless first, as long as what is allowed stays kept and the total does not rise: on a tie the
     VM stays at home.
+
+    Parameters
+    ----------
+    out_of_time
+        Asked at every move; once true, the rest stays as it is.
     """
     pruned = True
     while pruned:
         pruned = False
         ways_home = _ways_home(state)
-        gains = sorted((state.what_if(way), i) for i, way in enumerate(ways_home))
-        for change, i in gains:
-            if change > 0:
+        gains: list[tuple[int, int]] = []
+        for i, way in enumerate(ways_home):
+            if out_of_time():
+                return
+            gains.append((state.what_if(way), i))
+        for change, i in sorted(gains):
+            if change > 0 or out_of_time():
                 break
             way = ways_home[i]
             # Others may have gone home since: look again.
