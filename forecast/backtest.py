@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from forecast.classes import classify
 from forecast.error_memory import actual_readings
 from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, Forecaster
 from forecast.history import History
+from forecast.linear import linear_baselines
 from forecast.online import OnlineForecaster
 from forecast.quantile import QuantileModel, TrainingSettings
 from forecast.reduction import reduce_paths
@@ -35,7 +36,7 @@ from forecast.scoring import (
     loss_units,
     memberships,
 )
-from solver.domain.errors import InvalidInputError
+from solver.domain.errors import InvalidInputError, NotEnoughHistoryError
 from solver.domain.units import Resource
 
 EVERY_BINS: Final = 7
@@ -59,7 +60,8 @@ class BacktestReport:
     host_sums
         Coverage of the 90 % band of sums over random groups of 15 to 25 VMs, by horizon.
     settings
-        What was asked for, and the number of origins and VMs.
+        What was asked for, the number of origins and VMs, the baselines, and those left out
+        with the reason.
     """
 
     results: Mapping[str, Any]
@@ -96,6 +98,7 @@ def run_backtest(
     progress: Progress | None = None,
     resources: Sequence[Resource] | None = None,
     training: TrainingSettings | None = None,
+    baselines: Sequence[Forecaster] | None = None,
     every_bins: int = EVERY_BINS,
     warm_up_days: float = WARM_UP_DAYS,
 ) -> BacktestReport:
@@ -117,6 +120,8 @@ def run_backtest(
         What to judge; all that the history has if ``None``.
     training
         Settings of the model; its ``seed`` is replaced by ``seed``.
+    baselines
+        The opponents; all that there are if ``None``. They are fitted on what the model is.
     every_bins
         Bins between origins.
     warm_up_days
@@ -136,14 +141,19 @@ def run_backtest(
     wanted = tuple(resources or [r for r in Resource if history.has(r)])
     unseen = unseen_vms(history, unseen_fraction, seed)
     began = time.perf_counter()
-    model = _train(history, window.train_bin, unseen, wanted, training, seed)
+    seen = history.until(window.train_bin)
+    if unseen.any():
+        seen = seen.select(np.flatnonzero(~unseen))
+    model = _train(seen, wanted, training, seed)
     train_seconds = time.perf_counter() - began
-    run = _Run.prepare(history, window, unseen, wanted, model, seed, warm_up_days)
+    opponents, left_out = _fitted(baselines or (*standard_baselines(), *linear_baselines()), seen)
+    run = _Run.prepare(history, window, unseen, wanted, model, opponents, seed, warm_up_days)
     for done, at_bin in enumerate(window.origins):
         run.judge(history, at_bin)
         if progress is not None:
             progress(done + 1, len(window.origins))
-    return run.report(history, window, unseen, train_seconds, seed)
+    report = run.report(history, window, unseen, train_seconds, seed)
+    return replace(report, settings={**report.settings, "baselines_left_out": left_out})
 
 
 def unseen_vms(history: History, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
@@ -185,9 +195,7 @@ def _window(
 
 
 def _train(
-    history: History,
-    train_bin: int,
-    unseen: npt.NDArray[np.bool_],
+    seen: History,
     resources: tuple[Resource, ...],
     training: TrainingSettings | None,
     seed: int,
@@ -197,11 +205,23 @@ def _train(
         **{name: getattr(base, name) for name in base.__slots__ if name != "seed"}, seed=seed
     )
     model = QuantileModel(resources=resources, training=settings)
-    seen = history.until(train_bin)
-    if unseen.any():
-        seen = seen.select(np.flatnonzero(~unseen))
-    model.fit(seen, until_bin=train_bin)
+    model.fit(seen, until_bin=seen.num_bins)
     return model
+
+
+def _fitted(
+    baselines: Sequence[Forecaster], seen: History
+) -> tuple[tuple[Forecaster, ...], dict[str, str]]:
+    """Return the baselines that could be fitted, and why the others could not."""
+    fitted, left_out = [], {}
+    for baseline in baselines:
+        try:
+            baseline.fit(seen, until_bin=seen.num_bins)
+        except NotEnoughHistoryError as error:
+            left_out[baseline.name] = str(error)
+        else:
+            fitted.append(baseline)
+    return tuple(fitted), left_out
 
 
 @dataclass(slots=True, kw_only=True)
@@ -227,6 +247,7 @@ class _Run:
         unseen: npt.NDArray[np.bool_],
         resources: tuple[Resource, ...],
         model: QuantileModel,
+        baselines: tuple[Forecaster, ...],
         seed: int,
         warm_up_days: float,
     ) -> _Run:
@@ -242,7 +263,7 @@ class _Run:
         )
         return cls(
             online=online,
-            baselines=standard_baselines(),
+            baselines=baselines,
             resources=resources,
             members=(memberships(classes, ~unseen), memberships(classes, unseen)),
             units=loss_units(history, until_bin=window.train_bin),

@@ -14,7 +14,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +23,15 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # has no stubs
 
 from forecast.baseline import Persistence
-from forecast.classes import VmClasses, classify
+from forecast.classes import classify
 from forecast.features import (
     APP_TYPE_COLUMN,
-    DAY,
     FEATURE_NAMES,
-    HOUR,
     SIGNATURE,
     FeatureSettings,
     features_at,
 )
 from forecast.forecaster import (
-    HORIZON_BINS,
     NUM_HORIZONS,
     NUM_QUANTILES,
     QUANTILES,
@@ -43,14 +40,11 @@ from forecast.forecaster import (
     finished_forecast,
     require_bin,
 )
-from forecast.history import BinState, Floats, History
-from forecast.scaling import scale, unit_of, unscale
+from forecast.history import Floats, History
+from forecast.scaling import unit_of, unscale
+from forecast.training_rows import MIN_KNOWN, TrainingRows, draw_rows
 from solver.domain.errors import NotEnoughHistoryError
 from solver.domain.units import Resource
-
-MIN_TRAINING_ROWS: Final = 2_000
-MIN_KNOWN: Final = HOUR
-"""Clean readings of the last day below which a VM gets the cold-start forecast."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +80,6 @@ class TrainingSettings:
     feature_share: float = 0.5
     num_jobs: int = 2
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TrainingRows:
-    """A training sample: ``features`` (num_rows, num_features), ``target`` (num_rows,)."""
-
-    features: Floats
-    target: Floats
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,7 +127,17 @@ class QuantileModel:
         rng = np.random.default_rng(self.training.seed)
         jobs = []
         for resource in self.resources:
-            rows = self._rows(history, resource, until_bin, classes, rng)
+            rows = draw_rows(
+                history,
+                resource,
+                until_bin,
+                classes=classes,
+                features=self.features,
+                num_rows=self.training.rows_per_resource,
+                rows_per_instant=self.training.rows_per_instant,
+                idle_weight=self.training.idle_weight,
+                rng=rng,
+            )
             jobs += [(resource, k, rows) for k in range(NUM_QUANTILES)]
         with Parallel(n_jobs=self.training.num_jobs) as parallel:
             fitted = parallel(
@@ -217,65 +213,6 @@ class QuantileModel:
                 out[:, k] = model.predict(rows)
         errors[needed] = out.reshape(-1, NUM_HORIZONS, NUM_QUANTILES)
         return errors
-
-    def _rows(
-        self,
-        history: History,
-        resource: Resource,
-        until_bin: int,
-        classes: VmClasses,
-        rng: np.random.Generator,
-    ) -> TrainingRows:
-        """Draw pairs of VM and instant, each with one horizon, and what came of it."""
-        settings = self.training
-        weight = np.where(classes.busy, 1.0, settings.idle_weight)
-        weight = np.where(
-            ~classes.busy & (classes.codes != 0), (1 + settings.idle_weight) / 2, weight
-        )
-        latest = until_bin - max(HORIZON_BINS)
-        num_instants = max(1, settings.rows_per_resource // settings.rows_per_instant)
-        parts: list[tuple[Floats, Floats]] = []
-        if latest > HOUR:
-            # The first day has no yesterday; it is used only when there is little else.
-            earliest = min(DAY, max(HOUR, latest // 4))
-            instants = np.sort(rng.integers(earliest, latest, num_instants))
-            parts = [self._instant(history, resource, int(i), weight, rng) for i in instants]
-        num_rows = sum(len(target) for _, target in parts)
-        if num_rows < MIN_TRAINING_ROWS:
-            raise NotEnoughHistoryError(
-                f"{resource.field}: only {num_rows} clean training rows before "
-                f"{history.time_of(until_bin):%Y-%m-%d %H:%M}; expected at least "
-                f"{MIN_TRAINING_ROWS}"
-            )
-        return TrainingRows(
-            features=np.concatenate([x for x, _ in parts]),
-            target=np.concatenate([y for _, y in parts]),
-        )
-
-    def _instant(
-        self,
-        history: History,
-        resource: Resource,
-        at_bin: int,
-        weight: npt.NDArray[np.float64],
-        rng: np.random.Generator,
-    ) -> tuple[Floats, Floats]:
-        usable = np.flatnonzero(history.state[:, at_bin] <= BinState.INTERPOLATED)
-        size = min(self.training.rows_per_instant, len(usable))
-        if not size:
-            return np.empty((0, len(FEATURE_NAMES)), np.float32), np.empty(0, np.float32)
-        chance = weight[usable] / weight[usable].sum()
-        vms = rng.choice(usable, size=size, replace=False, p=chance)
-        horizon = rng.integers(0, NUM_HORIZONS, size)
-        block = features_at(history, resource, at_bin, settings=self.features, positions=vms)
-        target_bin = at_bin + np.array(HORIZON_BINS)[horizon]
-        reading = history.readings[resource, vms, target_bin]
-        scaled = scale(reading, unit_of(history, resource)[vms], resource)
-        target = np.sqrt(scaled) - np.sqrt(block.level)
-        # Filled gaps would teach that the future is a straight line.
-        clean = (history.state[vms, target_bin] == BinState.MEASURED) & ~np.isnan(target)
-        clean &= block.known >= MIN_KNOWN
-        return block.values[np.arange(size), horizon][clean], target[clean]
 
 
 @functools.cache

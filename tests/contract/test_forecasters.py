@@ -10,6 +10,7 @@ import pytest
 from forecast.baseline import Persistence, SeasonalNaive, WindowQuantiles
 from forecast.forecaster import HORIZON_MINUTES, NUM_QUANTILES, Forecaster
 from forecast.history import BinState, History
+from forecast.linear import LinearQuantiles, RidgeAutoregression
 from forecast.quantile import QuantileModel, TrainingSettings
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import Resource
@@ -41,6 +42,8 @@ def history() -> History:
         WindowQuantiles(),
         SeasonalNaive(),
         QuantileModel(training=SMALL),
+        LinearQuantiles(rows_per_horizon=900, rows_per_instant=10, num_jobs=1),
+        RidgeAutoregression(num_rows=4_000),
     ],
     ids=lambda forecaster: forecaster.name,
 )

@@ -20,7 +20,9 @@ AT_30 = HORIZON_MINUTES.index(30)
 
 def loss_at_30_minutes(history: History) -> float:
     """Return the mean pinball loss over the days after training, of VMs that run."""
-    training = TrainingSettings(rows_per_resource=24_000, rows_per_instant=60, num_jobs=2)
+    training = TrainingSettings(
+        rows_per_resource=9_000, rows_per_instant=15, iterations=50, num_jobs=1
+    )
     model = QuantileModel(resources=(Resource.CPU,), training=training)
     model.fit(history, until_bin=TRAINED_UNTIL)
     losses = []

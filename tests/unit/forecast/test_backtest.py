@@ -9,13 +9,32 @@ import numpy as np
 import pytest
 
 from forecast.backtest import BacktestReport, run_backtest, unseen_vms
+from forecast.baseline import standard_baselines
 from forecast.history import History
+from forecast.linear import LinearQuantiles, RidgeAutoregression
 from forecast.quantile import TrainingSettings
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import Resource
 from tests.histories import DAY, START, make_history
 
 SMALL = TrainingSettings(rows_per_resource=4000, rows_per_instant=30, iterations=30, num_jobs=1)
+
+
+class TooFewRows(LinearQuantiles):
+    """Asks for hardly any rows."""
+
+    @property
+    def name(self) -> str:
+        """Its name in reports."""
+        return "too-few-rows"
+
+
+OPPONENTS = (
+    TooFewRows(rows_per_horizon=10, rows_per_instant=5),
+    *standard_baselines(),
+    LinearQuantiles(rows_per_horizon=600, rows_per_instant=30, num_jobs=1),
+    RidgeAutoregression(),
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +52,7 @@ def run(history: History) -> BacktestReport:
         test_until=START + timedelta(days=5, hours=12),
         resources=[Resource.CPU],
         training=SMALL,
+        baselines=OPPONENTS,
         seed=3,
         warm_up_days=1.0,
     )
@@ -55,6 +75,14 @@ def test_layout(report: BacktestReport) -> None:
     assert 0 <= document["host_sums"]["60"]["coverage_90"] <= 1
     assert document["train_seconds"] > 0
     assert document["forecast_seconds"] > 0
+
+
+def test_a_baseline_that_cannot_be_fitted_is_left_out(report: BacktestReport) -> None:
+    """The report says which and why; the others are judged all the same."""
+    assert "seasonal-day" in report.settings["baselines"]
+    assert "too-few-rows" not in report.settings["baselines"]
+    reason = report.settings["baselines_left_out"]["too-few-rows"]
+    assert "clean training rows" in reason
 
 
 def test_best_baseline_is_the_best(report: BacktestReport) -> None:

@@ -1,0 +1,313 @@
+"""Linear forecasters: what a careful statistician would try first, and opponents to beat.
+
+``LinearQuantiles`` fits one linear quantile regression [1]_ per horizon and quantile for the whole
+fleet, on a few predictors. ``RidgeAutoregression`` fits demand on the readings of the last hour and
+yesterday's, by ridge regression [2]_, and takes errors as Gaussian with each VM's own spread.
+
+References
+----------
+.. [1] Koenker, Bassett (1978). Regression quantiles. Econometrica 46(1). doi:10.2307/1913643
+.. [2] Hoerl, Kennard (1970). Ridge regression. Technometrics 12(1).
+   doi:10.1080/00401706.1970.10488634
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+from sklearn.linear_model import QuantileRegressor, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from forecast.baseline import Persistence, scaled
+from forecast.classes import classify
+from forecast.features import (
+    DAY,
+    FEATURE_NAMES,
+    HORIZON_COLUMN,
+    HOUR,
+    FeatureSettings,
+    features_at,
+)
+from forecast.forecaster import (
+    HORIZON_BINS,
+    HORIZON_MINUTES,
+    QUANTILES,
+    Forecaster,
+    QuantileForecast,
+    empty_values,
+    finished_forecast,
+    require_bin,
+)
+from forecast.history import Floats, History
+from forecast.scaling import unit_of, unscale
+from forecast.training_rows import MIN_KNOWN, draw_rows
+from solver.domain.errors import NotEnoughHistoryError
+from solver.domain.units import Resource
+
+PREDICTORS: Final = (
+    "lag_0",
+    "lag_1",
+    "lag_2",
+    "lag_5",
+    "lag_11",
+    "mean_1h",
+    "std_1h",
+    "max_1h",
+    "mean_6h",
+    "max_6h",
+    "mean_24h",
+    "std_24h",
+    "q10_24h",
+    "q90_24h",
+    "fleet_mean",
+    "hour_ago",
+    "yesterday",
+    "yesterday_change",
+    "error_q5_24h",
+    "error_q95_24h",
+    "error_abs_24h",
+    "hour_sin",
+    "hour_cos",
+)
+_COLUMNS: Final = [FEATURE_NAMES.index(name) for name in PREDICTORS]
+
+
+@dataclass(slots=True, kw_only=True)
+class LinearQuantiles:
+    """One linear quantile regression per resource, horizon and quantile, for all VMs.
+
+    Parameters
+    ----------
+    rows_per_horizon
+        Size of the training sample; the linear program grows with it.
+    rows_per_instant
+        VMs drawn at one instant.
+    penalty
+        Weight of the sum of absolute coefficients.
+    num_jobs
+        Models fitted at a time, each in a process of its own.
+    seed
+        Same seed and history, same models.
+    """
+
+    rows_per_horizon: int = 2_500
+    rows_per_instant: int = 60
+    penalty: float = 1e-5
+    num_jobs: int = 2
+    seed: int = 0
+    models_: dict[Resource, list[list[Pipeline]]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """How reports call it."""
+        return "linear-quantiles"
+
+    def fit(self, history: History, *, until_bin: int) -> None:
+        """Fit all resources that the history has.
+
+        Raises
+        ------
+        NotEnoughHistoryError
+            If there are too few clean readings of a resource.
+        """
+        classes = classify(history, until_bin=until_bin)
+        rng = np.random.default_rng(self.seed)
+        jobs = []
+        for resource in (r for r in Resource if history.has(r)):
+            rows = draw_rows(
+                history,
+                resource,
+                until_bin,
+                classes=classes,
+                features=FeatureSettings(),
+                num_rows=self.rows_per_horizon * len(HORIZON_MINUTES),
+                rows_per_instant=self.rows_per_instant,
+                idle_weight=0.1,
+                rng=rng,
+            )
+            for h, minutes in enumerate(HORIZON_MINUTES):
+                mine = rows.features[:, HORIZON_COLUMN] == minutes
+                x, y = _numbers(rows.features[mine]), rows.target[mine]
+                jobs += [(resource, h, q, x, y) for q in QUANTILES]
+        with Parallel(n_jobs=self.num_jobs) as parallel:
+            fitted = parallel(
+                delayed(_fit_quantile)(x, y, q, self.penalty) for _, _, q, x, y in jobs
+            )
+        self.models_ = {}
+        for (resource, h, _, _, _), model in zip(jobs, fitted, strict=True):
+            horizons = self.models_.setdefault(resource, [[] for _ in HORIZON_MINUTES])
+            horizons[h].append(model)
+
+    def forecast(
+        self, history: History, *, at_bin: int, resources: Sequence[Resource]
+    ) -> QuantileForecast:
+        """Forecast every VM; those with too little history as persistence does.
+
+        Raises
+        ------
+        NotEnoughHistoryError
+            If it was not fitted for a resource.
+        """
+        require_bin(history, at_bin)
+        _require_fitted(self.models_, resources)
+        stand_in = Persistence().forecast(history, at_bin=at_bin, resources=resources)
+        values, cold = empty_values(history.num_vms), np.zeros(history.num_vms, dtype=np.bool_)
+        for resource in resources:
+            block = features_at(history, resource, at_bin, settings=FeatureSettings())
+            young = (block.known < MIN_KNOWN) | np.isnan(block.level)
+            root = np.sqrt(np.where(young, 0.0, block.level))[:, None]
+            unit = unit_of(history, resource)
+            for h, models in enumerate(self.models_[resource]):
+                x = _numbers(block.values[:, h])
+                moved = np.stack([model.predict(x) for model in models], axis=1)
+                demand = np.maximum(root + moved, 0.0) ** 2
+                values[resource, :, h] = unscale(demand.astype(np.float32), unit, resource)
+            values[resource, young] = stand_in.values[resource, young]
+            cold |= young
+        return finished_forecast(
+            history, at_bin=at_bin, resources=resources, values=values, cold=cold
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class RidgeAutoregression:
+    """Demand as a linear function of the last hour and of yesterday, with Gaussian errors.
+
+    Parameters
+    ----------
+    penalty
+        Weight of the squared coefficients.
+    num_rows
+        Size of the training sample of a resource.
+    seed
+        Same seed and history, same model.
+    """
+
+    penalty: float = 1.0
+    num_rows: int = 40_000
+    seed: int = 0
+    models_: dict[Resource, list[Ridge]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """How reports call it."""
+        return f"ridge-autoregression-{self.penalty:g}"
+
+    def fit(self, history: History, *, until_bin: int) -> None:
+        """Fit all resources that the history has.
+
+        Raises
+        ------
+        NotEnoughHistoryError
+            If no reading has a full hour, and yesterday, before it.
+        """
+        rng = np.random.default_rng(self.seed)
+        self.models_ = {}
+        for resource in (r for r in Resource if history.has(r)):
+            readings = scaled(history, resource, 0, until_bin)
+            models = []
+            for bins in HORIZON_BINS:
+                vm = rng.integers(0, history.num_vms, self.num_rows)
+                at = rng.integers(0, until_bin, self.num_rows)
+                at = at[(at >= DAY) & (at + bins < until_bin)]
+                vm = vm[: len(at)]
+                x = readings[vm[:, None], at[:, None] + _offsets(bins)]
+                y = readings[vm, at + bins]
+                clean = ~(np.isnan(x).any(axis=1) | np.isnan(y))
+                if not clean.any():
+                    raise NotEnoughHistoryError(
+                        f"{resource.field}: no reading before "
+                        f"{history.time_of(until_bin):%Y-%m-%d %H:%M} follows a day of others; "
+                        f"expected at least one"
+                    )
+                models.append(Ridge(alpha=self.penalty).fit(x[clean], y[clean]))
+            self.models_[resource] = models
+
+    def forecast(
+        self, history: History, *, at_bin: int, resources: Sequence[Resource]
+    ) -> QuantileForecast:
+        """Forecast every VM; those without a full hour and yesterday as persistence does.
+
+        Raises
+        ------
+        NotEnoughHistoryError
+            If it was not fitted for a resource.
+        """
+        require_bin(history, at_bin)
+        _require_fitted(self.models_, resources)
+        stand_in = Persistence().forecast(history, at_bin=at_bin, resources=resources)
+        values, cold = empty_values(history.num_vms), np.zeros(history.num_vms, dtype=np.bool_)
+        score = np.array([NormalDist().inv_cdf(q) for q in QUANTILES], dtype=np.float32)
+        for resource in resources:
+            readings = scaled(history, resource, at_bin - 2 * DAY, at_bin + 1)
+            unit = unit_of(history, resource)
+            for h, (bins, model) in enumerate(
+                zip(HORIZON_BINS, self.models_[resource], strict=True)
+            ):
+                fitted = _fitted(readings, bins, model)
+                errors = (readings[:, bins:] - fitted[:, :-bins])[:, -DAY:]
+                known = np.count_nonzero(~np.isnan(errors), axis=1)
+                spread = np.sqrt(np.nansum(errors**2, axis=1) / np.maximum(known, 1))
+                band = fitted[:, -1:] + spread[:, None] * score
+                young = np.isnan(fitted[:, -1]) | (known < MIN_KNOWN)
+                values[resource, :, h] = np.where(
+                    young[:, None],
+                    stand_in.values[resource, :, h],
+                    unscale(np.nan_to_num(band), unit, resource),
+                )
+                cold |= young
+        return finished_forecast(
+            history, at_bin=at_bin, resources=resources, values=values, cold=cold
+        )
+
+
+def linear_baselines() -> tuple[Forecaster, ...]:
+    """Return the opponents that are fitted."""
+    return (
+        LinearQuantiles(),
+        RidgeAutoregression(penalty=1.0),
+        RidgeAutoregression(penalty=100.0),
+    )
+
+
+def _offsets(bins: int) -> npt.NDArray[np.int64]:
+    """Return what a reading ``bins`` ahead is regressed on: bins from the present."""
+    return np.array([*range(-HOUR + 1, 1), bins - DAY])
+
+
+def _fitted(readings: Floats, bins: int, model: Ridge) -> Floats:
+    """Return what the model says at every bin of ``bins`` later; NaN where a reading lacks."""
+    num_bins = readings.shape[1]
+    fitted = np.full((len(readings), num_bins), model.intercept_, dtype=np.float32)
+    for offset, weight in zip(_offsets(bins).tolist(), model.coef_.tolist(), strict=True):
+        shifted = np.full_like(fitted, np.nan)
+        shifted[:, max(0, -offset) :] = readings[:, : num_bins + offset]
+        fitted += np.float32(weight) * shifted
+    return fitted
+
+
+def _fit_quantile(x: Floats, y: Floats, quantile: float, penalty: float) -> Pipeline:
+    regressor = QuantileRegressor(quantile=quantile, alpha=penalty, solver="highs")
+    return make_pipeline(StandardScaler(), regressor).fit(x, y)
+
+
+def _numbers(features: Floats) -> Floats:
+    """Return the predictors, the newest reading standing in for what is not known."""
+    x = features[:, _COLUMNS]
+    return np.where(np.isnan(x), np.nan_to_num(x[:, :1]), x)
+
+
+def _require_fitted(models: Mapping[Resource, object], resources: Sequence[Resource]) -> None:
+    missing = [resource for resource in resources if resource not in models]
+    if missing:
+        raise NotEnoughHistoryError(
+            f"the model was not fitted for {missing[0].field}; it knows "
+            f"{', '.join(r.field for r in models) or 'nothing yet'}"
+        )
