@@ -47,7 +47,7 @@ from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.score import score_placement
 from solver.domain.weights import Weights, to_host_s, to_units
 from solver.limit import Allowance
-from solver.portfolio import Answer, Engine, run
+from solver.portfolio import Answer, Engine, load, run
 from solver.problem import NOWHERE, IntArray, Problem
 from solver.search.warm import warm_up
 from solver.solve import SolveParams, solve
@@ -103,6 +103,7 @@ def measure(
     instance = synthetic(num_hosts=num_hosts, num_vms=num_vms, ruled_fraction=ruled, seed=seed)
     scenarios = seen_by_engines(instance, num_scenarios, seed)
     warm_up()
+    load(Engine.PORTFOLIO, num_hosts)
     made, figures = _engines(instance, scenarios, limit_s, seed)
     row = {
         "hosts": num_hosts,

@@ -13,6 +13,7 @@ steps of its own, and engines meet only at the ends of rounds.
 from __future__ import annotations
 
 import enum
+import importlib
 import math
 import threading
 from collections.abc import Callable
@@ -20,8 +21,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from solver.cpsat.exact import prove
-from solver.cpsat.neighbourhoods import improve_by_neighbourhoods
 from solver.limit import Allowance
 from solver.partition import improve_by_parts
 from solver.problem import IntArray, Problem
@@ -83,6 +82,17 @@ class Answer:
         return self.total <= self.bound
 
 
+def load(engine: Engine, num_hosts: int) -> None:
+    """Import CP-SAT, which takes a second or two, unless greedy's plan need not wait for it.
+
+    Small plans are ordered by CP-SAT, whichever engine made them; very large clusters seldom have
+    small ones.
+    """
+    if engine is not Engine.GREEDY or num_hosts <= MOST_WHOLE:
+        importlib.import_module("solver.cpsat.exact")
+        importlib.import_module("solver.cpsat.neighbourhoods")
+
+
 def run(
     problem: Problem,
     engine: Engine,
@@ -95,7 +105,8 @@ def run(
 ) -> Answer:
     """Return the best placement found within the allowance.
 
-    Never worse than doing nothing, nor than greedy.
+    Never worse than doing nothing, nor than greedy. Who starts a clock should have called
+    :func:`load` before.
 
     Parameters
     ----------
@@ -110,6 +121,7 @@ def run(
     on_progress
         Told of the start and of everything better, from this thread.
     """
+    load(engine, problem.num_hosts)
     return _Search(problem, engine, allowance, seed, cancel, on_progress).run(threshold)
 
 
@@ -242,6 +254,9 @@ class _Search:
 
     def _by_cpsat(self, share: _Share) -> _Found:
         """First a proof, where the cluster is small enough; then neighbourhoods."""
+        from solver.cpsat.exact import prove
+        from solver.cpsat.neighbourhoods import improve_by_neighbourhoods
+
         if share.number or self._problem.num_vms * self._problem.num_hosts > MOST_PROVEN:
             better = improve_by_neighbourhoods(
                 self._problem,

@@ -36,7 +36,7 @@ from solver.domain.weights import Weights, to_units
 from solver.explain.moves import explain_moves, savings
 from solver.explain.refusals import explain_refusals
 from solver.limit import Allowance
-from solver.portfolio import Answer, Engine, run
+from solver.portfolio import Answer, Engine, load, run
 from solver.problem import Problem
 from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
@@ -156,8 +156,10 @@ def solve(
     InvalidInputError
         If a VM has no demand, or costs exceed what can be told apart.
     """
+    params = params or SolveParams()
     warm_up()
-    return _Solve(cluster, scenarios, params or SolveParams(), cancel, on_progress).result()
+    load(Engine(params.engine), len(cluster.hosts))
+    return _Solve(cluster, scenarios, params, cancel, on_progress).result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

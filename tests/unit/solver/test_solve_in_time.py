@@ -6,6 +6,7 @@ Seconds are of the processor, so that other work on the machine does not count: 
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from typing import Any
 import pytest
 
 from benchmarks.instances.synthetic import Synthetic, synthetic
-from solver import portfolio
 from solver.domain.check import check_moves, check_placement, check_plan, new_or_worse
 from solver.domain.result import Result, Unmet
 from solver.domain.scenario import ScenarioSet
@@ -91,11 +91,16 @@ def after_greedy(monkeypatch: pytest.MonkeyPatch, now: threading.Event) -> Calla
     return lambda answer: now.set() if answer.engine == "greedy" else None
 
 
+ROOMS = {"prove": "solver.cpsat.exact", "improve": "solver.portfolio"}
+"""Where the portfolio takes its engines from."""
+
+
 def amid(engine: str) -> Moment:
     """Cancel when an engine has asked five times whether it is."""
 
     def moment(monkeypatch: pytest.MonkeyPatch, now: threading.Event) -> Callable[[Answer], None]:
-        original = getattr(portfolio, engine)
+        room = importlib.import_module(ROOMS[engine])
+        original = getattr(room, engine)
 
         def patched(*arguments: Any, cancel: Callable[[], bool], **more: Any) -> Any:
             asked = iter(range(5))
@@ -107,7 +112,7 @@ def amid(engine: str) -> Moment:
 
             return original(*arguments, cancel=counted, **more)
 
-        monkeypatch.setattr(portfolio, engine, patched)
+        monkeypatch.setattr(room, engine, patched)
         return lambda answer: None
 
     return moment
