@@ -122,11 +122,11 @@ def run(
         Told of the start and of everything better, from this thread.
     """
     load(engine, problem.num_hosts)
-    return _Search(problem, engine, allowance, seed, cancel, on_progress).run(threshold)
+    return Search(problem, engine, allowance, seed, cancel, on_progress).run(threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Share:
+class Share:
     """What an engine has in a round: where to begin, limits, and when it is over."""
 
     base: IntArray
@@ -136,7 +136,7 @@ class _Share:
     over: threading.Event
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """What an engine has to show for a round."""
 
     hosts: IntArray
@@ -144,8 +144,11 @@ class _Found(NamedTuple):
     bound: int = NO_BOUND
 
 
-class _Search:
-    """One run: the best answer so far, and who may still better it."""
+class Search:
+    """One run: the best answer so far, and who may still better it.
+
+    Its engines may be replaced to learn what each is worth.
+    """
 
     def __init__(
         self,
@@ -174,6 +177,7 @@ class _Search:
         )
 
     def run(self, threshold: int) -> Answer:
+        """Return the best placement found; see :func:`run`."""
         self._on_progress(self._best)
         if self._best.proven:
             return self._best
@@ -200,12 +204,12 @@ class _Search:
         limit_s = min(limit_s, left_s) - SECONDS_TO_END
         if limit_s <= 0:
             return
-        share = _Share(
+        share = Share(
             base=self._best.hosts, number=number, limit_s=limit_s, work=work, over=threading.Event()
         )
-        engines = [self._by_parts if self._problem.num_hosts > MOST_WHOLE else self._by_cpsat]
+        engines = [self.by_parts if self._problem.num_hosts > MOST_WHOLE else self.by_cpsat]
         if self._engine is Engine.PORTFOLIO:
-            engines.append(self._by_local_search)
+            engines.append(self.by_local_search)
         with ThreadPoolExecutor(len(engines), thread_name_prefix="engine") as pool:
             running = [pool.submit(engine, share) for engine in engines]
             try:
@@ -222,7 +226,8 @@ class _Search:
                 self._best = replace(self._best, bound=found.bound)
             self._offer(found.hosts, found.engine)
 
-    def _by_local_search(self, share: _Share) -> _Found:
+    def by_local_search(self, share: Share) -> Found:
+        """Take what is better, then what is worse for a while, in compiled kernels."""
         allowance = Allowance(share.limit_s, share.work)
         descent = Allowance(DESCENT_SHARE * share.limit_s, DESCENT_SHARE * share.work)
         state = State(self._problem, share.base)
@@ -239,9 +244,10 @@ class _Search:
             seed=self._seed + share.number,
             cancel=share.over.is_set,
         )
-        return _Found(hosts, "local search")
+        return Found(hosts, "local search")
 
-    def _by_parts(self, share: _Share) -> _Found:
+    def by_parts(self, share: Share) -> Found:
+        """Search a very large cluster part by part."""
         hosts = improve_by_parts(
             self._problem,
             share.base,
@@ -250,23 +256,32 @@ class _Search:
             seed=self._seed + share.number,
             cancel=share.over.is_set,
         )
-        return _Found(hosts, "parts")
+        return Found(hosts, "parts")
 
-    def _by_cpsat(self, share: _Share) -> _Found:
+    def by_cpsat(self, share: Share) -> Found:
         """First a proof, where the cluster is small enough; then neighbourhoods."""
-        from solver.cpsat.exact import prove
+        if share.number or self._problem.num_vms * self._problem.num_hosts > MOST_PROVEN:
+            return self.by_neighbourhoods(share)
+        return self.by_proof(share)
+
+    def by_neighbourhoods(self, share: Share) -> Found:
+        """Let CP-SAT decide about some hosts at a time."""
         from solver.cpsat.neighbourhoods import improve_by_neighbourhoods
 
-        if share.number or self._problem.num_vms * self._problem.num_hosts > MOST_PROVEN:
-            better = improve_by_neighbourhoods(
-                self._problem,
-                share.base,
-                limit_s=share.limit_s,
-                work_limit=share.work,
-                seed=self._seed + share.number,
-                cancel=share.over.is_set,
-            )
-            return _Found(better.hosts, "cpsat")
+        better = improve_by_neighbourhoods(
+            self._problem,
+            share.base,
+            limit_s=share.limit_s,
+            work_limit=share.work,
+            seed=self._seed + share.number,
+            cancel=share.over.is_set,
+        )
+        return Found(better.hosts, "cpsat")
+
+    def by_proof(self, share: Share) -> Found:
+        """Let CP-SAT look for an optimum, and end the round when it is one."""
+        from solver.cpsat.exact import prove
+
         proof = prove(
             self._problem,
             share.base,
@@ -278,7 +293,7 @@ class _Search:
         )
         if proof.total <= proof.bound:
             share.over.set()
-        return _Found(proof.hosts, "cpsat", proof.bound)
+        return Found(proof.hosts, "cpsat", proof.bound)
 
     def _polish(self, hosts: IntArray) -> IntArray:
         state = State(self._problem, hosts)
