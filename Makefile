@@ -15,7 +15,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo lint format types imports test test-all bench docs lock clean
+.PHONY: help setup demo lint format types imports kernels test test-all bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,10 +43,14 @@ types: $(STAMP) ## Check types
 imports: $(STAMP) ## Check that imports keep to the contracts in pyproject.toml
 	@$(BIN)/lint-imports
 
-test: $(STAMP) ## Run all tests but the slow ones
+# Before the tests, none of which is meant to last as long as compiling does on a slow machine.
+kernels: $(STAMP) ## Compile the search, once a version and machine
+	@$(BIN)/python -c "from solver.search.warm import warm_up; warm_up()"
+
+test: kernels ## Run all tests but the slow ones
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: $(STAMP) ## Run all tests, with many more generated examples
+test-all: kernels ## Run all tests, with many more generated examples
 	@$(PYTEST) --hypothesis-profile=thorough --timeout=3600 $(ARGS)
 
 bench: $(STAMP) ## List the benchmarks, or run one (BENCH=name ARGS="its arguments")

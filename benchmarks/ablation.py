@@ -1,6 +1,6 @@
 """What each part of the portfolio is worth: the same clusters with one part left out at a time.
 
-Every variant has the same limit and starts from greedy. Its total is that on the scenarios it saw,
+Every variant has the same limit and starts from greedy. Its total is that on the same scenarios,
 and its fresh total the mean over 256 paths that none has seen, with the interval (95 %) of what the
 whole portfolio saves against it there, path by path. One more variant sees, in place of the
 scenarios, a single one: their mean.
@@ -41,7 +41,7 @@ from solver.cpsat.judge import total_of
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.weights import Weights, to_host_s, to_units
 from solver.limit import Allowance
-from solver.portfolio import Engine, Found, Search, Share, load
+from solver.portfolio import MOST_WHOLE, Engine, Found, Search, Share, load
 from solver.problem import IntArray, Problem
 from solver.search.warm import warm_up
 
@@ -157,12 +157,13 @@ def _fresh_totals(
 def print_table(rows: list[dict[str, Any]], console: Console) -> None:
     """Print one line for each variant of each size: means over the seeds."""
     table = Table(title="Host-seconds, means over the seeds")
-    for name in ("hosts/VMs", "rules", "variant", "seeds", "total", "fresh total", "moves"):
+    for name in ("hosts/VMs", "rules", "paths", "limit s", "variant", "seeds", "total"):
         table.add_column(name, justify="left" if name == "variant" else "right")
-    keys = dict.fromkeys((row["hosts"], row["vms"], row["ruled"], row["variant"]) for row in rows)
-    for hosts, vms, ruled, variant in keys:
-        key = (hosts, vms, ruled, variant)
-        mine = [r for r in rows if (r["hosts"], r["vms"], r["ruled"], r["variant"]) == key]
+    table.add_column("fresh total", justify="right")
+    table.add_column("moves", justify="right")
+    for key in dict.fromkeys(_kind(row) for row in rows):
+        hosts, vms, ruled, paths, limit_s, variant = key
+        mine = [row for row in rows if _kind(row) == key]
 
         def mean(field: str, mine: list[dict[str, Any]] = mine) -> float:
             return float(np.mean([row[field] for row in mine]))
@@ -170,6 +171,8 @@ def print_table(rows: list[dict[str, Any]], console: Console) -> None:
         table.add_row(
             f"{hosts}/{vms}",
             f"{ruled:.0%}",
+            str(paths),
+            f"{limit_s:g}",
             variant,
             str(len(mine)),
             f"{mean('total_host_s'):,.1f}",
@@ -177,6 +180,11 @@ def print_table(rows: list[dict[str, Any]], console: Console) -> None:
             f"{mean('moves'):,.0f}",
         )
     console.print(table)
+
+
+def _kind(row: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("hosts", "vms", "ruled", "scenarios", "limit_s", "variant")
+    return tuple(row[name] for name in names)
 
 
 def main() -> None:
@@ -193,6 +201,11 @@ def main() -> None:
     rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     for text in arguments.sizes.split(","):
         hosts, vms = (int(number) for number in text.split("/"))
+        if hosts > MOST_WHOLE:
+            parser.error(
+                f"--sizes: expected at most {MOST_WHOLE} hosts, beyond which clusters are "
+                f"searched part by part and CP-SAT has no part in it, got {text}"
+            )
         for seed in range(arguments.seeds):
             wanted = {
                 "hosts": hosts, "vms": vms, "ruled": arguments.ruled, "seed": seed,

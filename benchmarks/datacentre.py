@@ -74,6 +74,7 @@ def repair(path: Path, seconds: float, seed: int, *, begun_s: float) -> dict[str
     gc.disable()
     from benchmarks.instances.datacentre import MIGRATION, read_datacentre
     from service.replay.report import machine
+    from solver.portfolio import Engine, load
     from solver.solve import SolveParams, solve
 
     cluster, scenarios = read_datacentre(path)
@@ -86,6 +87,7 @@ def repair(path: Path, seconds: float, seed: int, *, begun_s: float) -> dict[str
     first_s, first_cpu_s = time.monotonic() - begun_s, time.process_time()
     first_figures = _figures(cluster, first)
     final, figures = first, first_figures
+    load(Engine.PORTFOLIO, len(cluster.hosts))
     left_s = seconds - (time.monotonic() - begun_s)
     if left_s > first.runtime_s:  # Less would not even find the first plan again.
         improved = solve(cluster, scenarios, replace(params, limit_s=left_s))

@@ -177,14 +177,23 @@ def measure(
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
-    """Return a table of what was proven, one line for each size and variant."""
-    lines = ["size       variant                       seeds proven  gap % (median, worst)"]
-    groups = dict.fromkeys((row["hosts"], row["vms"], row["variant"]) for row in rows)
-    for hosts, vms, variant in groups:
-        mine = [r for r in rows if (r["hosts"], r["vms"], r["variant"]) == (hosts, vms, variant)]
+    """Return a table of what was proven, one line for each size, setting and variant."""
+    lines = [
+        "size        fill  limit  cores clock      variant"
+        "                       seeds proven  gap % (median, worst)"
+    ]
+
+    def kind(row: dict[str, Any]) -> tuple[Any, ...]:
+        names = ("hosts", "vms", "fill", "limit_s", "workers", "clock", "variant")
+        return tuple(row.get(name, "processor") for name in names)
+
+    for key in dict.fromkeys(kind(row) for row in rows):
+        hosts, vms, fill, limit_s, workers, clock, variant = key
+        mine = [row for row in rows if kind(row) == key]
         gaps = [row["gap_percent"] for row in mine]
         lines.append(
-            f"{hosts}/{vms:<7} {variant:<28} {len(mine):>5} {sum(r['proven'] for r in mine):>6}"
+            f"{hosts:>4}/{vms:<6} {fill:<5} {limit_s:<6g} {workers:<5} {clock:<10} {variant:<29}"
+            f"{len(mine):>6} {sum(r['proven'] for r in mine):>6}"
             f"  {statistics.median(gaps):.2f} {max(gaps):.2f}"
         )
     return "\n".join(lines)
@@ -220,7 +229,8 @@ def main() -> None:
                     "seed": seed,
                     "variant": variant,
                     "limit_s": limit_s,
-                    "workers": arguments.workers,
+                    # One joint model of everything runs on one core.
+                    "workers": arguments.workers if variant in PROVERS else 1,
                     "clock": arguments.clock,
                 }
                 if any(wanted.items() <= row.items() for row in rows):

@@ -353,6 +353,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     if arguments.json.exists():
         rows = json.loads(arguments.json.read_text(encoding="utf-8"))
+        if not all("scenarios" in row for row in rows):
+            parser.error(
+                f"--json: {arguments.json} holds rows of an earlier form, made with other futures; "
+                f"expected a file of this form, or none"
+            )
     known = {
         (
             row["hosts"], row["vms"], row["ruled"], row["scenarios"], row["seed"], row["limit_s"],

@@ -133,7 +133,7 @@ def run_backtest(
     InvalidInputError
         If times are out of order or outside the history, or the fraction is not in 0..1.
     NotEnoughHistoryError
-        If the training window is too short.
+        If the training window is too short, for the model or for every baseline.
     """
     window = _window(history, train_until, test_from, test_until, every_bins)
     if not 0.0 <= unseen_fraction < 1.0:
@@ -146,7 +146,9 @@ def run_backtest(
         seen = seen.select(np.flatnonzero(~unseen))
     model = _train(seen, wanted, training, seed)
     train_seconds = time.perf_counter() - began
-    opponents, left_out = _fitted(baselines or (*standard_baselines(), *linear_baselines()), seen)
+    if baselines is None:
+        baselines = (*standard_baselines(), *linear_baselines(wanted))
+    opponents, left_out = _fitted(baselines, seen)
     run = _Run.prepare(history, window, unseen, wanted, model, opponents, seed, warm_up_days)
     for done, at_bin in enumerate(window.origins):
         run.judge(history, at_bin)
@@ -221,6 +223,10 @@ def _fitted(
             left_out[baseline.name] = str(error)
         else:
             fitted.append(baseline)
+    if not fitted:
+        raise NotEnoughHistoryError(
+            f"no baseline to compare with: {'; '.join(left_out.values()) or 'none was given'}"
+        )
     return tuple(fitted), left_out
 
 

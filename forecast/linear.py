@@ -45,9 +45,9 @@ from forecast.forecaster import (
     finished_forecast,
     require_bin,
 )
-from forecast.history import Floats, History
+from forecast.history import BinState, Floats, History
 from forecast.scaling import unit_of, unscale
-from forecast.training_rows import MIN_KNOWN, draw_rows
+from forecast.training_rows import MIN_KNOWN, MIN_TRAINING_ROWS, draw_rows
 from solver.domain.errors import NotEnoughHistoryError
 from solver.domain.units import Resource
 
@@ -77,6 +77,13 @@ PREDICTORS: Final = (
     "hour_cos",
 )
 _COLUMNS: Final = [FEATURE_NAMES.index(name) for name in PREDICTORS]
+_LEVELS: Final = np.array(
+    [
+        name.startswith(("lag_", "mean_", "max_", "q")) or name in ("hour_ago", "yesterday")
+        for name in PREDICTORS
+    ]
+)
+"""Which predictors are levels; the others are differences, spreads and the like."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +92,8 @@ class LinearQuantiles:
 
     Parameters
     ----------
+    resources
+        What to fit, as far as the history has it.
     rows_per_horizon
         Size of the training sample; the linear program grows with it.
     rows_per_instant
@@ -97,6 +106,7 @@ class LinearQuantiles:
         Same seed and history, same models.
     """
 
+    resources: tuple[Resource, ...] = tuple(Resource)
     rows_per_horizon: int = 2_500
     rows_per_instant: int = 60
     penalty: float = 1e-5
@@ -110,17 +120,17 @@ class LinearQuantiles:
         return "linear-quantiles"
 
     def fit(self, history: History, *, until_bin: int) -> None:
-        """Fit all resources that the history has.
+        """Fit all resources.
 
         Raises
         ------
         NotEnoughHistoryError
-            If there are too few clean readings of a resource.
+            If there are too few clean readings of one.
         """
         classes = classify(history, until_bin=until_bin)
         rng = np.random.default_rng(self.seed)
         jobs = []
-        for resource in (r for r in Resource if history.has(r)):
+        for resource in (r for r in self.resources if history.has(r)):
             rows = draw_rows(
                 history,
                 resource,
@@ -182,14 +192,17 @@ class RidgeAutoregression:
 
     Parameters
     ----------
+    resources
+        What to fit, as far as the history has it.
     penalty
         Weight of the squared coefficients.
     num_rows
-        Size of the training sample of a resource.
+        Pairs of VM and instant drawn for each horizon; those that are clean are fitted on.
     seed
         Same seed and history, same model.
     """
 
+    resources: tuple[Resource, ...] = tuple(Resource)
     penalty: float = 1.0
     num_rows: int = 40_000
     seed: int = 0
@@ -201,34 +214,45 @@ class RidgeAutoregression:
         return f"ridge-autoregression-{self.penalty:g}"
 
     def fit(self, history: History, *, until_bin: int) -> None:
-        """Fit all resources that the history has.
+        """Fit all resources.
 
         Raises
         ------
         NotEnoughHistoryError
-            If no reading has a full hour, and yesterday, before it.
+            If too few readings of one have a full hour, and yesterday, before them.
         """
         rng = np.random.default_rng(self.seed)
         self.models_ = {}
-        for resource in (r for r in Resource if history.has(r)):
+        for resource in (r for r in self.resources if history.has(r)):
             readings = scaled(history, resource, 0, until_bin)
             models = []
             for bins in HORIZON_BINS:
-                vm = rng.integers(0, history.num_vms, self.num_rows)
-                at = rng.integers(0, until_bin, self.num_rows)
-                at = at[(at >= DAY) & (at + bins < until_bin)]
-                vm = vm[: len(at)]
-                x = readings[vm[:, None], at[:, None] + _offsets(bins)]
-                y = readings[vm, at + bins]
-                clean = ~(np.isnan(x).any(axis=1) | np.isnan(y))
-                if not clean.any():
+                x, y = self._rows(history, readings, bins, rng)
+                if len(y) < MIN_TRAINING_ROWS:
                     raise NotEnoughHistoryError(
-                        f"{resource.field}: no reading before "
-                        f"{history.time_of(until_bin):%Y-%m-%d %H:%M} follows a day of others; "
-                        f"expected at least one"
+                        f"{resource.field}: only {len(y)} of {self.num_rows} readings drawn before "
+                        f"{history.time_of(until_bin):%Y-%m-%d %H:%M} follow a clean hour and "
+                        f"yesterday; expected at least {MIN_TRAINING_ROWS}"
                     )
-                models.append(Ridge(alpha=self.penalty).fit(x[clean], y[clean]))
+                models.append(Ridge(alpha=self.penalty).fit(x, y))
             self.models_[resource] = models
+
+    def _rows(
+        self, history: History, readings: Floats, bins: int, rng: np.random.Generator
+    ) -> tuple[Floats, Floats]:
+        """Draw what is regressed on, and what came of it, of VMs that run."""
+        latest = readings.shape[1] - bins
+        if latest <= DAY:
+            return np.empty((0, HOUR + 1), np.float32), np.empty(0, np.float32)
+        vm = rng.integers(0, history.num_vms, self.num_rows)
+        at = rng.integers(DAY, latest, self.num_rows)
+        x = readings[vm[:, None], at[:, None] + _offsets(bins)]
+        y = readings[vm, at + bins]
+        # Filled gaps would teach that the future is a straight line, VMs that are off that it is 0.
+        clean = history.state[vm, at + bins] == BinState.MEASURED
+        clean &= history.state[vm, at] != BinState.OFF
+        clean &= ~(np.isnan(x).any(axis=1) | np.isnan(y))
+        return x[clean], y[clean]
 
     def forecast(
         self, history: History, *, at_bin: int, resources: Sequence[Resource]
@@ -268,12 +292,12 @@ class RidgeAutoregression:
         )
 
 
-def linear_baselines() -> tuple[Forecaster, ...]:
+def linear_baselines(resources: Sequence[Resource]) -> tuple[Forecaster, ...]:
     """Return the opponents that are fitted."""
     return (
-        LinearQuantiles(),
-        RidgeAutoregression(penalty=1.0),
-        RidgeAutoregression(penalty=100.0),
+        LinearQuantiles(resources=tuple(resources)),
+        RidgeAutoregression(resources=tuple(resources), penalty=1.0),
+        RidgeAutoregression(resources=tuple(resources), penalty=100.0),
     )
 
 
@@ -288,7 +312,8 @@ def _fitted(readings: Floats, bins: int, model: Ridge) -> Floats:
     fitted = np.full((len(readings), num_bins), model.intercept_, dtype=np.float32)
     for offset, weight in zip(_offsets(bins).tolist(), model.coef_.tolist(), strict=True):
         shifted = np.full_like(fitted, np.nan)
-        shifted[:, max(0, -offset) :] = readings[:, : num_bins + offset]
+        width = max(0, num_bins + offset)
+        shifted[:, num_bins - width :] = readings[:, :width]
         fitted += np.float32(weight) * shifted
     return fitted
 
@@ -299,9 +324,9 @@ def _fit_quantile(x: Floats, y: Floats, quantile: float, penalty: float) -> Pipe
 
 
 def _numbers(features: Floats) -> Floats:
-    """Return the predictors, the newest reading standing in for what is not known."""
+    """Return the predictors; for what is not known, the newest reading, or no difference."""
     x = features[:, _COLUMNS]
-    return np.where(np.isnan(x), np.nan_to_num(x[:, :1]), x)
+    return np.where(np.isnan(x), np.where(_LEVELS, np.nan_to_num(x[:, :1]), 0.0), x)
 
 
 def _require_fitted(models: Mapping[Resource, object], resources: Sequence[Resource]) -> None:

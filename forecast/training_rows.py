@@ -70,6 +70,7 @@ def draw_rows(
     weight = np.where(classes.busy, 1.0, idle_weight)
     weight = np.where(~classes.busy & (classes.codes != 0), (1 + idle_weight) / 2, weight)
     latest = until_bin - max(HORIZON_BINS)
+    rows_per_instant = min(rows_per_instant, max(1, history.num_vms))
     num_instants = max(1, num_rows // rows_per_instant)
     parts: list[tuple[Floats, Floats]] = []
     if latest > HOUR:

@@ -27,6 +27,7 @@ from solver.problem import IntArray, Problem
 from solver.search.annealing import improve
 from solver.search.bound import relaxed_bound
 from solver.search.exchange import improve_by_exchange
+from solver.search.facts import facts_of
 from solver.search.greedy import descend
 from solver.search.prune import prune
 from solver.search.state import State
@@ -165,6 +166,7 @@ class Search:
         self._seed = seed
         self._cancel = cancel or threading.Event()
         self._on_progress = on_progress
+        facts_of(problem)  # kept, so that no later state has to make them
         begun_s = allowance.elapsed_s
         self._begin = State(problem, problem.start)
         self._taking_s = allowance.elapsed_s - begun_s

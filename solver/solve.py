@@ -288,7 +288,7 @@ class _Solve:
                 return sequenced.plan if worth_it else replace(sequenced.plan, steps=()), cut_off
             problem = self.problem.restricted_to(movable)
             pruned = State(problem, reached)
-            prune(pruned)
+            prune(pruned, out_of_time=self._over)
             choices = [(self.before.score.total, problem.start), (pruned.total, pruned.hosts)]
             if search_again:
                 answer = self._search(problem)

@@ -42,7 +42,7 @@ def history() -> History:
         WindowQuantiles(),
         SeasonalNaive(),
         QuantileModel(training=SMALL),
-        LinearQuantiles(rows_per_horizon=900, rows_per_instant=10, num_jobs=1),
+        LinearQuantiles(rows_per_horizon=900, num_jobs=1),
         RidgeAutoregression(num_rows=4_000),
     ],
     ids=lambda forecaster: forecaster.name,
@@ -108,9 +108,10 @@ def test_missing_readings_get_an_answer(forecaster: Forecaster, history: History
     assert not np.isnan(forecast.values[list(RESOURCES)][:, 7]).any()
 
 
-def test_first_bin(forecaster: Forecaster, history: History) -> None:
-    """From the very first reading there is an answer."""
-    forecast = forecaster.forecast(history, at_bin=0, resources=RESOURCES)
+@pytest.mark.parametrize("at_bin", [0, 5, 7, 100, 200, 284, 300])
+def test_first_bins(forecaster: Forecaster, history: History, at_bin: int) -> None:
+    """From the very first reading there is an answer, however short the past is."""
+    forecast = forecaster.forecast(history, at_bin=at_bin, resources=RESOURCES)
     assert (forecast.values[Resource.CPU, :6, :, -1] > 0).all()
 
 

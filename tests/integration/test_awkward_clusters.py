@@ -207,7 +207,8 @@ def test_rules_that_contradict_each_other_are_worked_with_and_named(
     assert answered.result.after.contention == 0
     quoted = "no placement keeps hard rules 'pair' and 'apart' together"
     assert quoted in answered.told
-    assert answered.document["refusals"][0]["contradiction"] == quoted
+    # On a busy machine the time may not do to prove that no smaller set would.
+    assert answered.document["refusals"][0]["contradiction"].startswith(quoted)
     assert quoted in capsys.readouterr().out
     assert run(["check", str(tmp_path / "cluster.json")]) == 1
     assert quoted in capsys.readouterr().out

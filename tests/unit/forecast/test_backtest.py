@@ -13,7 +13,7 @@ from forecast.baseline import standard_baselines
 from forecast.history import History
 from forecast.linear import LinearQuantiles, RidgeAutoregression
 from forecast.quantile import TrainingSettings
-from solver.domain.errors import InvalidInputError
+from solver.domain.errors import InvalidInputError, NotEnoughHistoryError
 from solver.domain.units import Resource
 from tests.histories import DAY, START, make_history
 
@@ -83,6 +83,21 @@ def test_a_baseline_that_cannot_be_fitted_is_left_out(report: BacktestReport) ->
     assert "too-few-rows" not in report.settings["baselines"]
     reason = report.settings["baselines_left_out"]["too-few-rows"]
     assert "clean training rows" in reason
+
+
+def test_without_any_baseline_it_says_so(history: History) -> None:
+    """Nothing to compare with is an error before the run, not after it."""
+    for baselines, reason in (((), "none was given"), ([TooFewRows(rows_per_horizon=10)], "clean")):
+        with pytest.raises(NotEnoughHistoryError, match=reason):
+            run_backtest(
+                history,
+                train_until=START + timedelta(days=4),
+                test_from=START + timedelta(days=5),
+                test_until=START + timedelta(days=5, hours=12),
+                resources=[Resource.CPU],
+                training=SMALL,
+                baselines=baselines,
+            )
 
 
 def test_best_baseline_is_the_best(report: BacktestReport) -> None:
