@@ -148,7 +148,8 @@ def features_at(
     known = np.count_nonzero(~np.isnan(day), axis=1)
     level = _newest(day[:, -FILL_BINS:])
     columns = [*_recent(day, level), *_windows(day)]
-    fleet, fellows = _fleet(history, resource, at_bin, unit)
+    type_of = _type_codes(history)
+    fleet, fellows = _fleet(history, resource, at_bin, unit, type_of)
     constants = (
         np.mean(day[:, -HOUR:] >= SATURATED, axis=1),
         known / DAY,
@@ -166,7 +167,7 @@ def features_at(
     week = _scaled_window(
         history, resource, at_bin - WEEK + 1, at_bin - WEEK + 1 + HOUR, chosen, unit
     )
-    yesterday = _yesterday_of_types(history, resource, at_bin, unit)
+    yesterday = _yesterday_of_types(history, resource, at_bin, unit, type_of)
     activity = [
         window_of(series, at_bin - DAY + 1 - max(HORIZON_BINS) - max(LAGS), at_bin + 1, chosen)
         for series in history.activity.values()
@@ -247,7 +248,11 @@ def sorted_quantiles(ordered: Floats, levels: Sequence[float]) -> list[Floats]:
 
 
 def _fleet(
-    history: History, resource: Resource, at_bin: int, unit: Floats
+    history: History,
+    resource: Resource,
+    at_bin: int,
+    unit: Floats,
+    type_of: npt.NDArray[np.int64],
 ) -> tuple[list[float], Floats]:
     """Return mean scaled demand now and an hour ago, of all VMs and of each one's application type.
 
@@ -263,10 +268,16 @@ def _fleet(
     for column in (window[:, -1], window[:, 0]):
         known = ~np.isnan(column)
         means.append(float(column[known].mean()) if known.any() else 0.0)
-    return means, _means_of_types(window[:, [-1, 0]].T, _type_codes(history))
+    return means, _means_of_types(window[:, [-1, 0]].T, type_of)
 
 
-def _yesterday_of_types(history: History, resource: Resource, at_bin: int, unit: Floats) -> Floats:
+def _yesterday_of_types(
+    history: History,
+    resource: Resource,
+    at_bin: int,
+    unit: Floats,
+    type_of: npt.NDArray[np.int64],
+) -> Floats:
     """Return how VMs of each one's application type went on from this time of day, yesterday.
 
     What a VM too young for a yesterday of its own can go by.
@@ -276,11 +287,13 @@ def _yesterday_of_types(history: History, resource: Resource, at_bin: int, unit:
     Floats
         Mean change to each horizon, shape ``(num_horizons, num_vms)``; NaN where unknown.
     """
+    if (type_of < 0).all():
+        return np.full((NUM_HORIZONS, history.num_vms), np.nan, dtype=np.float32)
     everyone = np.arange(history.num_vms)
     first = at_bin - DAY
     window = _scaled_window(history, resource, first, first + 1 + max(HORIZON_BINS), everyone, unit)
     changes = window[:, list(HORIZON_BINS)] - window[:, :1]
-    return _means_of_types(changes.T, _type_codes(history))
+    return _means_of_types(changes.T, type_of)
 
 
 def _means_of_types(rows: Floats, type_of: npt.NDArray[np.int64]) -> Floats:

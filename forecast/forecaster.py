@@ -7,7 +7,7 @@ it has never seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.history import STEP_SECONDS, Floats, History
-from solver.domain.errors import InvalidInputError
+from solver.domain.errors import InvalidInputError, NotEnoughHistoryError
 from solver.domain.units import NUM_RESOURCES, Resource, VmId
 
 HORIZON_MINUTES: Final = (15, 30, 45, 60)
@@ -176,4 +176,14 @@ def require_bin(history: History, at_bin: int) -> None:
     if not 0 <= at_bin < history.num_bins:
         raise InvalidInputError(
             f"expected a bin of the history, 0..{history.num_bins - 1}, got {at_bin}"
+        )
+
+
+def require_fitted(fitted: Collection[Resource], resources: Sequence[Resource]) -> None:
+    """Raise ``NotEnoughHistoryError`` unless a model was fitted for all resources asked for."""
+    missing = [resource for resource in resources if resource not in fitted]
+    if missing:
+        raise NotEnoughHistoryError(
+            f"the model was not fitted for {missing[0].field}; it knows "
+            f"{', '.join(r.field for r in fitted) or 'nothing yet'}"
         )

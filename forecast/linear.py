@@ -13,7 +13,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Final
@@ -44,6 +44,7 @@ from forecast.forecaster import (
     empty_values,
     finished_forecast,
     require_bin,
+    require_fitted,
 )
 from forecast.history import BinState, Floats, History
 from forecast.scaling import unit_of, unscale
@@ -166,7 +167,7 @@ class LinearQuantiles:
             If it was not fitted for a resource.
         """
         require_bin(history, at_bin)
-        _require_fitted(self.models_, resources)
+        require_fitted(self.models_, resources)
         stand_in = Persistence().forecast(history, at_bin=at_bin, resources=resources)
         values, cold = empty_values(history.num_vms), np.zeros(history.num_vms, dtype=np.bool_)
         for resource in resources:
@@ -265,7 +266,7 @@ class RidgeAutoregression:
             If it was not fitted for a resource.
         """
         require_bin(history, at_bin)
-        _require_fitted(self.models_, resources)
+        require_fitted(self.models_, resources)
         stand_in = Persistence().forecast(history, at_bin=at_bin, resources=resources)
         values, cold = empty_values(history.num_vms), np.zeros(history.num_vms, dtype=np.bool_)
         score = np.array([NormalDist().inv_cdf(q) for q in QUANTILES], dtype=np.float32)
@@ -327,12 +328,3 @@ def _numbers(features: Floats) -> Floats:
     """Return the predictors; for what is not known, the newest reading, or no difference."""
     x = features[:, _COLUMNS]
     return np.where(np.isnan(x), np.where(_LEVELS, np.nan_to_num(x[:, :1]), 0.0), x)
-
-
-def _require_fitted(models: Mapping[Resource, object], resources: Sequence[Resource]) -> None:
-    missing = [resource for resource in resources if resource not in models]
-    if missing:
-        raise NotEnoughHistoryError(
-            f"the model was not fitted for {missing[0].field}; it knows "
-            f"{', '.join(r.field for r in models) or 'nothing yet'}"
-        )

@@ -39,11 +39,11 @@ from forecast.forecaster import (
     empty_values,
     finished_forecast,
     require_bin,
+    require_fitted,
 )
 from forecast.history import Floats, History
 from forecast.scaling import unit_of, unscale
 from forecast.training_rows import MIN_KNOWN, TrainingRows, draw_rows
-from solver.domain.errors import NotEnoughHistoryError
 from solver.domain.units import Resource
 
 
@@ -168,12 +168,7 @@ class QuantileModel:
             If the model was not fitted for a resource.
         """
         require_bin(history, at_bin)
-        unfitted = [resource for resource in resources if resource not in self.models_]
-        if unfitted:
-            raise NotEnoughHistoryError(
-                f"the model was not fitted for {unfitted[0].field}; it knows "
-                f"{', '.join(r.field for r in self.models_) or 'nothing yet'}"
-            )
+        require_fitted(self.models_, resources)
         values = empty_values(history.num_vms)
         cold = np.zeros(history.num_vms, dtype=bool)
         running = history.present(at_bin) & ~history.is_off(at_bin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from forecast.backtest import BacktestReport, run_backtest, unseen_vms
 from forecast.baseline import standard_baselines
+from forecast.forecaster import Forecaster
 from forecast.history import History
 from forecast.linear import LinearQuantiles, RidgeAutoregression
 from forecast.quantile import TrainingSettings
@@ -43,7 +45,7 @@ def history() -> History:
     return make_history(num_vms=40, num_bins=6 * DAY)
 
 
-def run(history: History) -> BacktestReport:
+def run(history: History, baselines: Sequence[Forecaster] = OPPONENTS) -> BacktestReport:
     """Train on four days, test on half a day."""
     return run_backtest(
         history,
@@ -52,7 +54,7 @@ def run(history: History) -> BacktestReport:
         test_until=START + timedelta(days=5, hours=12),
         resources=[Resource.CPU],
         training=SMALL,
-        baselines=OPPONENTS,
+        baselines=baselines,
         seed=3,
         warm_up_days=1.0,
     )
@@ -89,15 +91,7 @@ def test_without_any_baseline_it_says_so(history: History) -> None:
     """Nothing to compare with is an error before the run, not after it."""
     for baselines, reason in (((), "none was given"), ([TooFewRows(rows_per_horizon=10)], "clean")):
         with pytest.raises(NotEnoughHistoryError, match=reason):
-            run_backtest(
-                history,
-                train_until=START + timedelta(days=4),
-                test_from=START + timedelta(days=5),
-                test_until=START + timedelta(days=5, hours=12),
-                resources=[Resource.CPU],
-                training=SMALL,
-                baselines=baselines,
-            )
+            run(history, baselines)
 
 
 def test_best_baseline_is_the_best(report: BacktestReport) -> None:
