@@ -284,23 +284,29 @@ class Search:
         """Let CP-SAT look for an optimum, and end the round when it is one."""
         from solver.cpsat.exact import prove
 
+        allowance = Allowance(share.limit_s)
+
+        def polish(hosts: IntArray) -> IntArray:
+            state = State(self._problem, hosts)
+            improve_by_exchange(
+                state,
+                out_of_time=lambda: share.over.is_set() or allowance.over(),
+                spend=lambda work: None,
+            )
+            return state.hosts
+
         proof = prove(
             self._problem,
             share.base,
             limit_s=share.limit_s,
             work_limit=share.work,
             seed=self._seed,
-            polish=self._polish,
+            polish=polish,
             cancel=share.over.is_set,
         )
         if proof.total <= proof.bound:
             share.over.set()
         return Found(proof.hosts, "cpsat", proof.bound)
-
-    def _polish(self, hosts: IntArray) -> IntArray:
-        state = State(self._problem, hosts)
-        improve_by_exchange(state, out_of_time=self._over, spend=lambda work: None)
-        return state.hosts
 
     def _offer(self, hosts: IntArray, engine: str) -> None:
         """Take a placement if it is better, once its useless moves are taken back."""
