@@ -13,7 +13,7 @@ from pathlib import Path
 from service.cooldown import CooldownParams
 from service.replay.config import ReplayConfig
 from service.replay.loop import LoopParams, run_policy
-from service.replay.policies import ReactivePolicy
+from service.replay.policies import PresentPolicy
 from service.replay.reactive import ReactiveParams
 from service.replay.stage import set_stage
 from solver.domain.weights import Weights
@@ -50,7 +50,7 @@ def main() -> None:
             threshold_fraction=threshold, target_fraction=target, least_relief_fraction=relief
         )
         figures = run_policy(
-            ReactivePolicy(seen, params),
+            PresentPolicy(seen, params),
             config=config,
             start=stage.start,
             workload=workload,

@@ -26,9 +26,7 @@ MIN_PAIRS: Final = 36
 """Pairs of readings, three hours, below which a line is no evidence."""
 
 
-def implied_by_activity(
-    day: Floats, series: Sequence[Floats], level: Floats, bins: int
-) -> list[Floats]:
+def implied_by_activity(day: Floats, series: Sequence[Floats], bins: int) -> list[Floats]:
     """Return what activity implies for a horizon.
 
     Parameters
@@ -38,16 +36,14 @@ def implied_by_activity(
     series
         Activity of the same bins and at least as many as ``bins`` and the longest lag before,
         each of shape ``(num_vms, n + more)``.
-    level
-        Newest demand, shape ``(num_vms,)``.
     bins
         The horizon.
 
     Returns
     -------
     list
-        The demand implied, how far its root is from that of the level, and the correlation of
-        demand and activity, each of shape ``(num_vms,)``; NaN where nothing can be said.
+        The demand implied, and the correlation of demand and activity, each of shape
+        ``(num_vms,)``; NaN where nothing can be said.
     """
     num_vms, width = day.shape
     best = np.zeros(num_vms, dtype=np.float32)
@@ -64,8 +60,7 @@ def implied_by_activity(
             best = np.where(better, correlation, best)
             implied = np.where(better, line, implied)
     implied = np.maximum(implied, 0.0)
-    change = np.sqrt(implied) - np.sqrt(level)
-    return [implied, change, np.where(np.isnan(implied), np.nan, best)]
+    return [implied, np.where(np.isnan(implied), np.nan, best)]
 
 
 def _line(x: Floats, y: Floats, at: Floats) -> tuple[Floats, Floats]:

@@ -19,12 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.baseline import standard_baselines
-from forecast.classes import classify
+from forecast.classes import VmClasses, classify
 from forecast.error_memory import actual_readings
+from forecast.features import MODELLED_MINUTES
 from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, Forecaster
 from forecast.history import History
 from forecast.linear import linear_baselines
 from forecast.online import OnlineForecaster
+from forecast.opponents import Background, Contest, Tallies
 from forecast.quantile import QuantileModel, TrainingSettings
 from forecast.reduction import reduce_paths
 from forecast.scenarios import NUM_PATHS, sample_paths
@@ -149,12 +151,23 @@ def run_backtest(
     if baselines is None:
         baselines = (*standard_baselines(), *linear_baselines(wanted))
     opponents, left_out = _fitted(baselines, seen)
-    run = _Run.prepare(history, window, unseen, wanted, model, opponents, seed, warm_up_days)
-    for done, at_bin in enumerate(window.origins):
-        run.judge(history, at_bin)
-        if progress is not None:
-            progress(done + 1, len(window.origins))
-    report = run.report(history, window, unseen, train_seconds, seed)
+    classes = classify(history, until_bin=window.train_bin)
+    contest = Contest(
+        history=history,
+        baselines=opponents,
+        resources=wanted,
+        members=(memberships(classes, ~unseen), memberships(classes, unseen)),
+        units=loss_units(history, until_bin=window.train_bin),
+    )
+    with Background(contest, window.origins) as background:
+        run = _Run.prepare(contest, classes, model, seed)
+        run.warm_up(window.origins.start, warm_up_days)
+        for done, at_bin in enumerate(window.origins):
+            run.judge(at_bin)
+            if progress is not None:
+                progress(done + 1, len(window.origins))
+        theirs = background.tallies()
+    report = run.report(theirs, window, unseen, train_seconds, seed)
     return replace(report, settings={**report.settings, "baselines_left_out": left_out})
 
 
@@ -234,50 +247,32 @@ def _fitted(
 class _Run:
     """What is carried from origin to origin."""
 
+    contest: Contest
     online: OnlineForecaster
-    baselines: tuple[Forecaster, ...]
-    resources: tuple[Resource, ...]
-    members: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-    units: npt.NDArray[np.float32]
     rng: np.random.Generator
     ours: tuple[LossTally, LossTally] = field(default_factory=lambda: (LossTally(), LossTally()))
-    theirs: dict[str, tuple[LossTally, LossTally]] = field(default_factory=dict)
     host_sums: HostSumTally = field(default_factory=HostSumTally)
     forecast_seconds: list[float] = field(default_factory=list)
 
     @classmethod
-    def prepare(
-        cls,
-        history: History,
-        window: _Window,
-        unseen: npt.NDArray[np.bool_],
-        resources: tuple[Resource, ...],
-        model: QuantileModel,
-        baselines: tuple[Forecaster, ...],
-        seed: int,
-        warm_up_days: float,
-    ) -> _Run:
-        classes = classify(history, until_bin=window.train_bin)
+    def prepare(cls, contest: Contest, classes: VmClasses, model: QuantileModel, seed: int) -> _Run:
         online = OnlineForecaster(
             forecaster=model,
-            resources=resources,
-            class_of=dict(zip(history.vm_ids, classes.codes.tolist(), strict=True)),
+            resources=contest.resources,
+            class_of=dict(zip(contest.history.vm_ids, classes.codes.tolist(), strict=True)),
             seed=seed,
         )
-        online.warm_up(
-            history, until_bin=window.origins.start, days=warm_up_days, every_bins=EVERY_BINS
-        )
-        return cls(
-            online=online,
-            baselines=baselines,
-            resources=resources,
-            members=(memberships(classes, ~unseen), memberships(classes, unseen)),
-            units=loss_units(history, until_bin=window.train_bin),
-            rng=np.random.default_rng([seed, 1]),
+        return cls(contest=contest, online=online, rng=np.random.default_rng([seed, 1]))
+
+    def warm_up(self, until_bin: int, days: float) -> None:
+        """Fill calibration and memory from forecasts made in hindsight."""
+        self.online.warm_up(
+            self.contest.history, until_bin=until_bin, days=days, every_bins=EVERY_BINS
         )
 
-    def judge(self, history: History, at_bin: int) -> None:
+    def judge(self, at_bin: int) -> None:
         """Forecast at one origin and add up how it went."""
+        history = self.contest.history
         actual = actual_readings(history, at_bin, HORIZON_MINUTES)
         began = time.perf_counter()
         forecast = self.online.forecast(history, at_bin=at_bin)
@@ -290,26 +285,21 @@ class _Run:
         )
         reduced = reduce_paths(paths, num_scenarios=NUM_REDUCED, rng=self.rng)
         self.forecast_seconds.append(time.perf_counter() - began)
-        for tally, members in zip(self.ours, self.members, strict=True):
-            tally.add(forecast, actual, members, self.units)
+        for tally, members in zip(self.ours, self.contest.members, strict=True):
+            tally.add(forecast, actual, members, self.contest.units)
         day = f"{forecast.at:%Y-%m-%d}"
         self.host_sums.add(
             paths,
             actual,
-            resources=self.resources,
+            resources=self.contest.resources,
             day=day,
             reduced=reduced,
             rng=self.rng,
         )
-        for baseline in self.baselines:
-            other = baseline.forecast(history, at_bin=at_bin, resources=self.resources)
-            tallies = self.theirs.setdefault(baseline.name, (LossTally(), LossTally()))
-            for tally, members in zip(tallies, self.members, strict=True):
-                tally.add(other, actual, members, self.units)
 
     def report(
         self,
-        history: History,
+        theirs: Tallies,
         window: _Window,
         unseen: npt.NDArray[np.bool_],
         train_seconds: float,
@@ -317,8 +307,8 @@ class _Run:
     ) -> BacktestReport:
         train_until, test_from, test_until = window.times
         return BacktestReport(
-            results=self._results(0),
-            unseen=self._results(1),
+            results=self._results(theirs, 0),
+            unseen=self._results(theirs, 1),
             host_sums=self.host_sums.figures(seed=seed),
             train_seconds=train_seconds,
             forecast_seconds=float(np.median(self.forecast_seconds)),
@@ -327,19 +317,20 @@ class _Run:
                 "test_from": test_from.isoformat(),
                 "test_until": test_until.isoformat(),
                 "seed": seed,
-                "num_vms": history.num_vms,
+                "num_vms": self.contest.history.num_vms,
                 "num_unseen": int(unseen.sum()),
                 "num_origins": len(window.origins),
-                "baselines": list(self.theirs),
+                "baselines": list(theirs),
             },
         )
 
-    def _results(self, part: int) -> dict[str, Any]:
+    def _results(self, theirs: Tallies, part: int) -> dict[str, Any]:
         """Return figures by resource, horizon and group; cells without readings are left out."""
-        losses = {name: tallies[part].mean_pinball() for name, tallies in self.theirs.items()}
+        losses = {name: tallies[part].mean_pinball() for name, tallies in theirs.items()}
         document: dict[str, Any] = {}
-        for resource in self.resources:
-            for h, minutes in enumerate(HORIZON_MINUTES):
+        for resource in self.contest.resources:
+            for minutes in MODELLED_MINUTES:
+                h = HORIZON_MINUTES.index(minutes)
                 for g, group in enumerate(GROUPS):
                     if not self.ours[part].count[resource, g, h]:
                         continue

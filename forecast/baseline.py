@@ -13,15 +13,17 @@ from typing import Final
 
 import numpy as np
 
-from forecast.features import DAY, HOUR, WEEK
+from forecast.features import DAY, HOUR, MODELLED_BINS, MODELLED_MINUTES, NUM_MODELLED, WEEK
 from forecast.forecaster import (
     HORIZON_BINS,
     NUM_HORIZONS,
+    NUM_QUANTILES,
     QUANTILES,
     Forecaster,
     QuantileForecast,
     empty_values,
     finished_forecast,
+    interpolated,
     require_bin,
 )
 from forecast.history import Floats, History
@@ -130,11 +132,14 @@ class Persistence:
             stale |= levels.stale
             generic = generic_errors(resource)
             unit = unit_of(history, resource)
-            for h, bins in enumerate(HORIZON_BINS):
+            bands = np.empty((history.num_vms, NUM_MODELLED, NUM_QUANTILES), dtype=np.float32)
+            for h, bins in enumerate(MODELLED_BINS):
                 errors = recent[:, bins:] - recent[:, :-bins]
-                band, count = self._band(errors, generic[h])
-                band = np.where(levels.stale[:, None], wide_errors(levels, generic[h]), band)
-                values[resource, :, h] = unscale(levels.values[:, None] + band, unit, resource)
+                wide = generic[HORIZON_BINS.index(bins)]
+                band, count = self._band(errors, wide)
+                bands[:, h] = np.where(levels.stale[:, None], wide_errors(levels, wide), band)
+            demand = levels.values[:, None, None] + interpolated(bands, MODELLED_MINUTES)
+            values[resource] = unscale(demand, unit, resource)
             known = np.maximum(known, count)
         return finished_forecast(
             history,

@@ -19,7 +19,7 @@ from forecast.history import STEP_SECONDS, Floats, History
 from solver.domain.errors import InvalidInputError, NotEnoughHistoryError
 from solver.domain.units import NUM_RESOURCES, Resource, VmId
 
-HORIZON_MINUTES: Final = (15, 30, 45, 60)
+HORIZON_MINUTES: Final = tuple(range(5, 65, 5))
 QUANTILES: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 HORIZON_BINS: Final = tuple(minutes * 60 // STEP_SECONDS for minutes in HORIZON_MINUTES)
 NUM_HORIZONS: Final = len(HORIZON_MINUTES)
@@ -164,6 +164,26 @@ def finished_forecast(
             (NUM_RESOURCES, NUM_HORIZONS, NUM_QUANTILES), np.nan, dtype=np.float32
         ),
     )
+
+
+def interpolated(values: Floats, minutes: Sequence[int]) -> Floats:
+    """Return values at all horizons from those at some, by lines between them.
+
+    Parameters
+    ----------
+    values
+        Shape ``(num_vms, len(minutes), num_quantiles)``.
+    minutes
+        Increasing, the first and the last horizon among them.
+
+    Returns
+    -------
+    Floats
+        Shape ``(num_vms, num_horizons, num_quantiles)``.
+    """
+    weights = np.stack([np.interp(HORIZON_MINUTES, minutes, row) for row in np.eye(len(minutes))])
+    by_horizon = np.einsum("vmq,mh->vhq", values, weights.astype(np.float32), optimize=True)
+    return np.asarray(by_horizon, dtype=np.float32)
 
 
 def empty_values(num_vms: int) -> Floats:

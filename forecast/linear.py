@@ -32,17 +32,20 @@ from forecast.features import (
     FEATURE_NAMES,
     HORIZON_COLUMN,
     HOUR,
+    MODELLED_BINS,
+    MODELLED_MINUTES,
+    NUM_MODELLED,
     FeatureSettings,
     features_at,
 )
 from forecast.forecaster import (
-    HORIZON_BINS,
-    HORIZON_MINUTES,
+    NUM_QUANTILES,
     QUANTILES,
     Forecaster,
     QuantileForecast,
     empty_values,
     finished_forecast,
+    interpolated,
     require_bin,
     require_fitted,
 )
@@ -78,13 +81,6 @@ PREDICTORS: Final = (
     "hour_cos",
 )
 _COLUMNS: Final = [FEATURE_NAMES.index(name) for name in PREDICTORS]
-_LEVELS: Final = np.array(
-    [
-        name.startswith(("lag_", "mean_", "max_", "q")) or name in ("hour_ago", "yesterday")
-        for name in PREDICTORS
-    ]
-)
-"""Which predictors are levels; the others are differences, spreads and the like."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,14 +134,15 @@ class LinearQuantiles:
                 until_bin,
                 classes=classes,
                 features=FeatureSettings(),
-                num_rows=self.rows_per_horizon * len(HORIZON_MINUTES),
+                num_rows=self.rows_per_horizon * len(MODELLED_MINUTES),
                 rows_per_instant=self.rows_per_instant,
                 idle_weight=0.1,
                 rng=rng,
             )
-            for h, minutes in enumerate(HORIZON_MINUTES):
+            for h, minutes in enumerate(MODELLED_MINUTES):
                 mine = rows.features[:, HORIZON_COLUMN] == minutes
-                x, y = _numbers(rows.features[mine]), rows.target[mine]
+                x = _numbers(rows.features[mine])
+                y = np.sqrt(rows.demand[mine]) - np.sqrt(rows.level[mine])
                 jobs += [(resource, h, q, x, y) for q in QUANTILES]
         with Parallel(n_jobs=self.num_jobs) as parallel:
             fitted = parallel(
@@ -153,7 +150,7 @@ class LinearQuantiles:
             )
         self.models_ = {}
         for (resource, h, _, _, _), model in zip(jobs, fitted, strict=True):
-            horizons = self.models_.setdefault(resource, [[] for _ in HORIZON_MINUTES])
+            horizons = self.models_.setdefault(resource, [[] for _ in MODELLED_MINUTES])
             horizons[h].append(model)
 
     def forecast(
@@ -175,11 +172,12 @@ class LinearQuantiles:
             young = (block.known < MIN_KNOWN) | np.isnan(block.level)
             root = np.sqrt(np.where(young, 0.0, block.level))[:, None]
             unit = unit_of(history, resource)
+            demand = np.empty((history.num_vms, NUM_MODELLED, NUM_QUANTILES), dtype=np.float32)
             for h, models in enumerate(self.models_[resource]):
                 x = _numbers(block.values[:, h])
                 moved = np.stack([model.predict(x) for model in models], axis=1)
-                demand = np.maximum(root + moved, 0.0) ** 2
-                values[resource, :, h] = unscale(demand.astype(np.float32), unit, resource)
+                demand[:, h] = np.maximum(root + moved, 0.0) ** 2
+            values[resource] = unscale(interpolated(demand, MODELLED_MINUTES), unit, resource)
             values[resource, young] = stand_in.values[resource, young]
             cold |= young
         return finished_forecast(
@@ -227,7 +225,7 @@ class RidgeAutoregression:
         for resource in (r for r in self.resources if history.has(r)):
             readings = scaled(history, resource, 0, until_bin)
             models = []
-            for bins in HORIZON_BINS:
+            for bins in MODELLED_BINS:
                 x, y = self._rows(history, readings, bins, rng)
                 if len(y) < MIN_TRAINING_ROWS:
                     raise NotEnoughHistoryError(
@@ -273,21 +271,21 @@ class RidgeAutoregression:
         for resource in resources:
             readings = scaled(history, resource, at_bin - 2 * DAY, at_bin + 1)
             unit = unit_of(history, resource)
+            bands = np.empty((history.num_vms, NUM_MODELLED, NUM_QUANTILES), dtype=np.float32)
             for h, (bins, model) in enumerate(
-                zip(HORIZON_BINS, self.models_[resource], strict=True)
+                zip(MODELLED_BINS, self.models_[resource], strict=True)
             ):
                 fitted = _fitted(readings, bins, model)
                 errors = (readings[:, bins:] - fitted[:, :-bins])[:, -DAY:]
                 known = np.count_nonzero(~np.isnan(errors), axis=1)
                 spread = np.sqrt(np.nansum(errors**2, axis=1) / np.maximum(known, 1))
-                band = fitted[:, -1:] + spread[:, None] * score
-                young = np.isnan(fitted[:, -1]) | (known < MIN_KNOWN)
-                values[resource, :, h] = np.where(
-                    young[:, None],
-                    stand_in.values[resource, :, h],
-                    unscale(np.nan_to_num(band), unit, resource),
-                )
-                cold |= young
+                bands[:, h] = fitted[:, -1:] + spread[:, None] * score
+                bands[known < MIN_KNOWN, h] = np.nan
+            young = np.isnan(bands).any(axis=(1, 2))
+            bands[young] = 0.0
+            values[resource] = unscale(interpolated(bands, MODELLED_MINUTES), unit, resource)
+            values[resource, young] = stand_in.values[resource, young]
+            cold |= young
         return finished_forecast(
             history, at_bin=at_bin, resources=resources, values=values, cold=cold
         )
@@ -325,6 +323,5 @@ def _fit_quantile(x: Floats, y: Floats, quantile: float, penalty: float) -> Pipe
 
 
 def _numbers(features: Floats) -> Floats:
-    """Return the predictors; for what is not known, the newest reading, or no difference."""
-    x = features[:, _COLUMNS]
-    return np.where(np.isnan(x), np.where(_LEVELS, np.nan_to_num(x[:, :1]), 0.0), x)
+    """Return the predictors; for what is not known, no difference."""
+    return np.nan_to_num(features[:, _COLUMNS])

@@ -8,6 +8,7 @@ order give the same answers.
 
 from __future__ import annotations
 
+import enum
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from forecast.features import WEEK
 from forecast.forecaster import NUM_HORIZONS, Forecaster, QuantileForecast
 from forecast.history import Floats, History
 from forecast.host_sums import SumCalibrator
-from forecast.scenarios import make_scenarios
+from forecast.scenarios import make_scenarios, median_scenario
 from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import NUM_RESOURCES, Resource, VmId
@@ -36,6 +37,19 @@ class _Pending:
     raw: QuantileForecast
     corrected: QuantileForecast
     levels: Doubles
+
+
+class Futures(enum.Enum):
+    """How quantiles become futures; all but ``JOINT`` are there to be compared with."""
+
+    JOINT = "joint"
+    """VMs go together as their past errors did."""
+
+    INDEPENDENT = "independent"
+    """Every VM has its own distribution and knows nothing of the others."""
+
+    MEDIAN = "median"
+    """One future in which every VM needs its median."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,17 +110,22 @@ class OnlineForecaster:
         at_bin: int,
         num_scenarios: int,
         rng: np.random.Generator,
+        futures: Futures = Futures.JOINT,
     ) -> tuple[QuantileForecast, ScenarioSet]:
         """Forecast, and turn the forecast into weighted joint futures of every VM."""
         forecast = self.forecast(history, at_bin=at_bin)
+        present = history.latest(at_bin, max_age_bins=WEEK)
+        if futures is Futures.MEDIAN:
+            return forecast, median_scenario(forecast, start_at=forecast.at, present=present)
+        joint = futures is Futures.JOINT
         return forecast, make_scenarios(
             forecast,
-            self.memory,
+            self.memory if joint else ErrorMemory(),
             num_scenarios=num_scenarios,
             rng=rng,
             start_at=forecast.at,
-            present=history.latest(at_bin, max_age_bins=WEEK),
-            common_share=self.sums.share,
+            present=present,
+            common_share=self.sums.share if joint else None,
         )
 
     def settle(self, history: History, *, at_bin: int) -> None:

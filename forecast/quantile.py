@@ -3,9 +3,8 @@
 One gradient-boosted model per resource and quantile, the horizon being a feature, fitted on random
 (VM, instant) pairs of the whole fleet. A model predicts how far demand will be from the newest
 reading, on a scale common to all VMs, so that a VM it never saw gets a sensible forecast from its
-own recent readings. Differences are taken between square roots: errors grow with the level, the
-root evens them out, and quantiles pass through it unchanged. Busy VMs are drawn more often: idle
-ones are many and easy, and would otherwise be all that is learned.
+own recent readings. Busy VMs are drawn more often: idle ones are many and easy, and would otherwise
+be all that is learned.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,17 +26,19 @@ from forecast.classes import classify
 from forecast.features import (
     APP_TYPE_COLUMN,
     FEATURE_NAMES,
+    MODELLED_MINUTES,
+    NUM_MODELLED,
     SIGNATURE,
     FeatureSettings,
     features_at,
 )
 from forecast.forecaster import (
-    NUM_HORIZONS,
     NUM_QUANTILES,
     QUANTILES,
     QuantileForecast,
     empty_values,
     finished_forecast,
+    interpolated,
     require_bin,
     require_fitted,
 )
@@ -45,6 +46,10 @@ from forecast.history import Floats, History
 from forecast.scaling import unit_of, unscale
 from forecast.training_rows import MIN_KNOWN, TrainingRows, draw_rows
 from solver.domain.units import Resource
+
+LEAST_ROWS: Final = 20_000
+PAIRS_PER_ROW: Final = 4
+"""Pairs of VM and instant in the history for each row drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,8 @@ class TrainingSettings:
     Parameters
     ----------
     rows_per_resource
-        Size of the training sample of each resource.
+        Most rows that a resource is trained on. A short history, or one of few VMs, gives fewer:
+        neighbours in time have little more to say.
     rows_per_instant
         VMs drawn at one instant; more instants see more situations, fewer are read faster.
     idle_weight
@@ -70,13 +76,13 @@ class TrainingSettings:
         Same seed and history, same models.
     """
 
-    rows_per_resource: int = 72_000
+    rows_per_resource: int = 150_000
     rows_per_instant: int = 240
     idle_weight: float = 0.1
     iterations: int = 100
     learning_rate: float = 0.1
     max_leaves: int = 32
-    min_rows_per_leaf: int = 40
+    min_rows_per_leaf: int = 100
     feature_share: float = 0.5
     num_jobs: int = 2
     seed: int = 0
@@ -125,6 +131,8 @@ class QuantileModel:
         )
         classes = classify(history, until_bin=until_bin)
         rng = np.random.default_rng(self.training.seed)
+        worth_drawing = max(LEAST_ROWS, history.num_vms * until_bin // PAIRS_PER_ROW)
+        num_rows = min(self.training.rows_per_resource, worth_drawing)
         jobs = []
         for resource in self.resources:
             rows = draw_rows(
@@ -133,7 +141,7 @@ class QuantileModel:
                 until_bin,
                 classes=classes,
                 features=self.features,
-                num_rows=self.training.rows_per_resource,
+                num_rows=num_rows,
                 rows_per_instant=self.training.rows_per_instant,
                 idle_weight=self.training.idle_weight,
                 rng=rng,
@@ -178,8 +186,8 @@ class QuantileModel:
             # The young are forecast below; their level only has to be a number here.
             level = np.where(young, 0.0, block.level)
             errors = self._predict(resource, block.values, needed=running & ~young)
-            roots = np.maximum(np.sqrt(level)[:, None, None] + errors, 0.0)
-            values[resource] = unscale(roots**2, unit_of(history, resource), resource)
+            scaled = interpolated(level[:, None, None] + errors, MODELLED_MINUTES)
+            values[resource] = unscale(scaled, unit_of(history, resource), resource)
             cold |= young
         if cold.any():
             stand_in = Persistence().forecast(history, at_bin=at_bin, resources=resources)
@@ -192,7 +200,7 @@ class QuantileModel:
     def _predict(
         self, resource: Resource, features: Floats, *, needed: npt.NDArray[np.bool_]
     ) -> Floats:
-        """Return differences of roots, shape ``(num_vms, num_horizons, num_quantiles)``.
+        """Return how far demand goes from its level, ``(num_vms, num_modelled, num_quantiles)``.
 
         Zero for VMs that are not needed.
         """
@@ -206,7 +214,7 @@ class QuantileModel:
         with _thread_pools().limit(limits=1, user_api="openmp"):
             for k, model in enumerate(self.models_[resource]):
                 out[:, k] = model.predict(rows)
-        errors[needed] = out.reshape(-1, NUM_HORIZONS, NUM_QUANTILES)
+        errors[needed] = out.reshape(-1, NUM_MODELLED, NUM_QUANTILES)
         return errors
 
 
@@ -240,4 +248,4 @@ def _fit_one(
     features = np.where(unknown, np.float32(0), rows.features)
     # Models are fitted side by side; more threads in each would only get in each other's way.
     with _thread_pools().limit(limits=1, user_api="openmp"):
-        return model.fit(features, rows.target)
+        return model.fit(features, rows.demand - rows.level)

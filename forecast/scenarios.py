@@ -23,15 +23,16 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.error_memory import ErrorMemory
-from forecast.forecaster import NUM_HORIZONS, QUANTILES, QuantileForecast
+from forecast.forecaster import HORIZON_MINUTES, NUM_HORIZONS, QUANTILES, QuantileForecast
 from forecast.history import Floats
 from forecast.metrics import interpolation_weights
 from forecast.reduction import reduce_paths
 from solver.domain.errors import InvalidInputError
-from solver.domain.scenario import ScenarioSet
+from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.units import MAX_AMOUNT, NUM_RESOURCES
 
-STEP_SECONDS: Final = 900
+STEP_MINUTES: Final = 15
+"""Between snapshots that the solver weighs: three times as many would cost three times as much."""
 NUM_PATHS: Final = 256
 """Joint paths drawn before the reduction."""
 
@@ -126,6 +127,7 @@ def make_scenarios(
     present: Floats,
     num_paths: int = NUM_PATHS,
     common_share: Floats | None = None,
+    step_minutes: int = STEP_MINUTES,
 ) -> ScenarioSet:
     """Turn a forecast into a few weighted joint futures.
 
@@ -135,7 +137,7 @@ def make_scenarios(
     Parameters
     ----------
     forecast
-        Quantiles at 15, 30, 45 and 60 minutes.
+        Quantiles of the next hour.
     error_memory
         How past forecasts went; while it is empty, VMs are taken as independent.
     num_scenarios
@@ -151,39 +153,91 @@ def make_scenarios(
         How many joint paths to draw before reducing them.
     common_share
         See :func:`sample_paths`.
+    step_minutes
+        Time between the steps of a future; divides an hour, and is a multiple of five.
 
     Returns
     -------
     ScenarioSet
-        ``num_scenarios`` futures of four steps of 15 minutes.
+        ``num_scenarios`` futures of the next hour.
 
     Raises
     ------
     InvalidInputError
-        If shapes disagree or ``num_scenarios`` is not in ``1..num_paths``.
+        If shapes disagree, ``num_scenarios`` is not in ``1..num_paths``, or the steps do not fit.
     """
-    shape = (NUM_RESOURCES, len(forecast.vm_ids))
-    if present.shape != shape:
-        raise InvalidInputError(f"expected present demand of shape {shape}, got {present.shape}")
     if not 1 <= num_scenarios <= num_paths:
         raise InvalidInputError(f"expected 1..{num_paths} scenarios, got {num_scenarios}")
-    median = np.nan_to_num(forecast.values[:, :, 0, QUANTILES.index(0.5)])
-    now = np.where(np.isnan(present), median, present)
-    now[:, ~forecast.present] = 0.0
+    steps = _steps(step_minutes)
+    now = _present_demand(forecast, present)
     paths = sample_paths(
         forecast, error_memory, num_paths=num_paths, rng=rng, common_share=common_share
     )
     for resource in range(NUM_RESOURCES):
         if resource not in forecast.resources:
             paths[:, resource] = now[resource][:, None]
+    paths = paths[..., steps]
     chosen, probability_ppm = reduce_paths(paths, num_scenarios=num_scenarios, rng=rng)
-    demand = np.empty((num_scenarios, shape[1], NUM_RESOURCES, 1 + NUM_HORIZONS), dtype=np.int64)
+    return _as_set(forecast, paths[chosen], now, probability_ppm, start_at, step_minutes)
+
+
+def median_scenario(
+    forecast: QuantileForecast,
+    *,
+    start_at: datetime,
+    present: Floats,
+    step_minutes: int = STEP_MINUTES,
+) -> ScenarioSet:
+    """Return the medians as the one future there is: what a point forecast amounts to.
+
+    Parameters are those of :func:`make_scenarios`. Nobody should plan on it; it is there to show
+    what the rest of the distribution is worth.
+    """
+    now = _present_demand(forecast, present)
+    median = forecast.values[..., _steps(step_minutes), QUANTILES.index(0.5)]
+    path = np.where(np.isnan(median), now[..., None], median)
+    return _as_set(forecast, path[None], now, (PROBABILITY_PPM,), start_at, step_minutes)
+
+
+def _present_demand(forecast: QuantileForecast, present: Floats) -> Floats:
+    """Return demand now; where it is not known, the median of what comes next."""
+    shape = (NUM_RESOURCES, len(forecast.vm_ids))
+    if present.shape != shape:
+        raise InvalidInputError(f"expected present demand of shape {shape}, got {present.shape}")
+    median = np.nan_to_num(forecast.values[:, :, 0, QUANTILES.index(0.5)])
+    now = np.where(np.isnan(present), median, present)
+    now[:, ~forecast.present] = 0.0
+    return now
+
+
+def _as_set(
+    forecast: QuantileForecast,
+    paths: Floats,
+    now: Floats,
+    probability_ppm: tuple[int, ...],
+    start_at: datetime,
+    step_minutes: int,
+) -> ScenarioSet:
+    """Return paths, ``(num_scenarios, num_resources, num_vms, num_steps)``, in whole units."""
+    num_scenarios, _, num_vms, num_steps = paths.shape
+    demand = np.empty((num_scenarios, num_vms, NUM_RESOURCES, 1 + num_steps), dtype=np.int64)
     demand[..., 0] = np.rint(now).T
-    demand[..., 1:] = np.rint(np.moveaxis(paths[chosen], 1, 2))
+    demand[..., 1:] = np.rint(np.moveaxis(paths, 1, 2))
     return ScenarioSet(
         vm_ids=forecast.vm_ids,
         start_at=start_at,
-        step_seconds=STEP_SECONDS,
+        step_seconds=60 * step_minutes,
         probability_ppm=probability_ppm,
         demand=np.clip(demand, 0, MAX_AMOUNT),
     )
+
+
+def _steps(step_minutes: int) -> list[int]:
+    """Return the horizons that lie on a grid of steps, by position."""
+    hour = max(HORIZON_MINUTES)
+    if step_minutes not in HORIZON_MINUTES or hour % step_minutes:
+        fitting = [minutes for minutes in HORIZON_MINUTES if hour % minutes == 0]
+        raise InvalidInputError(
+            f"expected steps of {', '.join(map(str, fitting))} minutes, got {step_minutes}"
+        )
+    return [HORIZON_MINUTES.index(m) for m in range(step_minutes, hour + 1, step_minutes)]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.classes import CLASSES, VmClasses
+from forecast.features import MODELLED_MINUTES
 from forecast.forecaster import (
     HORIZON_MINUTES,
     NUM_HORIZONS,
@@ -37,6 +38,7 @@ from solver.domain.units import NUM_RESOURCES, Resource
 
 GROUPS: Final = (*CLASSES, "busy", "all")
 RESOURCE_NAMES: Final = ("cpu", "memory", "disk_io", "net_io")
+_JUDGED: Final = [HORIZON_MINUTES.index(minutes) for minutes in MODELLED_MINUTES]
 HOST_RESOURCES: Final = (Resource.CPU, Resource.MEMORY)
 """Resources whose sums over a host are judged."""
 
@@ -118,6 +120,12 @@ class LossTally:
             band = width(values, QUANTILES, low=0.05, high=0.95)
             self.width[resource] += members @ np.where(known, band, 0.0)
 
+    def merge(self, other: LossTally) -> None:
+        """Add what another tally has counted."""
+        for name in ("losses", "hits", "crps", "width", "count"):
+            total: Doubles = getattr(self, name)
+            total += getattr(other, name)
+
     def mean_pinball(self) -> Doubles:
         """Return mean loss over pairs and quantiles; NaN where nothing was judged."""
         return _ratio(self.losses.mean(axis=-1), self.count)
@@ -195,7 +203,7 @@ class HostSumTally:
             return
         shuffled = np.argsort(rng.random((len(paths), len(usable)), dtype=np.float32), axis=0)
         for resource in judged:
-            for h in range(NUM_HORIZONS):
+            for h in _JUDGED:
                 joint = paths[:, resource, usable, h]
                 truth = np.array([actual[resource, usable[g], h].sum() for g in groups])
                 few, ppm = joint[reduced[0]], np.asarray(reduced[1], dtype=np.float64)
@@ -224,7 +232,8 @@ class HostSumTally:
     def figures(self, *, seed: int) -> dict[str, Any]:
         """Return the figures by horizon as JSON values; empty if nothing was added."""
         document: dict[str, Any] = {}
-        for h, minutes in enumerate(HORIZON_MINUTES):
+        for h in _JUDGED:
+            minutes = HORIZON_MINUTES[h]
             pooled = self._values(self.inside, "joint", h, None)
             if not pooled:
                 continue

@@ -13,8 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.classes import VmClasses
-from forecast.features import DAY, FEATURE_NAMES, HOUR, FeatureSettings, features_at
-from forecast.forecaster import HORIZON_BINS, NUM_HORIZONS
+from forecast.features import (
+    DAY,
+    FEATURE_NAMES,
+    HOUR,
+    MODELLED_BINS,
+    NUM_MODELLED,
+    FeatureSettings,
+    features_at,
+)
 from forecast.history import BinState, Floats, History
 from forecast.scaling import scale, unit_of
 from solver.domain.errors import NotEnoughHistoryError
@@ -33,12 +40,14 @@ class TrainingRows:
     ----------
     features
         Shape ``(num_rows, num_features)``.
-    target
-        How far the root of demand went from that of the level, shape ``(num_rows,)``.
+    level, demand
+        The newest reading and the one at the horizon, on the common scale, each of shape
+        ``(num_rows,)``.
     """
 
     features: Floats
-    target: Floats
+    level: Floats
+    demand: Floats
 
 
 def draw_rows(
@@ -69,10 +78,10 @@ def draw_rows(
     """
     weight = np.where(classes.busy, 1.0, idle_weight)
     weight = np.where(~classes.busy & (classes.codes != 0), (1 + idle_weight) / 2, weight)
-    latest = until_bin - max(HORIZON_BINS)
+    latest = until_bin - max(MODELLED_BINS)
     rows_per_instant = min(rows_per_instant, max(1, history.num_vms))
     num_instants = max(1, num_rows // rows_per_instant)
-    parts: list[tuple[Floats, Floats]] = []
+    parts: list[tuple[Floats, Floats, Floats]] = []
     if latest > HOUR:
         # The first day has no yesterday; it is used only when there is little else.
         earliest = min(DAY, max(HOUR, latest // 4))
@@ -81,17 +90,15 @@ def draw_rows(
             _instant(history, resource, int(i), features, weight, rows_per_instant, rng)
             for i in instants
         ]
-    found = sum(len(target) for _, target in parts)
+    found = sum(len(level) for _, level, _ in parts)
     if found < MIN_TRAINING_ROWS:
         raise NotEnoughHistoryError(
             f"{resource.field}: only {found} clean training rows before "
             f"{history.time_of(until_bin):%Y-%m-%d %H:%M}; expected at least "
             f"{MIN_TRAINING_ROWS}"
         )
-    return TrainingRows(
-        features=np.concatenate([x for x, _ in parts]),
-        target=np.concatenate([y for _, y in parts]),
-    )
+    features_, level, demand = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return TrainingRows(features=features_, level=level, demand=demand)
 
 
 def _instant(
@@ -102,20 +109,20 @@ def _instant(
     weight: npt.NDArray[np.float64],
     most_rows: int,
     rng: np.random.Generator,
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Floats]:
     usable = np.flatnonzero(history.state[:, at_bin] <= BinState.INTERPOLATED)
     size = min(most_rows, len(usable))
     if not size:
-        return np.empty((0, len(FEATURE_NAMES)), np.float32), np.empty(0, np.float32)
+        nothing = np.empty(0, np.float32)
+        return np.empty((0, len(FEATURE_NAMES)), np.float32), nothing, nothing
     chance = weight[usable] / weight[usable].sum()
     vms = rng.choice(usable, size=size, replace=False, p=chance)
-    horizon = rng.integers(0, NUM_HORIZONS, size)
+    horizon = rng.integers(0, NUM_MODELLED, size)
     block = features_at(history, resource, at_bin, settings=features, positions=vms)
-    target_bin = at_bin + np.array(HORIZON_BINS)[horizon]
+    target_bin = at_bin + np.array(MODELLED_BINS)[horizon]
     reading = history.readings[resource, vms, target_bin]
-    scaled = scale(reading, unit_of(history, resource)[vms], resource)
-    target = np.sqrt(scaled) - np.sqrt(block.level)
+    demand = scale(reading, unit_of(history, resource)[vms], resource)
     # Filled gaps would teach that the future is a straight line.
-    clean = (history.state[vms, target_bin] == BinState.MEASURED) & ~np.isnan(target)
+    clean = (history.state[vms, target_bin] == BinState.MEASURED) & ~np.isnan(demand - block.level)
     clean &= block.known >= MIN_KNOWN
-    return block.values[np.arange(size), horizon][clean], target[clean]
+    return block.values[np.arange(size), horizon][clean], block.level[clean], demand[clean]

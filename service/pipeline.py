@@ -14,7 +14,7 @@ import numpy as np
 
 from forecast.forecaster import QuantileForecast
 from forecast.history import History
-from forecast.online import OnlineForecaster
+from forecast.online import Futures, OnlineForecaster
 from service.cooldown import Cooldowns
 from solver.domain.cluster import Cluster
 from solver.domain.result import Result
@@ -67,27 +67,61 @@ class Planner:
         return result, time.perf_counter() - begin
 
 
-class PredictivePlanner:
-    """Plans on what the forecaster expects.
+class Foresight:
+    """Joint futures of a cluster's VMs, cycle after cycle.
 
     Parameters
     ----------
     online
         A fitted forecaster with its calibration and its memory of joint errors.
     num_scenarios
-        Joint futures handed to the solver.
+        How many futures are handed out.
     seed
         With the bin planned at, it decides every draw: the same cycle gives the same scenarios,
         whatever was planned before it.
     """
 
     def __init__(
-        self, online: OnlineForecaster, params: SolveParams, *, num_scenarios: int, seed: int
+        self,
+        online: OnlineForecaster,
+        *,
+        num_scenarios: int,
+        seed: int,
+        futures: Futures = Futures.JOINT,
     ) -> None:
         self._online = online
-        self._planner = Planner(params)
         self._num_scenarios = num_scenarios
         self._seed = seed
+        self._futures = futures
+
+    def of(
+        self, cluster: Cluster, history: History, *, at_bin: int
+    ) -> tuple[QuantileForecast, ScenarioSet]:
+        """Return the forecast and the futures, in the cluster's order of VMs.
+
+        Raises
+        ------
+        InvalidInputError
+            If a VM of the cluster is not in the history.
+        """
+        vm_ids = tuple(vm.id for vm in cluster.vms)
+        # The cluster says which VMs exist: one whose telemetry lags is not one without demand.
+        forecast, scenarios = self._online.scenarios(
+            history.with_present(vm_ids, at_bin),
+            at_bin=at_bin,
+            num_scenarios=self._num_scenarios,
+            rng=np.random.default_rng([self._seed, at_bin]),
+            futures=self._futures,
+        )
+        return forecast, scenarios.for_vms(vm_ids)
+
+
+class PredictivePlanner:
+    """Plans on what the forecaster expects."""
+
+    def __init__(self, foresight: Foresight, params: SolveParams) -> None:
+        self._foresight = foresight
+        self._planner = Planner(params)
 
     def plan(self, cluster: Cluster, history: History, *, at_bin: int) -> Planned:
         """Run one cycle, reading the history up to and including ``at_bin``.
@@ -98,15 +132,7 @@ class PredictivePlanner:
             If a VM of the cluster is not in the history.
         """
         begin = time.perf_counter()
-        # The cluster says which VMs exist: one whose telemetry lags is not one without demand.
-        history = history.with_present([vm.id for vm in cluster.vms], at_bin)
-        forecast, scenarios = self._online.scenarios(
-            history,
-            at_bin=at_bin,
-            num_scenarios=self._num_scenarios,
-            rng=np.random.default_rng([self._seed, at_bin]),
-        )
-        scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
+        forecast, scenarios = self._foresight.of(cluster, history, at_bin=at_bin)
         forecast_s = time.perf_counter() - begin
         result, solve_s = self._planner.plan(cluster, scenarios)
         return Planned(

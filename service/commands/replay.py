@@ -19,9 +19,16 @@ def replay(
     from_: Annotated[str, typer.Option("--from", help="First instant (UTC), e.g. 2013-09-03.")],
     until: Annotated[str, typer.Option(help="End (UTC), exclusive; a date means 00:00.")],
     policy: Annotated[
-        str, typer.Option(help="Comma-separated: none, reactive, predictive, oracle.")
+        str,
+        typer.Option(
+            help="Comma-separated: none, reactive, reactive-greedy, recent-max, reference, "
+            "point, independent, predictive, oracle."
+        ),
     ] = "none,reactive,predictive,oracle",
     interval: Annotated[str, typer.Option(help="Time between plans.")] = "15m",
+    vms: Annotated[
+        int | None, typer.Option(help="VMs drawn at random by the seed; all unless given.", min=1)
+    ] = None,
     seed: Seed = 0,
     json: Annotated[Path | None, typer.Option(help="Write the figures here as JSON.")] = None,
     host_disk_mib_per_s: Annotated[
@@ -51,6 +58,7 @@ def replay(
         from_at=instant(from_, "--from"),
         until_at=instant(until, "--until"),
         interval_minutes=positive_minutes(interval, "--interval"),
+        num_vms=vms,
         policies=tuple(name.strip() for name in policy.split(",")),
         seed=seed,
     )

@@ -33,7 +33,7 @@ from service.demo.frame import (
 )
 from service.demo.lives import Lives
 from service.demo.outlook import Outlook, expect, look_ahead
-from service.pipeline import Planned, PredictivePlanner
+from service.pipeline import Foresight, Planned, PredictivePlanner
 from solver.domain.result import MoveExplanation
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import host_contention
@@ -71,10 +71,8 @@ class Show:
         self._online = online
         self._lives = Lives(stage.start, stage.workload)
         self._planner = PredictivePlanner(
-            online,
+            Foresight(online, num_scenarios=NUM_SCENARIOS, seed=config.seed),
             SolveParams(work_limit=WORK_LIMIT, limit_s=PATIENCE_S, seed=config.seed),
-            num_scenarios=NUM_SCENARIOS,
-            seed=config.seed,
         )
         self._cycle = 0
         self._planned: Planned | None = None

@@ -11,7 +11,20 @@ from typing import Any, Final
 
 from solver.domain.errors import InvalidInputError
 
-POLICIES: Final = ("none", "reactive", "predictive", "oracle")
+POLICIES: Final = (
+    "none",
+    "reactive",
+    "reactive-greedy",
+    "recent-max",
+    "reference",
+    "point",
+    "independent",
+    "predictive",
+    "oracle",
+)
+FORESEEING: Final = ("reference", "point", "independent", "predictive")
+"""Policies that need a trained forecaster."""
+
 TELEMETRY_MINUTES: Final = 5
 
 
@@ -33,8 +46,11 @@ class ReplayConfig:
         Time between plans; a multiple of the five minutes between readings.
     policies
         Any of ``POLICIES``, each once.
+    num_vms
+        How many VMs of the trace, drawn at random, the cluster runs; all if ``None``. The
+        forecaster is trained on all of them either way.
     seed
-        Seed of the start, the priorities, the scenarios and the engines.
+        Seed of the draw, the start, the priorities, the scenarios and the engines.
 
     Raises
     ------
@@ -52,6 +68,7 @@ class ReplayConfig:
     host_net_mib_per_s: int | None = None
     interval_minutes: int = 15
     policies: tuple[str, ...] = POLICIES
+    num_vms: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,6 +83,8 @@ class ReplayConfig:
                 f"expected a multiple of {TELEMETRY_MINUTES} minutes, got {self.interval_minutes}",
                 path="--interval",
             )
+        if self.num_vms is not None and self.num_vms < 1:
+            raise InvalidInputError(f"expected at least 1, got {self.num_vms}", path="--vms")
         for name in self.policies:
             if name not in POLICIES:
                 raise InvalidInputError(

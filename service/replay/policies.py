@@ -15,13 +15,17 @@ import numpy as np
 
 from executor.simulation.workload import Workload
 from forecast.history import History
-from service.pipeline import Planner, PredictivePlanner
+from service.pipeline import Foresight, Planner, PredictivePlanner
+from service.replay.ledger import IntArray
 from service.replay.reactive import ReactiveParams, rebalance
+from service.replay.spread import SpreadParams, even_out
+from service.replay.textbook import TextbookParams, relieve
 from solver.domain.cluster import Cluster
 from solver.domain.plan import Plan
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
-from solver.domain.units import NUM_RESOURCES
-from solver.domain.weights import reference_amounts
+from solver.domain.score import expected_demand
+from solver.domain.units import NUM_RESOURCES, HostId, VmId
+from solver.domain.weights import Weights, reference_amounts
 from solver.sequencing.order import sequence
 from solver.solve import SolveParams
 
@@ -52,26 +56,68 @@ class NonePolicy:
         return Decision(plan=Plan(made_at=at), seconds=0.0)
 
 
-class ReactivePolicy:
-    """The threshold balancer, on the demand of the last five minutes."""
+class PresentPolicy:
+    """A balancer that looks at the demand of the last five minutes alone."""
 
-    def __init__(self, workload: Workload, params: ReactiveParams) -> None:
+    def __init__(self, workload: Workload, params: ReactiveParams | SpreadParams) -> None:
         self._workload = workload
         self._params = params
 
     def decide(self, cluster: Cluster, at: datetime) -> Decision:
-        """Return what brings hosts below the threshold, hottest host first."""
+        """Return what the balancer wants, the largest demand first."""
         begin = time.perf_counter()
         present = _bin_of(self._workload, at) - 1
         demand = demand_paths(self._workload, cluster, present, 1)[:, :, 0]
-        wanted = rebalance(cluster, demand, self._params)
-        share = demand / np.array(reference_amounts(cluster))
-        use = {
-            vm.id: round(1e6 * share[v].max())
-            for v, vm in enumerate(cluster.vms)
-            if wanted[vm.id] != vm.host_id
-        }
-        plan = sequence(cluster, wanted, urgency=use).plan
+        if isinstance(self._params, SpreadParams):
+            wanted = even_out(cluster, demand, self._params)
+        else:
+            wanted = rebalance(cluster, demand, self._params)
+        return Decision(
+            plan=_largest_first(cluster, wanted, demand), seconds=time.perf_counter() - begin
+        )
+
+
+class RecentMaxPolicy:
+    """foreswap's solver, told that the maximum of the last hour will hold for the next."""
+
+    def __init__(self, workload: Workload, params: SolveParams) -> None:
+        self._workload = workload
+        self._planner = Planner(params)
+
+    def decide(self, cluster: Cluster, at: datetime) -> Decision:
+        """Return the plan made on the one future that repeats the worst of the past hour."""
+        begin = time.perf_counter()
+        present = _bin_of(self._workload, at) - 1
+        bins = HORIZON_MINUTES * 60 // self._workload.bin_seconds
+        first = max(0, present - bins + 1)
+        past = demand_paths(self._workload, cluster, first, present - first + 1)
+        path = np.stack([past[..., -1], past.max(axis=-1)], axis=-1)
+        scenarios = ScenarioSet(
+            vm_ids=tuple(vm.id for vm in cluster.vms),
+            start_at=at,
+            step_seconds=60 * HORIZON_MINUTES,
+            probability_ppm=(PROBABILITY_PPM,),
+            demand=path[None],
+        )
+        result, _ = self._planner.plan(cluster, scenarios)
+        return Decision(plan=result.plan, seconds=time.perf_counter() - begin)
+
+
+class TextbookPolicy:
+    """The textbook one-at-a-time rule, on the joint futures that foreswap sees."""
+
+    def __init__(self, foresight: Foresight, history: History, params: TextbookParams) -> None:
+        self._foresight = foresight
+        self._history = history
+        self._params = params
+
+    def decide(self, cluster: Cluster, at: datetime) -> Decision:
+        """Return what the rule wants, the largest demand first."""
+        begin = time.perf_counter()
+        at_bin = self._history.bin_at(at) - 1
+        _, scenarios = self._foresight.of(cluster, self._history, at_bin=at_bin)
+        wanted = relieve(cluster, scenarios, Weights(), self._params)
+        plan = _largest_first(cluster, wanted, expected_demand(scenarios))
         return Decision(plan=plan, seconds=time.perf_counter() - begin)
 
 
@@ -128,6 +174,17 @@ def demand_paths(
     for b in range(num_bins):
         paths[:, :, b] = np.rint(workload.demand_at(first_bin + b)[rows])
     return paths
+
+
+def _largest_first(cluster: Cluster, wanted: dict[VmId, HostId | None], demand: IntArray) -> Plan:
+    """Return the timed plan to a placement, VMs with the largest demand most urgent."""
+    share = demand / np.array(reference_amounts(cluster))
+    urgency = {
+        vm.id: round(1e6 * share[v].max())
+        for v, vm in enumerate(cluster.vms)
+        if wanted[vm.id] != vm.host_id
+    }
+    return sequence(cluster, wanted, urgency=urgency).plan
 
 
 def _bin_of(workload: Workload, at: datetime) -> int:

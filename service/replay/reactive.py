@@ -3,8 +3,7 @@
 When a host's present use of a resource is above the threshold, VMs leave it, one at a time, for
 the least used host, as long as that one stays below the target with them, or at least clearly less
 used than the source is now: a balancer that gave up whenever the whole cluster is busy would be no
-fair opponent. It knows reservations, rules, maintenance and what cannot be migrated, so that the
-comparison is about foresight and joint choice, not about care.
+fair opponent.
 """
 
 from __future__ import annotations
@@ -12,16 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from solver.domain.check import check_moves, check_placement, new_or_worse
-from solver.domain.cluster import Cluster, HostState, reserved_amounts
+from service.replay.ledger import IntArray, Ledger
+from solver.domain.cluster import Cluster
 from solver.domain.errors import InvalidInputError
-from solver.domain.score import UNLIMITED, capacity_array
-from solver.domain.units import NUM_RESOURCES, HostId, VmId
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+from solver.domain.units import HostId, VmId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,104 +70,49 @@ def rebalance(
 
 
 class _Balancer:
-    """Loads and reservations of one snapshot, updated move by move."""
+    """Sheds from the hottest host until none is above the threshold or nothing fits."""
 
     def __init__(self, cluster: Cluster, demand: IntArray, params: ReactiveParams) -> None:
-        self._cluster = cluster
         self._params = params
-        self._demand = demand
-        self._placement = dict(cluster.placement)
-        self._before = check_placement(cluster, cluster.placement)
-        position = {host.id: h for h, host in enumerate(cluster.hosts)}
-        self._host_of = np.array(
-            [-1 if vm.host_id is None else position[vm.host_id] for vm in cluster.vms]
-        )
-        self._capacity = capacity_array(cluster)
-        self._load = np.zeros((len(cluster.hosts), NUM_RESOURCES), dtype=np.int64)
-        self._reserved = np.zeros_like(self._load)
-        for v, vm in enumerate(cluster.vms):
-            h = self._host_of[v]
-            if h >= 0:
-                self._load[h] += demand[v]
-                self._reserved[h] += reserved_amounts(vm, cluster.hosts[h])
-        now = cluster.observed_at
-        self._movable = np.array(
-            [
-                vm.migratable
-                and vm.host_id is not None
-                and (vm.not_before_at is None or vm.not_before_at <= now)
-                and cluster.hosts[self._host_of[v]].state is not HostState.UNREACHABLE
-                for v, vm in enumerate(cluster.vms)
-            ],
-            dtype=bool,
-        )
-        self._accepting = np.array([host.state is HostState.UP for host in cluster.hosts])
+        self._ledger = Ledger(cluster, demand)
 
     def run(self) -> dict[VmId, HostId | None]:
+        ledger = self._ledger
         hopeless: set[int] = set()
         for _ in range(self._params.max_moves):
-            use = self._use(self._load, self._capacity)
+            use = ledger.use(ledger.load)
             use[list(hopeless)] = 0.0
             hottest = int(use.argmax())
             if use[hottest] <= self._params.threshold_fraction:
                 break
             if not self._shed_one(hottest):
                 hopeless.add(hottest)
-        return self._placement
+        return ledger.placement
 
     def _shed_one(self, source: int) -> bool:
         """Move the smallest VM that brings the host below, else the one that relieves most."""
-        resource = int(self._fractions(self._load[source], self._capacity[source]).argmax())
-        allowed = self._params.threshold_fraction * self._capacity[source, resource]
-        surplus = self._load[source, resource] - allowed
-        guests = np.flatnonzero((self._host_of == source) & self._movable)
-        guests = guests[self._demand[guests, resource] > 0]
-        enough = self._demand[guests, resource] >= surplus
-        memory = np.array([self._cluster.vms[v].memory_footprint_mib for v in guests])
-        order = np.lexsort((memory, np.where(enough, 0, -self._demand[guests, resource]), ~enough))
+        ledger = self._ledger
+        resource = int(ledger.fractions(ledger.load)[source].argmax())
+        allowed = self._params.threshold_fraction * ledger.capacity[source, resource]
+        surplus = ledger.load[source, resource] - allowed
+        guests = ledger.guests(source)
+        guests = guests[ledger.demand[guests, resource] > 0]
+        enough = ledger.demand[guests, resource] >= surplus
+        memory = np.array([ledger.cluster.vms[v].memory_footprint_mib for v in guests])
+        relief = np.where(enough, 0, -ledger.demand[guests, resource])
+        order = np.lexsort((memory, relief, ~enough))
         return any(self._place_elsewhere(int(v), source) for v in guests[order])
 
-    def _place_elsewhere(self, v: int, source: int) -> bool:
-        vm = self._cluster.vms[v]
-        use_after = self._use(self._load + self._demand[v], self._capacity)
-        use_now = self._use(self._load[source], self._capacity[source])
-        allowed = max(
-            self._params.target_fraction, float(use_now) - self._params.least_relief_fraction
-        )
-        for h in np.argsort(use_after, kind="stable"):
-            if use_after[h] > allowed:
+    def _place_elsewhere(self, vm: int, source: int) -> bool:
+        ledger = self._ledger
+        use_after = ledger.use(ledger.load + ledger.demand[vm])
+        use_now = float(ledger.use(ledger.load)[source])
+        allowed = max(self._params.target_fraction, use_now - self._params.least_relief_fraction)
+        room = ledger.with_room(vm)
+        for host in room[np.argsort(use_after[room], kind="stable")]:
+            if use_after[host] > allowed:
                 return False
-            host = self._cluster.hosts[h]
-            reserved = np.array(reserved_amounts(vm, host))
-            if (
-                h == source
-                or not self._accepting[h]
-                or (self._reserved[h] + reserved > self._capacity[h]).any()
-            ):
-                continue
-            wanted = {**self._placement, vm.id: host.id}
-            if not self._permitted(wanted):
-                continue
-            self._placement = wanted
-            self._load[source] -= self._demand[v]
-            self._load[h] += self._demand[v]
-            self._reserved[source] -= reserved_amounts(vm, self._cluster.hosts[source])
-            self._reserved[h] += reserved
-            self._host_of[v] = h
-            return True
+            if ledger.permits(vm, int(host)):
+                ledger.move(vm, int(host))
+                return True
         return False
-
-    def _permitted(self, wanted: dict[VmId, HostId | None]) -> bool:
-        if not self._cluster.rules and self._cluster.budget.max_moves_per_host is None:
-            return True
-        return not check_moves(self._cluster, wanted) and not new_or_worse(
-            self._before, check_placement(self._cluster, wanted)
-        )
-
-    def _use(self, load: IntArray, capacity: IntArray) -> FloatArray:
-        largest: FloatArray = self._fractions(load, capacity).max(axis=-1)
-        return largest
-
-    def _fractions(self, load: IntArray, capacity: IntArray) -> FloatArray:
-        fractions: FloatArray = np.where(capacity == UNLIMITED, 0.0, load / np.maximum(capacity, 1))
-        return fractions

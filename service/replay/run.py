@@ -23,23 +23,27 @@ from rich.progress import (
 )
 
 from forecast.classes import classify
-from forecast.online import OnlineForecaster
+from forecast.online import Futures, OnlineForecaster
 from forecast.quantile import QuantileModel, TrainingSettings
 from service.cooldown import CooldownParams
-from service.pipeline import PredictivePlanner
-from service.replay.config import ReplayConfig
+from service.pipeline import Foresight, PredictivePlanner
+from service.replay.config import FORESEEING, ReplayConfig
 from service.replay.loop import LoopParams, run_policy
 from service.replay.policies import (
     NonePolicy,
     OraclePolicy,
     Policy,
     PredictivePolicy,
-    ReactivePolicy,
+    PresentPolicy,
+    RecentMaxPolicy,
+    TextbookPolicy,
 )
 from service.replay.reactive import ReactiveParams
 from service.replay.report import ReplayReport, write_report
-from service.replay.stage import BINS_PER_DAY, Stage, set_stage
+from service.replay.spread import SpreadParams
+from service.replay.stage import BINS_PER_DAY, BINS_PER_HOUR, Stage, set_stage
 from service.replay.state import ReplayState
+from service.replay.textbook import TextbookParams
 from solver.domain.errors import InvalidInputError
 from solver.domain.migration import MigrationParameters
 from solver.domain.weights import Weights
@@ -62,12 +66,23 @@ PHYSICS: Final = MigrationParameters(
 )
 """Migrations are a little slower and dearer than the planner's estimate believes: the estimate
 must not be perfect by construction."""
+_FUTURES: Final = {"independent": Futures.INDEPENDENT, "point": Futures.MEDIAN}
 PATIENCE_S: Final = 120.0
 """Wall seconds after which a solve is cut short all the same; only then are figures the machine's.
 """
 
 _NUM_WORKERS: Final = 2
-_ORDER: Final[tuple[str, ...]] = ("predictive", "oracle", "reactive", "none")
+_ORDER: Final[tuple[str, ...]] = (
+    "predictive",
+    "independent",
+    "point",
+    "reference",
+    "oracle",
+    "recent-max",
+    "reactive-greedy",
+    "reactive",
+    "none",
+)
 """Longest first, which keeps both workers busy to the end."""
 
 
@@ -108,7 +123,7 @@ def run_replay(
     for name, values in _run_missing(stage, missing, console):
         state.keep(name, values)
         figures[name] = values
-        console.print(f"{name}: done in {values['preparing_s'] + values['running_s']:.0f} s")
+        console.print(f"{name}: done in {values['running_s']:.0f} s")
     report = ReplayReport(
         config=config,
         policies={name: values for name, values in figures.items() if values is not None},
@@ -127,10 +142,16 @@ def _run_missing(
     """Run policies in worker processes and yield their figures as they finish."""
     if not names:
         return
+    trained = None
+    if any(name in FORESEEING for name in names):
+        with console.status("training on what precedes the window"):
+            trained = _trained(stage)
     with tempfile.TemporaryDirectory(prefix="foreswap-replay-") as folder:
         board = Path(folder) / "progress"
         np.zeros((len(names), 2), dtype=np.int64).tofile(board)
-        jobs = (joblib.delayed(_run_one)(stage, name, board, i) for i, name in enumerate(names))
+        jobs = (
+            joblib.delayed(_run_one)(stage, name, trained, board, i) for i, name in enumerate(names)
+        )
         with (
             _shown_progress(names, board, console),
             joblib.Parallel(n_jobs=_NUM_WORKERS, return_as="generator_unordered") as parallel,
@@ -138,7 +159,9 @@ def _run_missing(
             yield from parallel(jobs)
 
 
-def _run_one(stage: Stage, name: str, board: Path, row: int) -> tuple[str, dict[str, Any]]:
+def _run_one(
+    stage: Stage, name: str, trained: OnlineForecaster | None, board: Path, row: int
+) -> tuple[str, dict[str, Any]]:
     """Run one policy; in a process of its own, which shares the arrays of the stage."""
     shown = np.memmap(board, dtype=np.int64, mode="r+").reshape(-1, 2)
 
@@ -146,8 +169,7 @@ def _run_one(stage: Stage, name: str, board: Path, row: int) -> tuple[str, dict[
         shown[row] = done, total
 
     begin = time.perf_counter()
-    policy = _make_policy(stage, name)
-    training_s = time.perf_counter() - begin
+    policy = _make_policy(stage, name, trained)
     figures = run_policy(
         policy,
         config=stage.config,
@@ -157,12 +179,11 @@ def _run_one(stage: Stage, name: str, board: Path, row: int) -> tuple[str, dict[
         progress=progress,
     )
     values = figures.document()
-    values["preparing_s"] = training_s
-    values["running_s"] = time.perf_counter() - begin - training_s
+    values["running_s"] = time.perf_counter() - begin
     return name, values
 
 
-def _make_policy(stage: Stage, name: str) -> Policy:
+def _make_policy(stage: Stage, name: str, trained: OnlineForecaster | None) -> Policy:
     seed = stage.config.seed
     solving = SolveParams(work_limit=WORK_LIMIT, limit_s=PATIENCE_S, seed=seed)
     before = stage.first_bin - 1
@@ -170,14 +191,21 @@ def _make_policy(stage: Stage, name: str) -> Policy:
         case "none":
             return NonePolicy()
         case "reactive":
-            return ReactivePolicy(stage.workload(before), ReactiveParams())
+            return PresentPolicy(stage.workload(before), ReactiveParams())
+        case "reactive-greedy":
+            return PresentPolicy(stage.workload(before), SpreadParams())
+        case "recent-max":
+            hour_before = max(0, stage.first_bin - BINS_PER_HOUR)
+            return RecentMaxPolicy(stage.workload(hour_before), solving)
         case "oracle":
             return OraclePolicy(stage.workload(before), solving)
-        case "predictive":
-            planner = PredictivePlanner(
-                _trained(stage), solving, num_scenarios=NUM_SCENARIOS, seed=seed
-            )
-            return PredictivePolicy(planner, stage.history)
+        case "reference" | "predictive" | "independent" | "point":
+            assert trained is not None
+            futures = _FUTURES.get(name, Futures.JOINT)
+            foresight = Foresight(trained, num_scenarios=NUM_SCENARIOS, seed=seed, futures=futures)
+            if name == "reference":
+                return TextbookPolicy(foresight, stage.history, TextbookParams())
+            return PredictivePolicy(PredictivePlanner(foresight, solving), stage.history)
         case _:
             raise InvalidInputError(f"unknown policy {name!r}", path="--policy")
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from executor.simulation.workload import TraceWorkload
 from forecast.history import BinState, History
 from forecast.tidy import read_history
-from service.replay.config import ReplayConfig
+from service.replay.config import FORESEEING, ReplayConfig
 from service.replay.fleet import assign_priorities, make_hosts, random_start
 from solver.domain.cluster import VM, Cluster
 from solver.domain.errors import InvalidInputError
@@ -21,8 +21,9 @@ from solver.domain.units import Amounts, Resource
 READ_AFTER: Final = timedelta(hours=1)
 """How far beyond the window the trace is read, for the oracle's last plans."""
 
-BINS_PER_DAY: Final = 288
-_LEAST_BINS: Final = {"predictive": 5 * BINS_PER_DAY}
+BINS_PER_HOUR: Final = 12
+BINS_PER_DAY: Final = 24 * BINS_PER_HOUR
+_LEAST_BINS: Final = dict.fromkeys(FORESEEING, 5 * BINS_PER_DAY)
 """Bins that must precede the window: three days to warm up on and two to train on; one bin, the
 present, for the others."""
 
@@ -96,7 +97,7 @@ def set_stage(config: ReplayConfig) -> Stage:
     _require_covered(config, history)
     first_bin, end_bin = history.bin_at(config.from_at), history.bin_at(config.until_at)
     lives = (history.state[:, first_bin:end_bin] != BinState.ABSENT).any(axis=1)
-    vms = _make_vms(history, np.flatnonzero(lives), first_bin, config.seed)
+    vms = _make_vms(history, _drawn(config, np.flatnonzero(lives)), first_bin, config.seed)
     start = Cluster(observed_at=config.from_at, hosts=hosts, vms=vms).with_placement(
         random_start(hosts, vms, config.seed)
     )
@@ -107,6 +108,20 @@ def set_stage(config: ReplayConfig) -> Stage:
         first_bin=first_bin,
         resources=resources,
     )
+
+
+def _drawn(config: ReplayConfig, living: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return which of the VMs that live in the window the cluster runs, by position."""
+    if config.num_vms is None:
+        return living
+    if config.num_vms > len(living):
+        raise InvalidInputError(
+            f"expected at most {len(living)}, the VMs that live in the window, "
+            f"got {config.num_vms}",
+            path="--vms",
+        )
+    rng = np.random.default_rng([config.seed, 3])
+    return np.sort(rng.choice(living, config.num_vms, replace=False))
 
 
 def _make_vms(

@@ -72,7 +72,7 @@ def test_layout(report: BacktestReport) -> None:
     cell = document["results"]["cpu"]["30"]["busy"]
     assert {"pinball", "best_baseline", "best_baseline_pinball", "coverage", "n"} <= set(cell)
     assert set(cell["coverage"]) == {"0.05", "0.1", "0.25", "0.5", "0.75", "0.9", "0.95", "0.99"}
-    assert set(document["results"]["cpu"]) == {"15", "30", "45", "60"}
+    assert set(document["results"]["cpu"]) == {"5", "15", "30", "45", "60"}
     assert document["unseen"]["cpu"]["30"]["all"]["n"] > 0
     assert 0 <= document["host_sums"]["60"]["coverage_90"] <= 1
     assert document["train_seconds"] > 0

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from forecast.calibrate import Calibrator
-from forecast.forecaster import QUANTILES, QuantileForecast
+from forecast.forecaster import NUM_HORIZONS, QUANTILES, QuantileForecast
 from forecast.history import Floats
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import Resource, VmId
@@ -22,7 +22,7 @@ NORMAL = np.array([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645, 2.326])
 
 def forecast_at(hours: float, spread: float) -> QuantileForecast:
     """Return a normal forecast of a given spread around 1000 millicores."""
-    values = np.full((4, NUM_VMS, 4, len(QUANTILES)), np.nan, np.float32)
+    values = np.full((4, NUM_VMS, NUM_HORIZONS, len(QUANTILES)), np.nan, np.float32)
     values[Resource.CPU] = 1000 + spread * NORMAL
     return QuantileForecast(
         vm_ids=tuple(VmId(f"vm{i}") for i in range(NUM_VMS)),
@@ -32,7 +32,7 @@ def forecast_at(hours: float, spread: float) -> QuantileForecast:
         limits=np.full((4, NUM_VMS), 4000, np.float32),
         present=np.ones(NUM_VMS, bool),
         cold=np.zeros(NUM_VMS, bool),
-        recent_coverage=np.full((4, 4, len(QUANTILES)), np.nan, np.float32),
+        recent_coverage=np.full((4, NUM_HORIZONS, len(QUANTILES)), np.nan, np.float32),
     )
 
 
@@ -43,8 +43,8 @@ def run(spread: float, *, hours: int = 400, code: int = 2) -> tuple[Calibrator, 
     hits = []
     for hour in range(hours):
         forecast = forecast_at(hour, spread)
-        actual = np.full((4, NUM_VMS, 4), np.nan, np.float32)
-        actual[Resource.CPU] = 1000 + 100 * rng.standard_normal((NUM_VMS, 4))
+        actual = np.full((4, NUM_VMS, NUM_HORIZONS), np.nan, np.float32)
+        actual[Resource.CPU] = 1000 + 100 * rng.standard_normal((NUM_VMS, NUM_HORIZONS))
         corrected = calibrator.correct(forecast, codes)
         hits.append((actual[0][..., None] <= corrected.values[0]).mean(axis=(0, 1)))
         calibrator.observe(
@@ -84,7 +84,7 @@ def test_idle_vms_do_not_flatter_the_coverage() -> None:
 def test_nothing_known_changes_nothing() -> None:
     """Readings that are all unknown leave the levels as they are."""
     calibrator = Calibrator()
-    unknown = np.full((4, NUM_VMS, 4), np.nan, np.float32)
+    unknown = np.full((4, NUM_VMS, NUM_HORIZONS), np.nan, np.float32)
     calibrator.observe(
         forecast_at(0, 100),
         unknown,
@@ -110,7 +110,9 @@ def test_the_original_is_not_touched() -> None:
     """Correcting returns a new forecast."""
     forecast = forecast_at(0, 50)
     before = forecast.values.copy()
-    Calibrator(shift=np.full((4, 5, 4, 8), 0.5)).correct(forecast, np.zeros(NUM_VMS, int))
+    Calibrator(shift=np.full((4, 5, NUM_HORIZONS, 8), 0.5)).correct(
+        forecast, np.zeros(NUM_VMS, int)
+    )
     assert_array_equal(forecast.values, before)
 
 
@@ -119,7 +121,7 @@ def test_time_must_pass() -> None:
     with pytest.raises(InvalidInputError, match="positive time"):
         Calibrator().observe(
             forecast_at(0, 50),
-            np.zeros((4, NUM_VMS, 4), np.float32),
+            np.zeros((4, NUM_VMS, NUM_HORIZONS), np.float32),
             np.zeros(NUM_VMS, int),
             levels=Calibrator().levels(),
             hours_since_last=0.0,

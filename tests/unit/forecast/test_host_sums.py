@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from forecast.error_memory import ErrorMemory
-from forecast.forecaster import QUANTILES, QuantileForecast
+from forecast.forecaster import NUM_HORIZONS, QUANTILES, QuantileForecast
 from forecast.history import Floats
 from forecast.host_sums import MAX_SHARE, START_SHARE, SumCalibrator
 from forecast.scenarios import sample_paths, with_common_factor
@@ -23,7 +23,7 @@ NORMAL = np.array([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645, 2.326])
 
 def forecast_at(hours: float) -> QuantileForecast:
     """Return a normal forecast of spread 100 around 1000 millicores."""
-    values = np.full((4, NUM_VMS, 4, len(QUANTILES)), np.nan, np.float32)
+    values = np.full((4, NUM_VMS, NUM_HORIZONS, len(QUANTILES)), np.nan, np.float32)
     values[Resource.CPU] = 1000 + 100 * NORMAL
     return QuantileForecast(
         vm_ids=tuple(VmId(f"vm{i}") for i in range(NUM_VMS)),
@@ -33,7 +33,7 @@ def forecast_at(hours: float) -> QuantileForecast:
         limits=np.full((4, NUM_VMS), 4000, np.float32),
         present=np.ones(NUM_VMS, bool),
         cold=np.zeros(NUM_VMS, bool),
-        recent_coverage=np.full((4, 4, len(QUANTILES)), np.nan, np.float32),
+        recent_coverage=np.full((4, NUM_HORIZONS, len(QUANTILES)), np.nan, np.float32),
     )
 
 
@@ -41,10 +41,10 @@ def learn(common: float, *, hours: int = 150) -> SumCalibrator:
     """Observe readings whose deviations are common to this share; nothing is remembered."""
     rng, calibrator = np.random.default_rng(0), SumCalibrator()
     for hour in range(hours):
-        noise = np.sqrt(common) * rng.standard_normal((1, 4)) + np.sqrt(
+        noise = np.sqrt(common) * rng.standard_normal((1, NUM_HORIZONS)) + np.sqrt(
             1 - common
-        ) * rng.standard_normal((NUM_VMS, 4))
-        actual = np.full((4, NUM_VMS, 4), np.nan, np.float32)
+        ) * rng.standard_normal((NUM_VMS, NUM_HORIZONS))
+        actual = np.full((4, NUM_VMS, NUM_HORIZONS), np.nan, np.float32)
         actual[Resource.CPU] = 1000 + 100 * noise
         calibrator.observe(forecast_at(hour), actual, ErrorMemory(), rng=rng, hours_since_last=1.0)
     return calibrator
@@ -72,7 +72,7 @@ def test_what_was_not_forecast_stays() -> None:
 def test_share_is_bounded() -> None:
     """Sums that are never covered drive the share to its bound and not beyond."""
     calibrator, rng = SumCalibrator(), np.random.default_rng(0)
-    actual = np.full((4, NUM_VMS, 4), 4000, np.float32)
+    actual = np.full((4, NUM_VMS, NUM_HORIZONS), 4000, np.float32)
     for hour in range(60):
         calibrator.observe(forecast_at(hour), actual, ErrorMemory(), rng=rng, hours_since_last=1.0)
     assert_allclose(calibrator.share[Resource.CPU], MAX_SHARE)
@@ -95,9 +95,9 @@ def test_sums_widen_with_the_share() -> None:
 
 def test_the_factor_is_held_over_steps() -> None:
     """A path that is high for all VMs at 15 minutes is so at an hour."""
-    positions = np.random.default_rng(0).random((256, 1, 50, 4), dtype=np.float32)
+    positions = np.random.default_rng(0).random((256, 1, 50, NUM_HORIZONS), dtype=np.float32)
     mixed = with_common_factor(
-        positions, np.full((1, 4), 0.5, np.float32), np.random.default_rng(1)
+        positions, np.full((1, NUM_HORIZONS), 0.5, np.float32), np.random.default_rng(1)
     )
     total = mixed.sum(axis=(1, 2))
     assert np.corrcoef(total[:, 0], total[:, 3])[0, 1] > 0.8
@@ -110,13 +110,13 @@ def cpu_paths(share: float) -> Floats:
         ErrorMemory(),
         num_paths=256,
         rng=np.random.default_rng(0),
-        common_share=np.full((4, 4), share, np.float32),
+        common_share=np.full((4, NUM_HORIZONS), share, np.float32),
     )[:, Resource.CPU]
 
 
 def test_time_must_pass() -> None:
     """An observation without time since the last is refused."""
-    actual = np.full((4, NUM_VMS, 4), 1000, np.float32)
+    actual = np.full((4, NUM_VMS, NUM_HORIZONS), 1000, np.float32)
     rng = np.random.default_rng(0)
     with pytest.raises(InvalidInputError, match="positive time"):
         SumCalibrator().observe(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecast.forecaster import HORIZON_BINS, QUANTILES
+from forecast.features import MODELLED_BINS
+from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, QUANTILES
 from forecast.linear import LinearQuantiles, RidgeAutoregression
 from solver.domain.errors import NotEnoughHistoryError
 from solver.domain.units import NUM_RESOURCES, Resource
 from tests.histories import DAY, make_history
 
+IN_15_MINUTES = HORIZON_MINUTES.index(15)
 MEDIAN = QUANTILES.index(0.5)
 
 
@@ -30,7 +32,8 @@ def test_autoregression_finds_that_days_repeat() -> None:
     model = RidgeAutoregression(resources=(Resource.CPU,), penalty=1e-3)
     model.fit(history, until_bin=4 * DAY)
     forecast = model.forecast(history, at_bin=4 * DAY + 50, resources=[Resource.CPU])
-    for h, bins in enumerate(HORIZON_BINS):
+    for bins in MODELLED_BINS:
+        h = HORIZON_BINS.index(bins)
         actual = history.readings[Resource.CPU, :, 4 * DAY + 50 + bins]
         np.testing.assert_allclose(forecast.values[Resource.CPU, :, h, MEDIAN], actual, rtol=0.02)
 
@@ -72,8 +75,9 @@ def test_quantiles_fan_out() -> None:
     below = []
     for at_bin in range(4 * DAY, 5 * DAY - 12, 7):
         forecast = model.forecast(history, at_bin=at_bin, resources=[Resource.CPU])
-        actual = history.readings[Resource.CPU, :, at_bin + HORIZON_BINS[1]]
-        below.append(actual < forecast.values[Resource.CPU, :, 1, QUANTILES.index(0.25)])
+        actual = history.readings[Resource.CPU, :, at_bin + HORIZON_BINS[IN_15_MINUTES]]
+        quartile = forecast.values[Resource.CPU, :, IN_15_MINUTES, QUANTILES.index(0.25)]
+        below.append(actual < quartile)
     assert np.mean(below) == pytest.approx(0.25, abs=0.1)
 
 

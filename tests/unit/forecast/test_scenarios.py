@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forecast.error_memory import ErrorMemory
-from forecast.forecaster import QUANTILES, QuantileForecast
+from forecast.forecaster import NUM_HORIZONS, QUANTILES, QuantileForecast
 from forecast.history import Floats
 from forecast.reduction import reduce_paths, strata
 from forecast.scenarios import make_scenarios, sample_paths
@@ -22,7 +22,7 @@ NUM_VMS = 40
 
 def forecast_at(hours: float, *, num_vms: int = NUM_VMS, shift: int = 0) -> QuantileForecast:
     """Return a forecast of 1000 to 1090 millicores for every VM; the tail is heavier."""
-    values = np.full((4, num_vms, 4, len(QUANTILES)), np.nan, np.float32)
+    values = np.full((4, num_vms, NUM_HORIZONS, len(QUANTILES)), np.nan, np.float32)
     values[Resource.CPU] = np.array([1000, 1010, 1025, 1050, 1075, 1090, 1095, 1150])
     return QuantileForecast(
         vm_ids=tuple(VmId(f"vm{i + shift}") for i in range(num_vms)),
@@ -32,7 +32,7 @@ def forecast_at(hours: float, *, num_vms: int = NUM_VMS, shift: int = 0) -> Quan
         limits=np.full((4, num_vms), 2000, np.float32),
         present=np.ones(num_vms, bool),
         cold=np.zeros(num_vms, bool),
-        recent_coverage=np.full((4, 4, len(QUANTILES)), np.nan, np.float32),
+        recent_coverage=np.full((4, NUM_HORIZONS, len(QUANTILES)), np.nan, np.float32),
     )
 
 
@@ -44,7 +44,7 @@ def memory_of(common: float, *, dates: int = 300, seed: int = 0) -> ErrorMemory:
         forecast = forecast_at(i / 4)
         shared, own = rng.standard_normal((1, 1)), rng.standard_normal((NUM_VMS, 1))
         noise = np.sqrt(common) * shared + np.sqrt(1 - common) * own
-        actual = np.full((4, NUM_VMS, 4), np.nan, np.float32)
+        actual = np.full((4, NUM_VMS, NUM_HORIZONS), np.nan, np.float32)
         actual[Resource.CPU] = 1050 + 30 * noise
         memory.observe(forecast, actual, rng=rng)
     return memory
@@ -101,7 +101,9 @@ def test_memory_forgets() -> None:
     memory = ErrorMemory(keep=timedelta(hours=10))
     rng = np.random.default_rng(0)
     for hour in range(30):
-        memory.observe(forecast_at(hour), np.full((4, NUM_VMS, 4), 1050, np.float32), rng=rng)
+        memory.observe(
+            forecast_at(hour), np.full((4, NUM_VMS, NUM_HORIZONS), 1050, np.float32), rng=rng
+        )
     assert len(memory) == 11
 
 
@@ -109,10 +111,10 @@ def test_memory_refuses_disorder() -> None:
     """Forecasts are observed in the order of their dates."""
     memory, rng = memory_of(0.5, dates=3), np.random.default_rng(0)
     with pytest.raises(InvalidInputError, match="later than"):
-        memory.observe(forecast_at(0.25), np.zeros((4, NUM_VMS, 4), np.float32), rng=rng)
+        memory.observe(forecast_at(0.25), np.zeros((4, NUM_VMS, NUM_HORIZONS), np.float32), rng=rng)
 
 
-def scenarios(num_scenarios: int = 16, seed: int = 3) -> ScenarioSet:
+def scenarios(num_scenarios: int = 16, seed: int = 3, step_minutes: int = 15) -> ScenarioSet:
     """Return scenarios with 900 millicores now and a fixed use of memory."""
     present = np.full((4, NUM_VMS), 900, np.float32)
     forecast = forecast_at(100)
@@ -123,6 +125,7 @@ def scenarios(num_scenarios: int = 16, seed: int = 3) -> ScenarioSet:
         rng=np.random.default_rng(seed),
         start_at=forecast.at,
         present=present,
+        step_minutes=step_minutes,
     )
 
 
@@ -138,7 +141,7 @@ def test_scenario_set() -> None:
 
 def test_reduction_keeps_mean_and_tail() -> None:
     """Sixteen weighted futures have the mean and the upper tail of the many paths."""
-    total = cpu_paths(memory_of(0.5)).sum(axis=1)
+    total = cpu_paths(memory_of(0.5)).sum(axis=1)[:, 2::3]
     made = scenarios()
     kept = made.demand[:, :, Resource.CPU, 1:].sum(axis=1)
     weight = np.array(made.probability_ppm) / 1e6
@@ -184,3 +187,17 @@ def test_too_many_scenarios() -> None:
     """More scenarios than paths are refused."""
     with pytest.raises(InvalidInputError, match=r"1\.\.256"):
         scenarios(num_scenarios=300)
+
+
+@pytest.mark.parametrize("step_minutes", [5, 10, 15, 20, 30, 60])
+def test_steps_are_those_horizons(step_minutes: int) -> None:
+    """Whatever the grid, its last step is an hour away."""
+    made = scenarios(step_minutes=step_minutes)
+    assert (made.num_steps * made.step_seconds, made.step_seconds) == (3600, 60 * step_minutes)
+
+
+@pytest.mark.parametrize("step_minutes", [0, 7, 25, 40, 120])
+def test_steps_must_divide_an_hour(step_minutes: int) -> None:
+    """The error says which would."""
+    with pytest.raises(InvalidInputError, match="5, 10, 15, 20, 30, 60 minutes, got"):
+        scenarios(step_minutes=step_minutes)
