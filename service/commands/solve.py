@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from solver.domain.scenario import ScenarioSet
     from solver.domain.units import Resource
 
-NUM_SCENARIOS: Final = 16
 ROOMY: Final = 110
 """Columns from which reasons stand in the table of the plan rather than below it."""
 STALE_AFTER: Final = timedelta(minutes=30)
@@ -113,6 +112,7 @@ def _forecast(
     from forecast.classes import classify
     from forecast.online import OnlineForecaster
     from forecast.persist import load_model
+    from forecast.scenarios import affordable_scenarios
     from forecast.tidy import read_history
 
     history = read_history(history_path)
@@ -143,7 +143,7 @@ def _forecast(
     _, scenarios = online.scenarios(
         history,
         at_bin=end_bin - 1,
-        num_scenarios=NUM_SCENARIOS,
+        num_scenarios=affordable_scenarios(history.num_vms),
         rng=np.random.default_rng(seed),
     )
     return scenarios

@@ -18,7 +18,7 @@ from executor.report import MoveOutcome
 from executor.simulation.account import AccountReport
 from executor.states import MoveState
 from forecast.online import OnlineForecaster
-from forecast.scenarios import NUM_PATHS, make_scenarios
+from forecast.scenarios import NUM_PATHS, affordable_scenarios, make_scenarios
 from service.demo.config import INTERVAL_MINUTES, DemoConfig
 from service.demo.fleet import Stage
 from service.demo.frame import (
@@ -41,7 +41,6 @@ from solver.domain.units import HostId, Resource
 from solver.domain.weights import Weights, to_host_s
 from solver.solve import SolveParams
 
-NUM_SCENARIOS: Final = 16
 WORK_LIMIT: Final = 0.2
 """Deterministic work of a plan, not wall time: the same seed gives the same plans anywhere."""
 PATIENCE_S: Final = 60.0
@@ -71,7 +70,9 @@ class Show:
         self._online = online
         self._lives = Lives(stage.start, stage.workload)
         self._planner = PredictivePlanner(
-            Foresight(online, num_scenarios=NUM_SCENARIOS, seed=config.seed),
+            Foresight(
+                online, num_scenarios=affordable_scenarios(len(stage.start.vms)), seed=config.seed
+            ),
             SolveParams(work_limit=WORK_LIMIT, limit_s=PATIENCE_S, seed=config.seed),
         )
         self._cycle = 0

@@ -49,6 +49,8 @@ class ReplayConfig:
     num_vms
         How many VMs of the trace, drawn at random, the cluster runs; all if ``None``. The
         forecaster is trained on all of them either way.
+    num_scenarios
+        Joint futures that foreseeing policies plan on; by the size of the cluster if ``None``.
     seed
         Seed of the draw, the start, the priorities, the scenarios and the engines.
 
@@ -69,6 +71,7 @@ class ReplayConfig:
     interval_minutes: int = 15
     policies: tuple[str, ...] = POLICIES
     num_vms: int | None = None
+    num_scenarios: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

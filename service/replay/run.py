@@ -25,6 +25,7 @@ from rich.progress import (
 from forecast.classes import classify
 from forecast.online import Futures, OnlineForecaster
 from forecast.quantile import QuantileModel, TrainingSettings
+from forecast.scenarios import affordable_scenarios
 from service.cooldown import CooldownParams
 from service.pipeline import Foresight, PredictivePlanner
 from service.replay.config import FORESEEING, ReplayConfig
@@ -49,7 +50,6 @@ from solver.domain.migration import MigrationParameters
 from solver.domain.weights import Weights
 from solver.solve import SolveParams
 
-NUM_SCENARIOS: Final = 16
 WORK_LIMIT: Final = 0.5
 """Deterministic work per solve, so that a slow machine gives the same answer, only later."""
 
@@ -202,7 +202,8 @@ def _make_policy(stage: Stage, name: str, trained: OnlineForecaster | None) -> P
         case "reference" | "predictive" | "independent" | "point":
             assert trained is not None
             futures = _FUTURES.get(name, Futures.JOINT)
-            foresight = Foresight(trained, num_scenarios=NUM_SCENARIOS, seed=seed, futures=futures)
+            num_scenarios = stage.config.num_scenarios or affordable_scenarios(len(stage.start.vms))
+            foresight = Foresight(trained, num_scenarios=num_scenarios, seed=seed, futures=futures)
             if name == "reference":
                 return TextbookPolicy(foresight, stage.history, TextbookParams())
             return PredictivePolicy(PredictivePlanner(foresight, solving), stage.history)
