@@ -21,8 +21,9 @@ import numpy.typing as npt
 from forecast.baseline import standard_baselines
 from forecast.classes import VmClasses, classify
 from forecast.error_memory import actual_readings
+from forecast.fans import Fans, examples
 from forecast.features import MODELLED_MINUTES
-from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, Forecaster
+from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, QUANTILES, Forecaster
 from forecast.history import History
 from forecast.linear import linear_baselines
 from forecast.online import OnlineForecaster
@@ -61,6 +62,8 @@ class BacktestReport:
         those set aside. Losses are on the scale of :mod:`forecast.scoring`.
     host_sums
         Coverage of the 90 % band of sums over random groups of 15 to 25 VMs, by horizon.
+    fans
+        Forecasts of one VM of each class with what became of them; see ``forecast.fans``.
     settings
         What was asked for, the number of origins and VMs, the baselines, and those left out
         with the reason.
@@ -69,6 +72,7 @@ class BacktestReport:
     results: Mapping[str, Any]
     unseen: Mapping[str, Any]
     host_sums: Mapping[str, Any]
+    fans: Sequence[Mapping[str, Any]]
     train_seconds: float
     forecast_seconds: float
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -80,6 +84,7 @@ class BacktestReport:
             "results": dict(self.results),
             "unseen": dict(self.unseen),
             "host_sums": dict(self.host_sums),
+            "fans": [dict(fan) for fan in self.fans],
             "train_seconds": round(self.train_seconds, 3),
             "forecast_seconds": round(self.forecast_seconds, 4),
         }
@@ -160,7 +165,7 @@ def run_backtest(
         units=loss_units(history, until_bin=window.train_bin),
     )
     with Background(contest, window.origins) as background:
-        run = _Run.prepare(contest, classes, model, seed)
+        run = _Run.prepare(contest, classes, model, seed, train_bin=window.train_bin)
         run.warm_up(window.origins.start, warm_up_days)
         for done, at_bin in enumerate(window.origins):
             run.judge(at_bin)
@@ -250,19 +255,34 @@ class _Run:
     contest: Contest
     online: OnlineForecaster
     rng: np.random.Generator
+    fans: Fans
     ours: tuple[LossTally, LossTally] = field(default_factory=lambda: (LossTally(), LossTally()))
     host_sums: HostSumTally = field(default_factory=HostSumTally)
     forecast_seconds: list[float] = field(default_factory=list)
 
     @classmethod
-    def prepare(cls, contest: Contest, classes: VmClasses, model: QuantileModel, seed: int) -> _Run:
+    def prepare(
+        cls,
+        contest: Contest,
+        classes: VmClasses,
+        model: QuantileModel,
+        seed: int,
+        *,
+        train_bin: int,
+    ) -> _Run:
         online = OnlineForecaster(
             forecaster=model,
             resources=contest.resources,
             class_of=dict(zip(contest.history.vm_ids, classes.codes.tolist(), strict=True)),
             seed=seed,
         )
-        return cls(contest=contest, online=online, rng=np.random.default_rng([seed, 1]))
+        chosen = examples(contest.history, classes, until_bin=train_bin)
+        return cls(
+            contest=contest,
+            online=online,
+            rng=np.random.default_rng([seed, 1]),
+            fans=Fans(chosen=chosen),
+        )
 
     def warm_up(self, until_bin: int, days: float) -> None:
         """Fill calibration and memory from forecasts made in hindsight."""
@@ -287,6 +307,7 @@ class _Run:
         self.forecast_seconds.append(time.perf_counter() - began)
         for tally, members in zip(self.ours, self.contest.members, strict=True):
             tally.add(forecast, actual, members, self.contest.units)
+        self.fans.add(forecast, actual)
         day = f"{forecast.at:%Y-%m-%d}"
         self.host_sums.add(
             paths,
@@ -310,6 +331,7 @@ class _Run:
             results=self._results(theirs, 0),
             unseen=self._results(theirs, 1),
             host_sums=self.host_sums.figures(seed=seed),
+            fans=self.fans.document(self.contest.history, QUANTILES),
             train_seconds=train_seconds,
             forecast_seconds=float(np.median(self.forecast_seconds)),
             settings={

@@ -57,11 +57,44 @@ class BinState(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VmDefects:
+    """What was wrong with the telemetry of one VM; counts are of rows or bins.
+
+    Parameters
+    ----------
+    missing
+        Bins between the VM's first and last record without a reading.
+    repeated, disordered, off_grid, future
+        Rows for a bin that another row told as well, rows older than the one before, rows between
+        two bins, and rows later than now. Only readers that mend find any.
+    implausible
+        Rows with a value that is negative, not a number or absurdly large, taken as missing. Only
+        readers that mend find any.
+    zero_cores
+        Rows without cores that did not say the VM is off.
+    resized
+        Rows with another number of cores than the one before.
+    clipped
+        Readings beyond the VM's size.
+    """
+
+    missing: int = 0
+    repeated: int = 0
+    disordered: int = 0
+    off_grid: int = 0
+    future: int = 0
+    implausible: int = 0
+    zero_cores: int = 0
+    resized: int = 0
+    clipped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryReport:
     """What was found, mended or left out while reading; counts are of VM-bins.
 
     ``unknown_memory_size`` names the VMs whose size was not given and was taken from the largest
-    grant seen.
+    grant seen; ``by_vm`` holds the VMs with any defect.
     """
 
     rows: int = 0
@@ -73,6 +106,7 @@ class HistoryReport:
     clipped_memory: int = 0
     zero_core_rows: int = 0
     unknown_memory_size: tuple[str, ...] = ()
+    by_vm: Mapping[str, VmDefects] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,7 +13,8 @@ Columns (units in the names; ``ts`` is the start of the bin in UTC)::
 The file is gone through twice: first the keys (which VM, when), so that the grid is known and
 every defect of order is found before anything is allocated; then the values, batch by batch,
 straight into their place. A defect ends the reading with one error that names VM, time, column,
-value and limit; nothing is silently dropped. Converting other layouts is ``forecast.importers``'.
+value and limit, unless defects are to be mended: then they are counted, VM by VM. Nothing is
+silently dropped. Converting other layouts is ``forecast.importers``'.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def read_history(
     from_at: datetime | None = None,
     until_at: datetime | None = None,
     now: datetime | None = None,
+    mend: bool = False,
 ) -> History:
     """Read a tidy file into a history.
 
@@ -54,6 +56,10 @@ def read_history(
         First instant wanted and the first not wanted any more, on the grid.
     now
         Rows that start later are refused; the system's clock if ``None``.
+    mend
+        Go on where a row is wrong, as telemetry from the field is: rows between two bins count for
+        the earlier one, of several rows for a bin the last counts, rows of the future are left
+        out, and a row with an impossible value is a missing one. ``report.by_vm`` counts them.
 
     Returns
     -------
@@ -84,12 +90,13 @@ def read_history(
         from_s=_seconds(from_at, default=-(2**62)),
         until_s=_seconds(until_at, default=2**62),
         now=utc(now) if now is not None else datetime.now(UTC),
+        mend=mend,
     )
     columns = [name for resource in wanted for name in BY_RESOURCE[resource]]
     columns = [name for name in columns if name in source.columns]
     columns += [name for name in ("state", "app_type") if name in source.columns]
     columns += [name for name in source.columns if is_activity(name)]
-    grid = Grid.empty(keys, columns)
+    grid = Grid.empty(keys, columns, mend=mend)
     row = 0
     for batch in source.batches(tuple(columns)):
         grid.place(path, batch, row)

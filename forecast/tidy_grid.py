@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from forecast.history import CPU_CLIP, STEP_SECONDS, BinState, Floats, History, HistoryReport
+from forecast.history import (
+    CPU_CLIP,
+    STEP_SECONDS,
+    BinState,
+    Floats,
+    History,
+    HistoryReport,
+    VmDefects,
+)
 from forecast.table_files import names_of
 from forecast.tidy_columns import BY_RESOURCE, LIMITS, MAX_ACTIVITY, is_activity, stamp
 from forecast.tidy_keys import Keys
@@ -34,10 +42,12 @@ class Grid:
     app_types: list[str | None]
     activity: dict[str, Floats]
     has_memory: bool
-    zero_core_rows: int = 0
+    mend: bool
+    defects: dict[str, npt.NDArray[np.int64]]
+    _last_cores: npt.NDArray[np.float64]
 
     @classmethod
-    def empty(cls, keys: Keys, columns: Sequence[str]) -> Grid:
+    def empty(cls, keys: Keys, columns: Sequence[str], *, mend: bool = False) -> Grid:
         shape = (len(keys.vm_ids), keys.num_bins)
         return cls(
             keys=keys,
@@ -54,6 +64,12 @@ class Grid:
                 if is_activity(name)
             },
             has_memory="mem_active_mib" in columns or "mem_granted_mib" in columns,
+            mend=mend,
+            defects={
+                name: np.zeros(shape[0], dtype=np.int64)
+                for name in ("implausible", "zero_cores", "resized")
+            },
+            _last_cores=np.zeros(shape[0]),
         )
 
     def place(self, path: Path, batch: pa.RecordBatch, first_row: int) -> None:
@@ -63,15 +79,27 @@ class Grid:
         if not len(wanted):
             return
         vm, bins = self.keys.vm[rows][wanted], self.keys.bins[rows][wanted]
-        where = _Where(path=path, keys=self.keys, first_row=first_row, rows=wanted, vm=vm, bin=bins)
+        where = _Where(
+            path=path,
+            keys=self.keys,
+            first_row=first_row,
+            rows=wanted,
+            vm=vm,
+            bin=bins,
+            mend=self.mend,
+            bad=np.zeros(len(wanted), dtype=bool),
+        )
         state = self._states(where, batch)
         values = {
             name: where.checked(batch, name, state, self.has_state)
             for name in batch.schema.names
             if name in LIMITS
         }
+        state[where.bad] = BinState.MISSING
         no_cores = values["cpu_cores"] == 0
-        self.zero_core_rows += int((no_cores & (state != BinState.OFF)).sum())
+        self._count("implausible", vm[where.bad])
+        self._count("zero_cores", vm[no_cores & (state != BinState.OFF)])
+        self._count("resized", self._resized(vm, values["cpu_cores"]))
         state[no_cores] = BinState.OFF
         if not self.has_state:
             state[np.isnan(values["cpu_used"])] = BinState.MISSING
@@ -86,6 +114,23 @@ class Grid:
             names = names_of(path, batch.column("app_type"), "app_type")
             self._place_app_types(vm, names, wanted)
 
+    def _count(self, name: str, vm: npt.NDArray[np.int32]) -> None:
+        self.defects[name] += np.bincount(vm, minlength=len(self.cores))
+
+    def _resized(self, vm: npt.NDArray[np.int32], cores: Floats) -> npt.NDArray[np.int32]:
+        """Return the VM of each row with another number of cores than the VM's row before."""
+        sized = np.flatnonzero(np.nan_to_num(cores) > 0)
+        order = sized[np.argsort(vm[sized], kind="stable")]
+        sorted_vm, sorted_cores = vm[order], cores[order].astype(np.float64)
+        before = np.empty_like(sorted_cores)
+        before[1:] = sorted_cores[:-1]
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = sorted_vm[1:] != sorted_vm[:-1]
+        before[first] = self._last_cores[sorted_vm[first]]
+        self._last_cores[sorted_vm] = sorted_cores  # the last of each VM stays
+        changed: npt.NDArray[np.int32] = sorted_vm[(before > 0) & (before != sorted_cores)]
+        return changed
+
     def _states(self, where: _Where, batch: pa.RecordBatch) -> npt.NDArray[np.uint8]:
         if not self.has_state:
             return np.zeros(len(where.rows), dtype=np.uint8)
@@ -99,6 +144,9 @@ class Grid:
         raw = np.asarray(numbers)[where.rows]
         wrong = ~np.isin(raw, (0, 1, 2, 3))
         if wrong.any():
+            if where.mend:
+                where.bad[wrong] = True
+                return np.where(wrong, float(BinState.MISSING), raw).astype(np.uint8)
             i = int(np.argmax(wrong))
             seen = column[int(where.rows[i])].as_py()
             raise InvalidInputError(
@@ -150,16 +198,22 @@ class Grid:
             self.granted[missing] = np.nan
         vcpus = np.maximum(1, np.ceil(self.cores - 1e-6)).astype(np.int64)
         size, unknown = self._sizes()
+        clipped_cpu = _clip(self.readings[Resource.CPU], 1000.0 * CPU_CLIP * vcpus)
+        clipped_memory = _clip(self.readings[Resource.MEMORY], np.where(size > 0, size, np.inf))
+        self.defects |= self.keys.defects
+        self.defects["missing"] = missing.sum(axis=1)
+        self.defects["clipped"] = clipped_cpu + clipped_memory
         report = HistoryReport(
             rows=int((self.keys.vm >= 0).sum()),
             measured=int((self.state == BinState.MEASURED).sum()),
             interpolated=int((self.state == BinState.INTERPOLATED).sum()),
             off=int(off.sum()),
             missing=int(missing.sum()),
-            clipped_cpu=_clip(self.readings[Resource.CPU], 1000.0 * CPU_CLIP * vcpus),
-            clipped_memory=_clip(self.readings[Resource.MEMORY], np.where(size > 0, size, np.inf)),
-            zero_core_rows=self.zero_core_rows,
+            clipped_cpu=int(clipped_cpu.sum()),
+            clipped_memory=int(clipped_memory.sum()),
+            zero_core_rows=int(self.defects["zero_cores"].sum()),
             unknown_memory_size=unknown,
+            by_vm=self._by_vm(),
         )
         return History(
             vm_ids=self.keys.vm_ids,
@@ -174,6 +228,15 @@ class Grid:
             report=report,
         )
 
+    def _by_vm(self) -> dict[str, VmDefects]:
+        table = np.stack(list(self.defects.values()), axis=1)
+        return {
+            str(self.keys.vm_ids[i]): VmDefects(
+                **dict(zip(self.defects, table[i].tolist(), strict=True))
+            )
+            for i in np.flatnonzero(table.any(axis=1))
+        }
+
     def _sizes(self) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
         size = np.ceil(self.size).astype(np.int64)
         if not self.has_memory:
@@ -187,17 +250,20 @@ class Grid:
         return size, tuple(self.keys.vm_ids[i] for i in unknown)
 
 
-def _clip(readings: Floats, limit: npt.NDArray[np.floating[Any]]) -> int:
-    """Clip each VM's readings to its limit in place; return how many were beyond it."""
+def _clip(readings: Floats, limit: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int64]:
+    """Clip each VM's readings to its limit in place; return how many of each were beyond it."""
     bound = limit.astype(np.float32)[:, None]
-    count = int((readings > bound).sum())
+    count: npt.NDArray[np.int64] = (readings > bound).sum(axis=1)
     np.minimum(readings, bound, out=readings)
     return count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Where:
-    """Names the wanted rows of one batch, and checks their values."""
+    """Names the wanted rows of one batch, and checks their values.
+
+    With ``mend`` a wrong value does not end the reading: it becomes unknown, and its row ``bad``.
+    """
 
     path: Path
     keys: Keys
@@ -205,6 +271,8 @@ class _Where:
     rows: npt.NDArray[np.intp]
     vm: npt.NDArray[np.int32]
     bin: npt.NDArray[np.int32]
+    mend: bool
+    bad: npt.NDArray[np.bool_]
 
     def name(self, i: int) -> str:
         at = stamp(self.keys.first_s + int(self.bin[i]) * STEP_SECONDS)
@@ -247,6 +315,10 @@ class _Where:
     def _check_range(self, values: npt.NDArray[np.float64], column: str, limit: float) -> None:
         wrong = (values < 0) | (values > limit)
         if wrong.any():
+            if self.mend:
+                self.bad[wrong] = True
+                values[wrong] = np.nan
+                return
             i = int(np.argmax(wrong))
             raise InvalidInputError(
                 f"{self.name(i)}, column {column!r}: expected 0..{limit:g}, got {values[i]:g}"
@@ -263,6 +335,9 @@ class _Where:
         null = raw.is_null().to_numpy(zero_copy_only=False)[self.rows]
         not_a_number = unknown & ~null & (state != BinState.MISSING)
         if not_a_number.any():
+            if self.mend:
+                self.bad[not_a_number] = True
+                return
             i = int(np.argmax(not_a_number))
             raise InvalidInputError(
                 f"{self.name(i)}, column {column!r}: expected a number, got NaN"
@@ -272,6 +347,9 @@ class _Where:
             return
         stray = null & (state < BinState.OFF)
         if stray.any():
+            if self.mend:
+                self.bad[stray] = True
+                return
             i = int(np.argmax(stray))
             raise InvalidInputError(
                 f"{self.name(i)}, column {column!r}: null in a row of state {state[i]}; expected "

@@ -6,7 +6,7 @@ What the rows say is read by ``forecast.tidy_grid`` once the keys are known to b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -32,13 +32,17 @@ END_S: Final = 7_258_118_400
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Keys:
-    """Where every row belongs: ``vm`` is -1 for rows that are not wanted."""
+    """Where every row belongs: ``vm`` is -1 for rows that are not wanted.
+
+    ``defects`` counts, by name and VM, the rows that were mended or left out.
+    """
 
     vm_ids: tuple[VmId, ...]
     first_s: int
     num_bins: int
     vm: npt.NDArray[np.int32]
     bins: npt.NDArray[np.int32]
+    defects: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
 def read_keys(
@@ -49,26 +53,38 @@ def read_keys(
     from_s: int,
     until_s: int,
     now: datetime,
+    mend: bool = False,
 ) -> Keys:
     codes: dict[str, int] = {}
     last_s: list[int] = []
     vm_parts: list[npt.NDArray[np.int32]] = []
     second_parts: list[npt.NDArray[np.int64]] = []
+    faults = _Faults()
     row = 0
     for batch in batches:
         vm = _vm_codes(path, batch.column("vm"), codes, last_s, row)
         milliseconds = _milliseconds(path, batch.column("ts"), row)
         names = _Names(path=path, ids=tuple(codes), first_row=row)
-        _check_grid(names, vm, milliseconds, now)
-        seconds = milliseconds // 1000
-        _check_order(names, vm, seconds, last_s)
+        if mend:
+            vm, seconds = faults.mended(vm, milliseconds, now)
+        else:
+            _check_grid(names, vm, milliseconds, now)
+            seconds = milliseconds // 1000
+            _check_order(names, vm, seconds, last_s)
         vm_parts.append(vm)
         second_parts.append(seconds)
         row += batch.num_rows
     if row == 0:
         raise InvalidInputError(f"{path}: no rows; expected at least one reading")
     vm, seconds = np.concatenate(vm_parts), np.concatenate(second_parts)
-    return _select_keys(path, tuple(codes), vm, seconds, wanted_vms, from_s, until_s)
+    if mend:
+        vm = faults.without_repeated(vm, seconds)
+        if not (vm >= 0).any():
+            raise InvalidInputError(f"{path}: every row is in the future; expected past ones")
+    keys = _select_keys(path, tuple(codes), vm, seconds, wanted_vms, from_s, until_s)
+    position = {name: i for i, name in enumerate(codes)}
+    kept = np.array([position[str(name)] for name in keys.vm_ids])
+    return replace(keys, defects={name: c[kept] for name, c in faults.counts(len(codes)).items()})
 
 
 def _select_keys(
@@ -83,7 +99,7 @@ def _select_keys(
     unknown = sorted((wanted_vms or frozenset()) - set(ids))
     if unknown:
         raise InvalidInputError(f"{path}: VM {unknown[0]!r} was asked for, but has no row")
-    keep = (seconds >= from_s) & (seconds < until_s)
+    keep = (vm >= 0) & (seconds >= from_s) & (seconds < until_s)
     if wanted_vms is not None:
         keep &= np.array([name in wanted_vms for name in ids])[vm]
     if not keep.any():
@@ -109,6 +125,67 @@ def _select_keys(
         vm=np.where(keep, renumber[vm], np.int32(-1)),
         bins=bins,
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Faults:
+    """Rows that a reader who mends puts right or leaves out, as VM codes, one for each."""
+
+    found: dict[str, list[npt.NDArray[np.int32]]] = field(default_factory=dict)
+    _last_s: dict[int, int] = field(default_factory=dict)
+
+    def mended(
+        self, vm: npt.NDArray[np.int32], milliseconds: npt.NDArray[np.int64], now: datetime
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return the VM of each row, -1 for rows of the future, and the bin each row lies in."""
+        seconds = milliseconds // 1000
+        off_grid = milliseconds % (STEP_SECONDS * 1000) != 0
+        seconds -= seconds % STEP_SECONDS
+        future = milliseconds > int(now.timestamp() * 1000)
+        self._note("off_grid", vm[off_grid & ~future])
+        self._note("future", vm[future])
+        self._note("disordered", vm[~future][self._disordered(vm[~future], seconds[~future])])
+        return np.where(future, np.int32(-1), vm), seconds
+
+    def without_repeated(
+        self, vm: npt.NDArray[np.int32], seconds: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int32]:
+        """Return the VM of each row, -1 for all but the last row of a VM's bin."""
+        order = np.lexsort((np.arange(len(vm)), seconds, vm))
+        same = (vm[order][1:] == vm[order][:-1]) & (seconds[order][1:] == seconds[order][:-1])
+        repeated = np.zeros(len(vm), dtype=bool)
+        repeated[order[:-1][same & (vm[order][1:] >= 0)]] = True
+        self._note("repeated", vm[repeated])
+        return np.where(repeated, np.int32(-1), vm)
+
+    def counts(self, num_vms: int) -> dict[str, npt.NDArray[np.int64]]:
+        """Return how many rows of each VM had each fault."""
+        return {
+            name: np.bincount(np.concatenate(parts), minlength=num_vms).astype(np.int64)
+            for name, parts in self.found.items()
+        }
+
+    def _note(self, name: str, vm: npt.NDArray[np.int32]) -> None:
+        self.found.setdefault(name, []).append(vm)
+
+    def _disordered(
+        self, vm: npt.NDArray[np.int32], seconds: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Tell which rows are older than their VM's row before; rows of one bin are not."""
+        order = np.argsort(vm, kind="stable")
+        sorted_vm, sorted_s = vm[order], seconds[order]
+        before = np.full(len(vm), -(2**62), dtype=np.int64)
+        before[1:] = sorted_s[:-1]
+        first = np.ones(len(vm), dtype=bool)
+        first[1:] = sorted_vm[1:] != sorted_vm[:-1]
+        for i in np.flatnonzero(first):
+            before[i] = self._last_s.get(int(sorted_vm[i]), -(2**62))
+        last = np.append(first[1:], True)[: len(vm)]
+        for i in np.flatnonzero(last):
+            self._last_s[int(sorted_vm[i])] = int(sorted_s[i])
+        wrong = np.zeros(len(vm), dtype=bool)
+        wrong[order] = sorted_s < before
+        return wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import typer
 
 from service.commands import console
 from service.options import Seed, instant, require_writable
+from service.telemetry import MEND_HELP, defects_document, defects_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +24,12 @@ def backtest(
         float, typer.Option(help="Share of the VMs kept out of training.", min=0.0, max=0.99)
     ] = 0.3,
     seed: Seed = 0,
+    mend: Annotated[bool, typer.Option("--mend", help=MEND_HELP)] = False,
     json: Annotated[Path | None, typer.Option(help="Write all figures here as JSON.")] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(help="Draw coverage, reliability and fans into this folder (extra: plots)."),
+    ] = None,
 ) -> None:
     """Forecast a trace from a rolling origin, as it would have been, and compare with baselines."""
     from forecast.backtest import run_backtest
@@ -31,21 +37,31 @@ def backtest(
     from solver.instances import write_document
 
     require_writable(json, "--json")
+    if plots is not None:
+        from forecast.plots import draw_plots, require_matplotlib
+
+        require_matplotlib()
     until_at = instant(test_until, "--test-until")
     with console.err().status("reading the trace"):
-        history = read_history(trace, until_at=until_at)
+        history = read_history(trace, until_at=until_at, mend=mend)
+    console.note(defects_line(history.report))
+    if until_at > history.end_at:
+        console.note(f"the trace ends at {history.end_at:%Y-%m-%d %H:%M} UTC: tested so far")
     with console.counted("training, then forecasting", "origins") as progress:
         report = run_backtest(
             history,
             train_until=instant(train_until, "--train-until"),
             test_from=instant(test_from, "--test-from"),
-            test_until=until_at,
+            test_until=min(until_at, history.end_at),
             unseen_fraction=unseen_fraction,
             seed=seed,
             progress=progress,
         )
+    document = report.to_json() | {"defects": defects_document(history.report.by_vm)}
     if json is not None:
-        write_document(json, report.to_json())
+        write_document(json, document)
+    if plots is not None:
+        draw_plots(document, plots)
     out = console.out()
     out.print(_loss_table("VMs that took part in training", report.results))
     if report.unseen:

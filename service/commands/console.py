@@ -32,6 +32,12 @@ def err() -> Console:
     return Console(width=_width(sys.stderr.isatty()), highlight=False, stderr=True)
 
 
+def note(text: str) -> None:
+    """Print a remark on standard error; nothing if it is empty."""
+    if text:
+        err().print(text, soft_wrap=True)
+
+
 def _width(is_terminal: bool) -> int | None:
     return None if is_terminal or "COLUMNS" in os.environ else PIPED_WIDTH
 

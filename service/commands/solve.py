@@ -11,6 +11,7 @@ import typer
 
 from service.commands import console
 from service.options import Seed, positive_seconds, require_writable
+from service.telemetry import MEND_HELP
 from solver.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def solve(
             help="Forecast with this model of `foreswap train`; needs --history.", metavar="FILE"
         ),
     ] = None,
+    mend: Annotated[bool, typer.Option("--mend", help=MEND_HELP)] = False,
     limit: Annotated[str, typer.Option(help="Time to search for, e.g. 10s.")] = "10s",
     engine: Annotated[EngineName, typer.Option(help="Engine.")] = EngineName.PORTFOLIO,
     seed: Seed = 0,
@@ -81,7 +83,7 @@ def solve(
             demand = read_scenarios(scenarios)
         else:
             assert history is not None
-            demand = _forecast(snapshot, history, model, seed)
+            demand = _forecast(snapshot, history, model, seed, mend=mend)
         result, _ = Planner(params).plan(snapshot, demand)
     if json is not None:
         write_document(json, result_to_document(result))
@@ -103,7 +105,7 @@ def _require_one_demand(scenarios: Path | None, history: Path | None, model: Pat
 
 
 def _forecast(
-    cluster: Cluster, history_path: Path, model_path: Path | None, seed: int
+    cluster: Cluster, history_path: Path, model_path: Path | None, seed: int, *, mend: bool
 ) -> ScenarioSet:
     """Return joint scenarios from the readings before the snapshot."""
     import numpy as np
@@ -115,7 +117,7 @@ def _forecast(
     from forecast.scenarios import affordable_scenarios
     from forecast.tidy import read_history
 
-    history = read_history(history_path)
+    history = read_history(history_path, mend=mend)
     _require_known(cluster, history)
     end_bin = min(history.num_bins, history.bin_at(cluster.observed_at))
     _require_recent(cluster, history, end_bin)

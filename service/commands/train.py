@@ -9,6 +9,7 @@ import typer
 
 from service.commands import console
 from service.options import Seed, instant, require_writable
+from service.telemetry import MEND_HELP, defects_line
 
 
 def train(
@@ -18,6 +19,7 @@ def train(
         str | None, typer.Option(help="Read nothing from this instant (UTC) on.")
     ] = None,
     seed: Seed = 0,
+    mend: Annotated[bool, typer.Option("--mend", help=MEND_HELP)] = False,
 ) -> None:
     """Train the forecaster on a history; `foreswap solve --model` uses it."""
     from forecast.persist import save_model
@@ -28,7 +30,8 @@ def train(
     require_writable(model, "MODEL")
     until_at = None if until is None else instant(until, "--until")
     with console.err().status("reading"):
-        known = read_history(history, until_at=until_at)
+        known = read_history(history, until_at=until_at, mend=mend)
+    console.note(defects_line(known.report))
     trained = QuantileModel(
         resources=tuple(resource for resource in Resource if known.has(resource)),
         training=TrainingSettings(seed=seed),

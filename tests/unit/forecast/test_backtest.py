@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from forecast.backtest import BacktestReport, run_backtest, unseen_vms
 from forecast.baseline import standard_baselines
 from forecast.forecaster import Forecaster
 from forecast.history import History
 from forecast.linear import LinearQuantiles, RidgeAutoregression
+from forecast.plots import draw_plots
 from forecast.quantile import TrainingSettings
 from solver.domain.errors import InvalidInputError, NotEnoughHistoryError
 from solver.domain.units import Resource
@@ -142,3 +145,36 @@ def test_times_out_of_order(history: History) -> None:
             test_from=START + timedelta(days=3),
             test_until=START + timedelta(days=5),
         )
+
+
+def test_fans_are_the_forecasts(report: BacktestReport) -> None:
+    """One VM of each class, a value of every quantile and a reading for each origin."""
+    assert report.fans
+    for fan in report.fans:
+        num_origins = report.settings["num_origins"]
+        assert len(fan["at"]) == len(fan["actual"]) == num_origins
+        bands = np.array([fan["quantiles"][q] for q in ("0.05", "0.5", "0.95")])
+        assert bands.shape == (3, num_origins)
+        assert (np.diff(bands, axis=0) >= 0).all()
+        inside = (bands[0] <= fan["actual"]) & (fan["actual"] <= bands[2])
+        assert inside.mean() > 0.6
+
+
+def test_pictures_are_drawn(report: BacktestReport, tmp_path: Path) -> None:
+    """Three pictures that a viewer can open, also where a class has no readings."""
+    paths = draw_plots(report.to_json(), tmp_path / "plots")
+    assert [path.name for path in paths] == ["coverage.png", "reliability.png", "fans.png"]
+    for path in paths:
+        pixels = imread(path)
+        assert pixels.shape[0] > 200
+        assert pixels.shape[1] > 800
+        assert pixels[..., :3].std() > 0.02, "more than blank paper"
+
+
+def test_a_place_for_pictures_that_is_a_file_is_refused(
+    report: BacktestReport, tmp_path: Path
+) -> None:
+    """The error names the option and the place."""
+    (tmp_path / "plots").write_text("occupied")
+    with pytest.raises(InvalidInputError, match=r"--plots.*plots"):
+        draw_plots(report.to_json(), tmp_path / "plots")
