@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from forecast.accuracy import Accuracy
 from forecast.calibrate import Calibrator, Doubles
 from forecast.classes import BURSTY
 from forecast.error_memory import ErrorMemory, actual_readings
@@ -32,11 +33,12 @@ from solver.domain.units import NUM_RESOURCES, Resource, VmId
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Pending:
-    """A forecast whose readings are still to come, and the levels handed out with it."""
+    """A forecast whose readings are still to come, what was handed out, and what was known then."""
 
     raw: QuantileForecast
     corrected: QuantileForecast
     levels: Doubles
+    newest: Floats
 
 
 class Futures(enum.Enum):
@@ -75,6 +77,7 @@ class OnlineForecaster:
     calibrator: Calibrator = field(default_factory=Calibrator)
     memory: ErrorMemory = field(default_factory=ErrorMemory)
     sums: SumCalibrator = field(default_factory=SumCalibrator)
+    accuracy: Accuracy = field(default_factory=Accuracy)
     _pending: deque[_Pending] = field(default_factory=deque)
     _settled_at: datetime | None = None
     _rng: np.random.Generator = field(init=False)
@@ -100,7 +103,8 @@ class OnlineForecaster:
         raw = self.forecaster.forecast(history, at_bin=at_bin, resources=self.resources)
         levels = self.calibrator.levels()
         corrected = self.calibrator.correct(raw, self.class_codes(history.vm_ids))
-        self._pending.append(_Pending(raw=raw, corrected=corrected, levels=levels))
+        newest = history.latest(at_bin)
+        self._pending.append(_Pending(raw=raw, corrected=corrected, levels=levels, newest=newest))
         return corrected
 
     def scenarios(
@@ -148,6 +152,7 @@ class OnlineForecaster:
                 levels=pending.levels,
                 hours_since_last=hours,
             )
+            self.accuracy.observe(pending.corrected, pending.newest, actual, hours_since_last=hours)
             self.sums.observe(
                 pending.corrected, actual, self.memory, rng=self._rng, hours_since_last=hours
             )

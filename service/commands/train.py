@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.commands import console
 from service.options import Seed, instant, require_writable
 from service.telemetry import MEND_HELP, defects_line
+
+if TYPE_CHECKING:
+    from forecast.history import History
+    from forecast.promotion import Verdict
+    from forecast.quantile import QuantileModel
 
 
 def train(
@@ -18,17 +23,29 @@ def train(
     until: Annotated[
         str | None, typer.Option(help="Read nothing from this instant (UTC) on.")
     ] = None,
+    unless_worse_than: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model in use: write nothing, and end with exit code 1, if the new one is "
+            "worse on the latest days.",
+            metavar="FILE",
+        ),
+    ] = None,
+    judge_days: Annotated[
+        float, typer.Option(help="How many latest days the two are judged on.", min=0.1)
+    ] = 3.0,
     seed: Seed = 0,
     mend: Annotated[bool, typer.Option("--mend", help=MEND_HELP)] = False,
 ) -> None:
     """Train the forecaster on a history; `foreswap solve --model` uses it."""
-    from forecast.persist import save_model
+    from forecast.persist import load_model, save_model
     from forecast.quantile import QuantileModel, TrainingSettings
     from forecast.tidy import read_history
     from solver.domain.units import Resource
 
     require_writable(model, "MODEL")
     until_at = None if until is None else instant(until, "--until")
+    current = None if unless_worse_than is None else load_model(unless_worse_than).model
     with console.err().status("reading"):
         known = read_history(history, until_at=until_at, mend=mend)
     console.note(defects_line(known.report))
@@ -36,12 +53,42 @@ def train(
         resources=tuple(resource for resource in Resource if known.has(resource)),
         training=TrainingSettings(seed=seed),
     )
+    verdict = None
+    if current is not None:
+        with console.err().status("judging"):
+            verdict = _judged(trained, current, known, judge_days)
+        if not verdict.accepted:
+            console.note(
+                f"{model} is not written: on the last {judge_days:g} days the new model's loss is "
+                f"{verdict.ratio:.3f} times that of {unless_worse_than}"
+            )
+            raise typer.Exit(1)
     with console.err().status("training"):
         trained.fit(known, until_bin=known.num_bins)
-    save_model(trained, model)
+    save_model(trained, model, backtest=None if verdict is None else verdict.to_json())
     names = ", ".join(resource.field for resource in trained.resources)
+    judged = "" if verdict is None else f"; loss {verdict.ratio:.3f} times that of the one in use"
     console.out().print(
         f"{model}: trained on {known.num_vms:,} VMs, {known.start_at:%Y-%m-%d %H:%M} to "
-        f"{known.end_at:%Y-%m-%d %H:%M} UTC ({names})",
+        f"{known.end_at:%Y-%m-%d %H:%M} UTC ({names}){judged}",
         soft_wrap=True,
     )
+
+
+def _judged(
+    candidate: QuantileModel, current: QuantileModel, history: History, days: float
+) -> Verdict:
+    """Return how a model trained on all but the latest days does there, beside the one in use."""
+    from forecast.promotion import compare
+    from solver.domain.errors import InvalidInputError
+
+    from_bin = history.num_bins - round(days * 86_400 / history.step_seconds)
+    if from_bin <= 0:
+        raise InvalidInputError(
+            f"expected less than the {history.end_at - history.start_at} of the history, "
+            f"got {days:g} days",
+            path="--judge-days",
+        )
+    candidate.fit(history, until_bin=from_bin)
+    shared = tuple(r for r in candidate.resources if r in current.models_)
+    return compare(candidate, current, history, from_bin=from_bin, resources=shared)

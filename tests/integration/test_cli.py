@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from forecast.persist import load_model
 from forecast.quantile import TrainingSettings
 from service.cli import run
 
@@ -318,6 +319,17 @@ def test_train_backtest_and_solve_with_the_model(
     assert run([*words, *window, "--json", str(figures)]) == 0
     assert "VMs never seen before" in capsys.readouterr().out
     assert json.loads(figures.read_text(encoding="utf-8"))["settings"]["num_vms"] == 12
+    in_use = ["--unless-worse-than", str(model), "--judge-days", "0.5"]
+    newer = tmp_path / "newer.model"
+    with monkeypatch.context() as strict:
+        strict.setattr("forecast.promotion.TOLERANCE", -1.0)
+        assert run(["train", str(trace), str(newer), *in_use]) == 1
+    assert "is not written: on the last 0.5 days" in " ".join(capsys.readouterr().err.split())
+    assert not newer.exists()
+    monkeypatch.setattr("forecast.promotion.TOLERANCE", 1.0)
+    assert run(["train", str(trace), str(newer), *in_use]) == 0
+    assert "times that of the one in use" in capsys.readouterr().out
+    assert load_model(newer).backtest["accepted"] is True
 
 
 def test_a_closed_pipe_is_quiet(cluster: Path, scenarios: Path) -> None:

@@ -1,0 +1,167 @@
+"""How good forecasts have been lately, and whether it is time to train anew.
+
+Loss alone would call a hard day drift. It is therefore held against how far demand went from its
+newest reading over the same hour: what anybody could have said. The ratio is compared with what it
+was in the first days after training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from forecast.forecaster import QUANTILES, QuantileForecast
+from forecast.history import Floats
+from forecast.metrics import pinball
+from solver.domain.errors import InvalidInputError
+from solver.domain.units import NUM_RESOURCES
+
+RECENT_HOURS: Final = 24.0
+"""Memory of what counts as lately."""
+SETTLING: Final = timedelta(days=2)
+"""Time after training over which the ratio to hold later ones against is learned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingRules:
+    """When a model is to be trained anew.
+
+    Parameters
+    ----------
+    most_age
+        On schedule: a model older than this.
+    worst_ratio
+        On drift: relative loss lately over that of the days after training.
+    most_off_points
+        On drift: how far the share at or below the 95 % quantile may be off lately, in points.
+    """
+
+    most_age: timedelta = timedelta(days=7)
+    worst_ratio: float = 1.25
+    most_off_points: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not self.most_age > timedelta(0):
+            raise InvalidInputError(
+                f"expected a positive time, got {self.most_age}", path="most_age"
+            )
+        if not self.worst_ratio > 1.0:
+            raise InvalidInputError(
+                f"expected more than 1, got {self.worst_ratio}", path="worst_ratio"
+            )
+
+
+@dataclass(slots=True, kw_only=True)
+class Accuracy:
+    """Loss of forecasts relative to how far demand went, of each resource.
+
+    Attributes
+    ----------
+    recent_loss, recent_way
+        Faded sums of the loss and of the distances, shape ``(num_resources,)``.
+    first_loss, first_way
+        Sums over the first days, shape ``(num_resources,)``.
+    """
+
+    begun_at: datetime | None = None
+    recent_loss: Floats = field(default_factory=lambda: np.zeros(NUM_RESOURCES, np.float32))
+    recent_way: Floats = field(default_factory=lambda: np.zeros(NUM_RESOURCES, np.float32))
+    first_loss: Floats = field(default_factory=lambda: np.zeros(NUM_RESOURCES, np.float32))
+    first_way: Floats = field(default_factory=lambda: np.zeros(NUM_RESOURCES, np.float32))
+
+    def observe(
+        self, forecast: QuantileForecast, level: Floats, actual: Floats, *, hours_since_last: float
+    ) -> None:
+        """Learn from a forecast, as it was handed out, whose time has come.
+
+        Parameters
+        ----------
+        level
+            Newest readings when it was made, shape ``(num_resources, num_vms)``; NaN is left out.
+        actual
+            What was measured, ``(num_resources, num_vms, num_horizons)``; NaN is left out.
+        hours_since_last
+            Time since the observation before; positive.
+
+        Raises
+        ------
+        InvalidInputError
+            If the time is not positive.
+        """
+        if not hours_since_last > 0:
+            raise InvalidInputError(f"expected a positive time, got {hours_since_last} h")
+        self.begun_at = self.begun_at or forecast.at
+        keep = np.float32(np.exp(-hours_since_last / RECENT_HOURS))
+        self.recent_loss *= keep
+        self.recent_way *= keep
+        for resource in forecast.resources:
+            way = np.abs(actual[resource] - level[resource][:, None])
+            known = ~np.isnan(way)
+            if not known.any():
+                continue
+            losses = pinball(actual[resource], forecast.values[resource], QUANTILES).mean(axis=-1)
+            loss, distance = float(losses[known].mean()), float(way[known].mean())
+            self.recent_loss[resource] += loss
+            self.recent_way[resource] += distance
+            if forecast.at - self.begun_at <= SETTLING:
+                self.first_loss[resource] += loss
+                self.first_way[resource] += distance
+
+    def ratios(self) -> Floats:
+        """Return recent relative loss over that of the first days; NaN where not known.
+
+        Returns
+        -------
+        Floats
+            Shape ``(num_resources,)``; above 1 where forecasts have become worse.
+        """
+        known = (self.recent_way > 0) & (self.first_loss > 0)
+        recent = self.recent_loss / np.where(known, self.recent_way, 1.0)
+        first = self.first_loss / np.where(known, self.first_way, 1.0)
+        return np.where(known, recent / np.where(first > 0, first, 1.0), np.nan).astype(np.float32)
+
+
+def retraining_reason(
+    rules: RetrainingRules,
+    *,
+    trained_until: datetime,
+    now: datetime,
+    ratios: Floats,
+    recent_coverage: Floats,
+) -> str | None:
+    """Return why a model should be trained anew, or ``None``.
+
+    Parameters
+    ----------
+    ratios
+        From :meth:`Accuracy.ratios`.
+    recent_coverage
+        Of the busier VMs, from a forecast: shape
+        ``(num_resources, num_horizons, num_quantiles)``; NaN where nothing was observed.
+    """
+    age = now - trained_until
+    if age > rules.most_age:
+        days = age / timedelta(days=1)
+        return f"the model is {days:.1f} days old; trained anew after {rules.most_age.days}"
+    worst = float(np.nanmax(ratios)) if not np.isnan(ratios).all() else 0.0
+    if worst > rules.worst_ratio:
+        return (
+            f"forecasts have become worse: {worst:.2f} times the relative loss after training, "
+            f"at most {rules.worst_ratio:g} allowed"
+        )
+    tail = QUANTILES.index(0.95)
+    shares = recent_coverage[..., tail]
+    shares = shares[~np.isnan(shares).any(axis=-1)]
+    if not len(shares):
+        return None
+    off = 100.0 * shares.mean(axis=-1) - 95.0
+    furthest = float(off[np.abs(off).argmax()])
+    if abs(furthest) > rules.most_off_points:
+        return (
+            f"{95 + furthest:.1f} % of recent readings lie at or below the 95 % quantile, "
+            f"expected 95 ± {rules.most_off_points:g}"
+        )
+    return None
