@@ -13,11 +13,11 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # has no stubs
 
@@ -72,6 +72,9 @@ class TrainingSettings:
         worth one or two per cent and takes no longer.
     num_jobs
         Models fitted at a time, each in a process of its own.
+    backend
+        Where those processes are: ``joblib`` starts its own, ``dask`` takes the workers of the
+        ``distributed.Client`` in force. The models are the same.
     seed
         Same seed and history, same models.
     """
@@ -85,6 +88,7 @@ class TrainingSettings:
     min_rows_per_leaf: int = 100
     feature_share: float = 0.5
     num_jobs: int = 2
+    backend: Literal["joblib", "dask"] = "joblib"
     seed: int = 0
 
 
@@ -147,7 +151,11 @@ class QuantileModel:
                 rng=rng,
             )
             jobs += [(resource, k, rows) for k in range(NUM_QUANTILES)]
-        with Parallel(n_jobs=self.training.num_jobs) as parallel:
+        backend = "loky" if self.training.backend == "joblib" else "dask"
+        with (
+            parallel_config(backend, n_jobs=self.training.num_jobs),
+            Parallel() as parallel,
+        ):
             fitted = parallel(
                 delayed(_fit_one)(rows, QUANTILES[k], self.training) for _, k, rows in jobs
             )
