@@ -8,7 +8,8 @@ report, and the table as text, to ``results/<date>-<commit>/``.
 
 With ``--draws N`` the same for N clusters of ``--vms`` VMs drawn at random, on ``--hosts`` hosts.
 At the end stands how much of what the true future is worth each policy gets, (reactive - policy) /
-(reactive - oracle), over the draws together with a 95 % interval. A finished draw is not run again.
+(reactive - oracle), over the draws together with a 95 % interval: of the choice of VMs, the days
+being the same. A finished draw is not run again.
 
     python -m benchmarks.closed_loop --trace FILE --draws 8 --vms 120 --hosts 4
 """
@@ -32,6 +33,8 @@ from service.replay.report import machine, print_report
 from service.replay.run import run_replay
 
 NUM_RESAMPLED: Final = 2000
+FEWEST_DRAWS: Final = 5
+"""Draws below which an interval says nothing."""
 MEASURE: Final = "weighted_shortfall_host_s"
 
 
@@ -85,7 +88,7 @@ def print_draws(draws: Sequence[dict[str, Any]], console: Console) -> None:
             policy,
             *(f"{value:,.0f}" for value in sums.values()),
             f"{share:.2f}",
-            f"{low:.2f} to {high:.2f}",
+            f"{low:.2f} to {high:.2f}" if len(draws) >= FEWEST_DRAWS else "",
         )
     console.print(table)
 
@@ -133,10 +136,14 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
     if arguments.draws is not None:
+        if not {"reactive", "oracle"} <= set(config.policies):
+            parser.error("--draws compares with reactive and oracle: name both in --policies")
         draws = []
         for seed in range(arguments.seed, arguments.seed + arguments.draws):
-            path = folder / f"closed-loop-draw{seed}.json"
-            draws.append(_run(replace(config, seed=seed), path, console))
+            drawn = replace(config, seed=seed)
+            # Named by all that decides the figures: those of other settings are not taken.
+            path = folder / f"closed-loop-draw{seed}-{drawn.fingerprint()}.json"
+            draws.append(_run(drawn, path, console))
             print_draws(draws, Console())
         with (folder / "closed-loop-draws.txt").open("w", encoding="utf-8") as file:
             print_draws(draws, Console(file=file, width=120))

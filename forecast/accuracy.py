@@ -21,6 +21,8 @@ from solver.domain.units import NUM_RESOURCES
 
 RECENT_HOURS: Final = 24.0
 """Memory of what counts as lately."""
+LEAST_FIRST: Final = 12
+"""Forecasts of the first days below which no ratio is told."""
 SETTLING: Final = timedelta(days=2)
 """Time after training over which the ratio to hold later ones against is learned."""
 
@@ -60,6 +62,8 @@ class Accuracy:
 
     Attributes
     ----------
+    num_first
+        Forecasts that the first days' sums are of.
     recent_loss, recent_way
         Faded sums of the loss and of the distances, shape ``(num_resources,)``.
     first_loss, first_way
@@ -67,6 +71,7 @@ class Accuracy:
     """
 
     begun_at: datetime | None = None
+    num_first: int = 0
     recent_loss: Floats = field(default_factory=lambda: np.zeros(NUM_RESOURCES, np.float32))
     recent_way: Floats = field(default_factory=lambda: np.zeros(NUM_RESOURCES, np.float32))
     first_loss: Floats = field(default_factory=lambda: np.zeros(NUM_RESOURCES, np.float32))
@@ -97,16 +102,22 @@ class Accuracy:
         keep = np.float32(np.exp(-hours_since_last / RECENT_HOURS))
         self.recent_loss *= keep
         self.recent_way *= keep
+        early = forecast.at - self.begun_at <= SETTLING
+        self.num_first += early
         for resource in forecast.resources:
-            way = np.abs(actual[resource] - level[resource][:, None])
+            # By size, or large VMs alone would decide; by level where there is no size.
+            limit = forecast.limits[resource]
+            unit = np.where(np.isfinite(limit), limit, 1.0 + np.nan_to_num(level[resource]))
+            way = np.abs(actual[resource] - level[resource][:, None]) / unit[:, None]
             known = ~np.isnan(way)
             if not known.any():
                 continue
             losses = pinball(actual[resource], forecast.values[resource], QUANTILES).mean(axis=-1)
+            losses = losses / unit[:, None]
             loss, distance = float(losses[known].mean()), float(way[known].mean())
             self.recent_loss[resource] += loss
             self.recent_way[resource] += distance
-            if forecast.at - self.begun_at <= SETTLING:
+            if early:
                 self.first_loss[resource] += loss
                 self.first_way[resource] += distance
 
@@ -118,7 +129,7 @@ class Accuracy:
         Floats
             Shape ``(num_resources,)``; above 1 where forecasts have become worse.
         """
-        known = (self.recent_way > 0) & (self.first_loss > 0)
+        known = (self.recent_way > 0) & (self.first_loss > 0) & (self.num_first >= LEAST_FIRST)
         recent = self.recent_loss / np.where(known, self.recent_way, 1.0)
         first = self.first_loss / np.where(known, self.first_way, 1.0)
         return np.where(known, recent / np.where(first > 0, first, 1.0), np.nan).astype(np.float32)
@@ -145,7 +156,8 @@ def retraining_reason(
     age = now - trained_until
     if age > rules.most_age:
         days = age / timedelta(days=1)
-        return f"the model is {days:.1f} days old; trained anew after {rules.most_age.days}"
+        most = rules.most_age / timedelta(days=1)
+        return f"the model is {days:.1f} days old; trained anew after {most:g}"
     worst = float(np.nanmax(ratios)) if not np.isnan(ratios).all() else 0.0
     if worst > rules.worst_ratio:
         return (

@@ -30,7 +30,7 @@ from forecast.online import OnlineForecaster
 from forecast.opponents import Background, Contest, Tallies
 from forecast.quantile import QuantileModel, TrainingSettings
 from forecast.reduction import reduce_paths
-from forecast.scenarios import NUM_PATHS, sample_paths
+from forecast.scenarios import NUM_PATHS, affordable_scenarios, sample_paths
 from forecast.scoring import (
     GROUPS,
     RESOURCE_NAMES,
@@ -46,7 +46,6 @@ EVERY_BINS: Final = 7
 """35 minutes between origins: no factor in common with the hour, so that every minute of it is
 judged; jobs that run by the clock make the full hour unlike any other time."""
 WARM_UP_DAYS: Final = 3.0
-NUM_REDUCED: Final = 16
 
 Progress = Callable[[int, int], None]
 
@@ -110,6 +109,9 @@ def run_backtest(
     warm_up_days: float = WARM_UP_DAYS,
 ) -> BacktestReport:
     """Train on the past, forecast the test time from rolling origins, and compare.
+
+    Baselines are judged in a process of their own, which is spawned: a script that calls this needs
+    the usual ``if __name__ == "__main__"``. The seconds of a forecast are measured beside it.
 
     Parameters
     ----------
@@ -303,11 +305,14 @@ class _Run:
             rng=self.rng,
             common_share=self.online.sums.share,
         )
-        reduced = reduce_paths(paths, num_scenarios=NUM_REDUCED, rng=self.rng)
+        reduced = reduce_paths(
+            paths, num_scenarios=affordable_scenarios(history.num_vms), rng=self.rng
+        )
         self.forecast_seconds.append(time.perf_counter() - began)
         for tally, members in zip(self.ours, self.contest.members, strict=True):
             tally.add(forecast, actual, members, self.contest.units)
-        self.fans.add(forecast, actual)
+        if Resource.CPU in self.contest.resources:
+            self.fans.add(forecast, actual)
         day = f"{forecast.at:%Y-%m-%d}"
         self.host_sums.add(
             paths,
@@ -331,7 +336,9 @@ class _Run:
             results=self._results(theirs, 0),
             unseen=self._results(theirs, 1),
             host_sums=self.host_sums.figures(seed=seed),
-            fans=self.fans.document(self.contest.history, QUANTILES),
+            fans=self.fans.document(self.contest.history, QUANTILES)
+            if Resource.CPU in self.contest.resources
+            else [],
             train_seconds=train_seconds,
             forecast_seconds=float(np.median(self.forecast_seconds)),
             settings={

@@ -74,13 +74,14 @@ class Fans:
                 "horizon_minutes": FAN_MINUTES,
                 "at": self._at,
                 "quantiles": {
-                    f"{q:g}": [round(float(values[i, k]), 1) for values in self._values]
+                    f"{q:g}": [_whole(values[i, k]) for values in self._values]
                     for k, q in enumerate(quantiles)
                 },
-                "actual": [
-                    None if np.isnan(actual[i]) else round(float(actual[i]), 1)
-                    for actual in self._actual
-                ],
+                "actual": [_whole(actual[i]) for actual in self._actual],
             }
             for i, (name, position) in enumerate(self.chosen.items())
         ]
+
+
+def _whole(value: np.float32) -> float | None:
+    return None if np.isnan(value) else round(float(value), 1)

@@ -64,9 +64,10 @@ class VmDefects:
     ----------
     missing
         Bins between the VM's first and last record without a reading.
-    repeated, disordered, off_grid, future
-        Rows for a bin that another row told as well, rows older than the one before, rows between
-        two bins, and rows later than now. Only readers that mend find any.
+    repeated, disordered, off_grid, future, astray
+        Rows for a bin that a later row told as well, rows older than the one before, rows between
+        two bins, rows later than now, and rows years older than the newest, as of a clock that was
+        reset. Only readers that mend find any; they look at the whole file.
     implausible
         Rows with a value that is negative, not a number or absurdly large, taken as missing. Only
         readers that mend find any.
@@ -83,6 +84,7 @@ class VmDefects:
     disordered: int = 0
     off_grid: int = 0
     future: int = 0
+    astray: int = 0
     implausible: int = 0
     zero_cores: int = 0
     resized: int = 0

@@ -152,7 +152,12 @@ class OnlineForecaster:
                 levels=pending.levels,
                 hours_since_last=hours,
             )
-            self.accuracy.observe(pending.corrected, pending.newest, actual, hours_since_last=hours)
+            # On days it was fitted on a model looks better than it is.
+            fitted_until = getattr(self.forecaster, "trained_until_", None)
+            if fitted_until is None or pending.raw.at >= fitted_until:
+                self.accuracy.observe(
+                    pending.corrected, pending.newest, actual, hours_since_last=hours
+                )
             self.sums.observe(
                 pending.corrected, actual, self.memory, rng=self._rng, hours_since_last=hours
             )

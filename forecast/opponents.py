@@ -9,8 +9,9 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,6 @@ from forecast.scoring import LossTally
 from solver.domain.units import Resource
 
 Tallies = dict[str, tuple[LossTally, ...]]
-
-ORIGINS_PER_CHUNK: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,13 +68,15 @@ class Background:
     """
 
     def __init__(self, contest: Contest, origins: Sequence[int]) -> None:
-        chunks = [
-            origins[first : first + ORIGINS_PER_CHUNK]
-            for first in range(0, len(origins), ORIGINS_PER_CHUNK)
-        ]
         # Spawned: a fork would inherit the locks of the thread pools of native libraries.
-        self._pool = get_context("spawn").Pool(1, _prepare, (contest,))
-        self._parts = self._pool.map_async(_judge, chunks, chunksize=1)
+        context = get_context("spawn")
+        self._mine, theirs = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_judge, args=(contest, list(origins), theirs), daemon=True
+        )
+        self._process.start()
+        # With our end of it closed, the other end tells when the process is gone.
+        theirs.close()
 
     def __enter__(self) -> Self:
         return self
@@ -86,31 +87,34 @@ class Background:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pool.terminate()
-        self._pool.join()
+        self._process.terminate()
+        self._process.join()
+        self._mine.close()
 
     def tallies(self) -> Tallies:
-        """Wait for the end and return the sums over all origins."""
-        parts = self._parts.get()
-        total: dict[str, tuple[LossTally, ...]] = parts[0]
-        for part in parts[1:]:
-            for name, tallies in part.items():
-                for mine, more in zip(total[name], tallies, strict=True):
-                    mine.merge(more)
-        return total
+        """Wait for the end and return the sums over all origins.
+
+        Raises
+        ------
+        RuntimeError
+            If the process ended without an answer, as when memory runs out.
+        """
+        try:
+            answer: Tallies | BaseException = self._mine.recv()
+        except EOFError as error:
+            self._process.join()
+            raise RuntimeError(
+                f"the process that judges baselines ended with code {self._process.exitcode}"
+            ) from error
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
 
-_contest: Contest | None = None
-"""What the worker process was started with."""
-
-
-def _prepare(*arguments: Any) -> None:
-    global _contest
+def _judge(contest: Contest, origins: Sequence[int], answer: Connection) -> None:
     # The parent is interrupted too, and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    (_contest,) = arguments
-
-
-def _judge(origins: Sequence[int]) -> Tallies:
-    assert _contest is not None
-    return _contest.judge(origins)
+    try:
+        answer.send(contest.judge(origins))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the parent raises it
+        answer.send(error)

@@ -30,6 +30,24 @@ def require_matplotlib() -> None:
         )
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of the pictures.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"expected a folder that can be made and written, got {str(folder)!r}: "
+            f"{error.strerror}",
+            path="--plots",
+        ) from error
+
+
 def draw_plots(report: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
     """Draw ``coverage.png``, ``reliability.png`` and ``fans.png`` and return their paths.
 
@@ -53,20 +71,13 @@ def draw_plots(report: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
         "reliability.png": _draw_reliability,
         "fans.png": _draw_fans,
     }
+    make_folder(folder)
     paths = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, draw in drawings.items():
-            figure = Figure(layout="constrained")
-            draw(figure, report)
-            figure.savefig(folder / name, dpi=110)
-            paths.append(folder / name)
-    except OSError as error:
-        raise InvalidInputError(
-            f"expected a folder that can be made and written, got {str(folder)!r}: "
-            f"{error.strerror}",
-            path="--plots",
-        ) from error
+    for name, draw in drawings.items():
+        figure = Figure(layout="constrained")
+        draw(figure, report)
+        figure.savefig(folder / name, dpi=110)
+        paths.append(folder / name)
     return tuple(paths)
 
 
@@ -74,7 +85,7 @@ def _draw_coverage(figure: Any, report: Mapping[str, Any]) -> None:
     """Draw by how many points the share at or below each quantile is off, class by class."""
     results = report["results"]
     axes = _panels(figure, list(results), _SHOWN_MINUTES)
-    for resource, row in zip(results, axes, strict=True):
+    for resource, row in zip(results, axes, strict=False):
         for minutes, panel in zip(_SHOWN_MINUTES, row, strict=True):
             for name, cell in _classes(results[resource].get(minutes, {})):
                 nominal = np.array([float(q) for q in cell["coverage"]])
@@ -93,7 +104,7 @@ def _draw_reliability(figure: Any, report: Mapping[str, Any]) -> None:
     """Draw the observed share at or below each quantile against its name."""
     results = report["results"]
     axes = _panels(figure, list(results), _SHOWN_MINUTES)
-    for resource, row in zip(results, axes, strict=True):
+    for resource, row in zip(results, axes, strict=False):
         for minutes, panel in zip(_SHOWN_MINUTES, row, strict=True):
             panel.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
             for name, cell in _classes(results[resource].get(minutes, {})):

@@ -77,7 +77,8 @@ def compare(
     Raises
     ------
     NotEnoughHistoryError
-        If no hour is left to judge on, or one of them was not fitted for a resource.
+        If there is nothing to judge on: no hour is left, or no VM that is not idle was cleanly
+        read; or if one of them was not fitted for a resource.
     """
     origins = range(from_bin, history.num_bins - max(HORIZON_BINS), EVERY_BINS)
     if not len(origins):
@@ -90,11 +91,20 @@ def compare(
         _loss(forecaster, history, origins, classes, resources, seed)
         for forecaster in (candidate, current)
     ]
-    logs = [np.log(losses[0][name] / losses[1][name]) for name in losses[0] if losses[1][name] > 0]
+    logs = [
+        np.log(losses[0][name] / losses[1][name])
+        for name in losses[0]
+        if losses[0][name] > 0 and losses[1][name] > 0
+    ]
+    if not logs:
+        raise NotEnoughHistoryError(
+            f"no reading of a VM that is not idle between {history.time_of(from_bin)} and "
+            f"{history.end_at} to judge a model by"
+        )
     return Verdict(
         candidate=losses[0],
         current=losses[1],
-        ratio=float(np.exp(np.mean(logs))) if logs else 1.0,
+        ratio=float(np.exp(np.mean(logs))),
         num_origins=len(origins),
     )
 

@@ -16,6 +16,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -61,6 +62,7 @@ def sample_paths(
     num_paths: int,
     rng: np.random.Generator,
     common_share: Floats | None = None,
+    horizons: Sequence[int] | None = None,
 ) -> Floats:
     """Draw equally likely joint paths of demand.
 
@@ -69,25 +71,30 @@ def sample_paths(
     common_share
         Share of the deviations, beyond what the memory shows, that all VMs of a path have in
         common, in 0..1, shape ``(num_resources, num_horizons)``; see ``forecast.host_sums``.
+    horizons
+        Positions of the horizons wanted; all if ``None``.
 
     Returns
     -------
     Floats
-        Shape ``(num_paths, num_resources, num_vms, num_horizons)``; zero for resources that were
+        Shape ``(num_paths, num_resources, num_vms, len(horizons))``; zero for resources that were
         not forecast.
     """
     resources = forecast.resources
     positions = memory.draw(
         forecast.vm_ids, forecast.at, resources=resources, num_paths=num_paths, rng=rng
     )
+    wanted = list(range(NUM_HORIZONS)) if horizons is None else list(horizons)
+    positions = positions[..., wanted]
     if common_share is not None:
-        positions = with_common_factor(positions, common_share[list(resources)], rng)
-    shape = (num_paths, NUM_RESOURCES, len(forecast.vm_ids), NUM_HORIZONS)
+        share = common_share[list(resources)][:, wanted]
+        positions = with_common_factor(positions, share, rng)
+    shape = (num_paths, NUM_RESOURCES, len(forecast.vm_ids), len(wanted))
     paths = np.zeros(shape, dtype=np.float32)
     # Values at the middle of each of num_paths equal shares of probability, dealt by rank.
     weights = interpolation_weights((np.arange(num_paths) + 0.5) / num_paths, QUANTILES)
     for k, resource in enumerate(resources):
-        table = forecast.values[resource] @ weights.T
+        table = forecast.values[resource][:, wanted] @ weights.T
         np.clip(table, 0.0, forecast.limits[resource][:, None, None], out=table)
         ranks = _ranks(np.moveaxis(positions[:, k], 0, -1), rng)
         paths[:, resource] = np.moveaxis(np.take_along_axis(table, ranks, axis=-1), -1, 0)
@@ -188,12 +195,16 @@ def make_scenarios(
     steps = _steps(step_minutes)
     now = _present_demand(forecast, present)
     paths = sample_paths(
-        forecast, error_memory, num_paths=num_paths, rng=rng, common_share=common_share
+        forecast,
+        error_memory,
+        num_paths=num_paths,
+        rng=rng,
+        common_share=common_share,
+        horizons=steps,
     )
     for resource in range(NUM_RESOURCES):
         if resource not in forecast.resources:
             paths[:, resource] = now[resource][:, None]
-    paths = paths[..., steps]
     chosen, probability_ppm = reduce_paths(paths, num_scenarios=num_scenarios, rng=rng)
     return _as_set(forecast, paths[chosen], now, probability_ppm, start_at, step_minutes)
 

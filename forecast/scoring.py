@@ -120,12 +120,6 @@ class LossTally:
             band = width(values, QUANTILES, low=0.05, high=0.95)
             self.width[resource] += members @ np.where(known, band, 0.0)
 
-    def merge(self, other: LossTally) -> None:
-        """Add what another tally has counted."""
-        for name in ("losses", "hits", "crps", "width", "count"):
-            total: Doubles = getattr(self, name)
-            total += getattr(other, name)
-
     def mean_pinball(self) -> Doubles:
         """Return mean loss over pairs and quantiles; NaN where nothing was judged."""
         return _ratio(self.losses.mean(axis=-1), self.count)

@@ -58,8 +58,9 @@ def read_history(
         Rows that start later are refused; the system's clock if ``None``.
     mend
         Go on where a row is wrong, as telemetry from the field is: rows between two bins count for
-        the earlier one, of several rows for a bin the last counts, rows of the future are left
-        out, and a row with an impossible value is a missing one. ``report.by_vm`` counts them.
+        the earlier one, of several rows for a bin the last counts (be it right or wrong), rows of
+        the future or of years ago are left out, and a row with an impossible value is a missing
+        one. ``report.by_vm`` counts them, also for VMs of which no row is left.
 
     Returns
     -------

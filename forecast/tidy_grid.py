@@ -230,7 +230,8 @@ class Grid:
 
     def _by_vm(self) -> dict[str, VmDefects]:
         table = np.stack(list(self.defects.values()), axis=1)
-        return {
+        lost = {name: VmDefects(**counts) for name, counts in self.keys.lost.items()}
+        return lost | {
             str(self.keys.vm_ids[i]): VmDefects(
                 **dict(zip(self.defects, table[i].tolist(), strict=True))
             )
@@ -334,10 +335,9 @@ class _Where:
     ) -> None:
         null = raw.is_null().to_numpy(zero_copy_only=False)[self.rows]
         not_a_number = unknown & ~null & (state != BinState.MISSING)
-        if not_a_number.any():
-            if self.mend:
-                self.bad[not_a_number] = True
-                return
+        if self.mend:
+            self.bad[not_a_number] = True
+        elif not_a_number.any():
             i = int(np.argmax(not_a_number))
             raise InvalidInputError(
                 f"{self.name(i)}, column {column!r}: expected a number, got NaN"

@@ -26,6 +26,8 @@ MAX_CELLS: Final = 1_000_000_000
 """VMs times bins beyond which a time stamp is wrong rather than the cluster large."""
 
 
+LONGEST_S: Final = 3 * 366 * 86_400
+"""A history goes back three years at most, when its stamps are not to be trusted."""
 END_S: Final = 7_258_118_400
 """2200-01-01, in seconds since 1970."""
 
@@ -34,7 +36,8 @@ END_S: Final = 7_258_118_400
 class Keys:
     """Where every row belongs: ``vm`` is -1 for rows that are not wanted.
 
-    ``defects`` counts, by name and VM, the rows that were mended or left out.
+    ``defects`` counts, by name and VM, the rows that were mended or left out; ``lost`` does so for
+    VMs of which nothing was left.
     """
 
     vm_ids: tuple[VmId, ...]
@@ -43,6 +46,7 @@ class Keys:
     vm: npt.NDArray[np.int32]
     bins: npt.NDArray[np.int32]
     defects: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    lost: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def read_keys(
@@ -63,7 +67,7 @@ def read_keys(
     row = 0
     for batch in batches:
         vm = _vm_codes(path, batch.column("vm"), codes, last_s, row)
-        milliseconds = _milliseconds(path, batch.column("ts"), row)
+        milliseconds = _milliseconds(path, batch.column("ts"), row, mend=mend)
         names = _Names(path=path, ids=tuple(codes), first_row=row)
         if mend:
             vm, seconds = faults.mended(vm, milliseconds, now)
@@ -78,13 +82,23 @@ def read_keys(
         raise InvalidInputError(f"{path}: no rows; expected at least one reading")
     vm, seconds = np.concatenate(vm_parts), np.concatenate(second_parts)
     if mend:
+        vm = faults.without_astray(vm, seconds)
         vm = faults.without_repeated(vm, seconds)
         if not (vm >= 0).any():
             raise InvalidInputError(f"{path}: every row is in the future; expected past ones")
     keys = _select_keys(path, tuple(codes), vm, seconds, wanted_vms, from_s, until_s)
-    position = {name: i for i, name in enumerate(codes)}
-    kept = np.array([position[str(name)] for name in keys.vm_ids])
-    return replace(keys, defects={name: c[kept] for name, c in faults.counts(len(codes)).items()})
+    counts = faults.counts(len(codes))
+    kept = np.isin(np.array(list(codes)), np.array(keys.vm_ids))
+    lost = {
+        name: {fault: int(count[i]) for fault, count in counts.items() if count[i]}
+        for i, name in enumerate(codes)
+        if not kept[i] and (vm == i).sum() == 0
+    }
+    return replace(
+        keys,
+        defects={fault: count[kept] for fault, count in counts.items()},
+        lost={name: faults_ for name, faults_ in lost.items() if faults_},
+    )
 
 
 def _select_keys(
@@ -146,6 +160,15 @@ class _Faults:
         self._note("future", vm[future])
         self._note("disordered", vm[~future][self._disordered(vm[~future], seconds[~future])])
         return np.where(future, np.int32(-1), vm), seconds
+
+    def without_astray(
+        self, vm: npt.NDArray[np.int32], seconds: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int32]:
+        """Return the VM of each row, -1 for those that would stretch the grid over years."""
+        newest = int(seconds[vm >= 0].max(initial=0))
+        astray = (vm >= 0) & (seconds < newest - LONGEST_S)
+        self._note("astray", vm[astray])
+        return np.where(astray, np.int32(-1), vm)
 
     def without_repeated(
         self, vm: npt.NDArray[np.int32], seconds: npt.NDArray[np.int64]
@@ -225,8 +248,13 @@ def _vm_codes(
     return np.asarray(table[local])
 
 
-def _milliseconds(path: Path, column: Any, first_row: int) -> npt.NDArray[np.int64]:
-    """Return time stamps as milliseconds since 1970; text and whole seconds are understood."""
+def _milliseconds(
+    path: Path, column: Any, first_row: int, *, mend: bool = False
+) -> npt.NDArray[np.int64]:
+    """Return time stamps as milliseconds since 1970; text and whole seconds are understood.
+
+    With ``mend`` those of no plausible time become 1970 or 2200, and are left out later.
+    """
     if column.null_count:
         bad = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
         raise InvalidInputError(
@@ -236,6 +264,8 @@ def _milliseconds(path: Path, column: Any, first_row: int) -> npt.NDArray[np.int
     if pa.types.is_integer(kind):
         seconds = column.to_numpy(zero_copy_only=False)
         # Judged before they are multiplied, which would make any number of a large one.
+        if mend:
+            return np.asarray(np.clip(seconds, 0, END_S), dtype=np.int64) * 1000
         _check_era(path, seconds, first_row, per_second=1)
         return np.asarray(seconds, dtype=np.int64) * 1000
     try:
@@ -253,6 +283,8 @@ def _milliseconds(path: Path, column: Any, first_row: int) -> npt.NDArray[np.int
             f"cannot be read: {error}; expected e.g. 2013-08-12T13:40:00Z"
         ) from error
     milliseconds = np.asarray(stamps.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    if mend:
+        return np.asarray(np.clip(milliseconds, 0, END_S * 1000))
     _check_era(path, milliseconds, first_row, per_second=1000)
     return milliseconds
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from forecast.history import HistoryReport, VmDefects
+if TYPE_CHECKING:
+    from forecast.history import HistoryReport, VmDefects
 
 MEND_HELP: Final = "Go on where rows are wrong: count, mend or leave them out."
 
@@ -16,6 +17,7 @@ _NAMES: Final = {
     "disordered": "rows out of order",
     "off_grid": "rows between two bins",
     "future": "rows of the future",
+    "astray": "rows of years ago",
     "implausible": "implausible rows",
     "zero_cores": "rows without cores",
     "resized": "changes of size",

@@ -38,9 +38,10 @@ def backtest(
 
     require_writable(json, "--json")
     if plots is not None:
-        from forecast.plots import draw_plots, require_matplotlib
+        from forecast.plots import draw_plots, make_folder, require_matplotlib
 
         require_matplotlib()
+        make_folder(plots)
     until_at = instant(test_until, "--test-until")
     with console.err().status("reading the trace"):
         history = read_history(trace, until_at=until_at, mend=mend)

@@ -11,7 +11,7 @@ import typer
 
 from service.commands import console
 from service.options import Seed, positive_seconds, require_writable
-from service.telemetry import MEND_HELP
+from service.telemetry import MEND_HELP, defects_line
 from solver.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ def _forecast(
     from forecast.tidy import read_history
 
     history = read_history(history_path, mend=mend)
+    if mend:
+        console.note(defects_line(history.report))
     _require_known(cluster, history)
     end_bin = min(history.num_bins, history.bin_at(cluster.observed_at))
     _require_recent(cluster, history, end_bin)
@@ -145,7 +147,7 @@ def _forecast(
     _, scenarios = online.scenarios(
         history,
         at_bin=end_bin - 1,
-        num_scenarios=affordable_scenarios(history.num_vms),
+        num_scenarios=affordable_scenarios(len(cluster.vms)),
         rng=np.random.default_rng(seed),
     )
     return scenarios

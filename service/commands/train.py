@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,8 +13,13 @@ from service.telemetry import MEND_HELP, defects_line
 
 if TYPE_CHECKING:
     from forecast.history import History
+    from forecast.persist import ModelFile
     from forecast.promotion import Verdict
     from forecast.quantile import QuantileModel
+
+
+LEAST_JUDGED_BINS: Final = 144
+"""Half a day: less says too little about a model."""
 
 
 def train(
@@ -45,7 +50,7 @@ def train(
 
     require_writable(model, "MODEL")
     until_at = None if until is None else instant(until, "--until")
-    current = None if unless_worse_than is None else load_model(unless_worse_than).model
+    current = None if unless_worse_than is None else load_model(unless_worse_than)
     with console.err().status("reading"):
         known = read_history(history, until_at=until_at, mend=mend)
     console.note(defects_line(known.report))
@@ -75,20 +80,35 @@ def train(
     )
 
 
-def _judged(
-    candidate: QuantileModel, current: QuantileModel, history: History, days: float
-) -> Verdict:
-    """Return how a model trained on all but the latest days does there, beside the one in use."""
-    from forecast.promotion import compare
-    from solver.domain.errors import InvalidInputError
+def _judged(candidate: QuantileModel, current: ModelFile, history: History, days: float) -> Verdict:
+    """Return how a model trained on all but the latest days does there, beside the one in use.
 
-    from_bin = history.num_bins - round(days * 86_400 / history.step_seconds)
-    if from_bin <= 0:
+    Days that the one in use was trained on do not count: there it would be flattered.
+    """
+    from forecast.promotion import compare
+    from solver.domain.errors import InvalidInputError, ModelMismatchError
+
+    lost = [r.field for r in current.model.resources if r not in candidate.resources]
+    if lost:
+        raise ModelMismatchError(
+            f"the model in use forecasts {', '.join(lost)}, of which the history has nothing"
+        )
+    first_bin = history.num_bins - round(days * 86_400 / history.step_seconds)
+    if first_bin <= 0:
         raise InvalidInputError(
             f"expected less than the {history.end_at - history.start_at} of the history, "
             f"got {days:g} days",
             path="--judge-days",
         )
+    from_bin = max(first_bin, history.bin_at(current.trained_until))
+    if history.num_bins - from_bin < LEAST_JUDGED_BINS:
+        raise InvalidInputError(
+            f"expected a history that goes on for half a day or more after the model in use was "
+            f"trained, which was until {current.trained_until:%Y-%m-%d %H:%M} UTC; it ends "
+            f"{history.end_at:%Y-%m-%d %H:%M} UTC",
+            path="--unless-worse-than",
+        )
     candidate.fit(history, until_bin=from_bin)
-    shared = tuple(r for r in candidate.resources if r in current.models_)
-    return compare(candidate, current, history, from_bin=from_bin, resources=shared)
+    return compare(
+        candidate, current.model, history, from_bin=from_bin, resources=current.model.resources
+    )

@@ -295,19 +295,27 @@ def test_import_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "telemetry of 1 VM," in capsys.readouterr().out
 
 
-def test_train_backtest_and_solve_with_the_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A model trained on a history is used by name; the backtest writes its figures."""
-    # The usual training takes half a minute; how good the model is does not matter here.
+@pytest.fixture
+def quick_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual training takes half a minute; how good models are does not matter here."""
     defaults = vars(TrainingSettings)["__init__"].__kwdefaults__
     for name, value in {"iterations": 3, "rows_per_instant": 12, "rows_per_resource": 4200}.items():
         monkeypatch.setitem(defaults, name, value)
     monkeypatch.setitem(defaults, "num_jobs", 1)
-    rng = np.random.default_rng(0)
+
+
+def noisy_trace(folder: Path) -> Path:
+    """Write two days of twelve VMs."""
     columns = telemetry(num_vms=12, num_bins=600)
-    columns["cpu_used"] = list(np.clip(rng.normal(3.5, 0.5, 7200), 0, 6))
-    trace = write_parquet(tmp_path / "trace.parquet", columns)
+    columns["cpu_used"] = list(np.clip(np.random.default_rng(0).normal(3.5, 0.5, 7200), 0, 6))
+    return write_parquet(folder / "trace.parquet", columns)
+
+
+def test_train_backtest_and_solve_with_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_training: None
+) -> None:
+    """A model trained on a history is used by name; the backtest writes its figures."""
+    trace = noisy_trace(tmp_path)
     model, figures = tmp_path / "fleet.model", tmp_path / "figures.json"
     assert run(["train", str(trace), str(model)]) == 0
     assert "trained on 12 VMs" in capsys.readouterr().out
@@ -319,8 +327,22 @@ def test_train_backtest_and_solve_with_the_model(
     assert run([*words, *window, "--json", str(figures)]) == 0
     assert "VMs never seen before" in capsys.readouterr().out
     assert json.loads(figures.read_text(encoding="utf-8"))["settings"]["num_vms"] == 12
-    in_use = ["--unless-worse-than", str(model), "--judge-days", "0.5"]
+
+
+def test_a_new_model_takes_over_only_if_it_is_not_worse(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    quick_training: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On half a day that the one in use was not trained on; otherwise nothing is written."""
+    trace, model = noisy_trace(tmp_path), tmp_path / "fleet.model"
     newer = tmp_path / "newer.model"
+    in_use = ["--unless-worse-than", str(model), "--judge-days", "0.5"]
+    assert run(["train", str(trace), str(model)]) == 0
+    assert run(["train", str(trace), str(newer), *in_use]) == 2
+    assert "half a day or more after the model in use was trained" in capsys.readouterr().err
+    assert run(["train", str(trace), str(model), "--until", "2026-03-02T00:00Z"]) == 0
     with monkeypatch.context() as strict:
         strict.setattr("forecast.promotion.TOLERANCE", -1.0)
         assert run(["train", str(trace), str(newer), *in_use]) == 1

@@ -25,7 +25,7 @@ from solver.domain.units import Resource
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 6
 BINS_PER_DAY = 288
-TIMINGS = ("planning_s_p50", "planning_s_p99", "preparing_s", "running_s")
+TIMINGS = ("planning_s_p50", "planning_s_p99", "running_s")
 
 
 @pytest.fixture(scope="module")

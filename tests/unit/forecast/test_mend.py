@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +120,46 @@ def test_without_mending_the_first_defect_ends_the_reading(tmp_path: Path) -> No
     """Whoever asks for sound telemetry gets an error that names the defect."""
     with pytest.raises(InvalidInputError, match="got -1"):
         read(with_values({("cpu_used", 1): -1.0}), tmp_path, mend=False)
+
+
+@pytest.mark.parametrize("rows_a_batch", [1, 4, 100])
+def test_a_clock_that_was_reset_does_not_stretch_the_grid(
+    tmp_path: Path, rows_a_batch: int
+) -> None:
+    """One row of 1970 among good ones asked for millions of bins."""
+    table = with_values({("ts", 0): datetime(1970, 1, 1, tzinfo=UTC)})
+    history = read(table, tmp_path, rows_a_batch=rows_a_batch)
+    assert history.num_bins == 6
+    assert history.report.by_vm["vm0"].astray == 1
+
+
+@pytest.mark.parametrize("seconds", [-1, 2**62])
+def test_stamps_of_no_time_at_all(tmp_path: Path, seconds: int) -> None:
+    """Whole numbers that are no seconds since 1970 are left out like any other wrong time."""
+    table = tidy_table()
+    stamps = [int(at.timestamp()) for at in table["ts"].to_pylist()]
+    stamps[5] = seconds
+    history = read(table.set_column(1, "ts", pa.array(stamps, pa.int64())), tmp_path)
+    assert history.num_bins == 6
+    defects = history.report.by_vm["vm0"]
+    assert defects.astray + defects.future == 1
+
+
+def test_a_vm_of_which_nothing_is_left_is_reported(tmp_path: Path) -> None:
+    """It is not in the history, but what was wrong with it is told."""
+    changes = {("ts", row): stamp(row, days=4000) for row in range(6)}
+    history = read(with_values(changes), tmp_path)
+    assert history.vm_ids == ("vm1",)
+    assert history.report.by_vm == {"vm0": VmDefects(future=6)}
+
+
+@pytest.mark.parametrize("rows_a_batch", [1, 4, 100])
+def test_one_defect_does_not_hide_another(tmp_path: Path, rows_a_batch: int) -> None:
+    """A null in a measured row was overlooked when a NaN stood in the same batch."""
+    table = with_values({("cpu_used", 1): None, ("cpu_used", 2): math.nan})
+    state = pa.array([0] * table.num_rows, pa.int8())
+    if "state" in table.column_names:
+        table = table.drop_columns(["state"])
+    history = read(table.append_column("state", state), tmp_path, rows_a_batch=rows_a_batch)
+    assert history.state[0].tolist() == [0, 3, 3, 0, 0, 0]
+    assert history.report.by_vm == {"vm0": VmDefects(implausible=2, missing=2)}

@@ -1,10 +1,11 @@
-"""A new model goes live only if it is not worse on days that neither was trained on."""
+"""A new model goes live only if it is not worse on the latest days."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from forecast.baseline import Persistence, WindowQuantiles
@@ -73,3 +74,12 @@ def test_no_time_to_judge_on(history: History) -> None:
     """An hour is needed to see what became of a forecast."""
     with pytest.raises(NotEnoughHistoryError, match="more than an hour"):
         compare(Persistence(), Persistence(), history, from_bin=4 * DAY - 12, resources=CPU)
+
+
+def test_nothing_judged_is_not_accepted(history: History) -> None:
+    """No resource in common, or no VM that did anything, is an error and no verdict."""
+    with pytest.raises(NotEnoughHistoryError, match="to judge a model by"):
+        compare(Persistence(), Persistence(), history, from_bin=3 * DAY, resources=())
+    idle = make_history(np.zeros((4, 5, 4 * DAY), np.float32))
+    with pytest.raises(NotEnoughHistoryError, match="to judge a model by"):
+        compare(Persistence(), Persistence(), idle, from_bin=3 * DAY, resources=CPU)
