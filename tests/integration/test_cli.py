@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from forecast.linear import LinearQuantiles
 from forecast.persist import load_model
 from forecast.quantile import TrainingSettings
 from service.cli import run
@@ -302,6 +303,9 @@ def quick_training(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"iterations": 3, "rows_per_instant": 12, "rows_per_resource": 4200}.items():
         monkeypatch.setitem(defaults, name, value)
     monkeypatch.setitem(defaults, "num_jobs", 1)
+    baseline = vars(LinearQuantiles)["__init__"].__kwdefaults__
+    monkeypatch.setitem(baseline, "rows_per_horizon", 600)
+    monkeypatch.setitem(baseline, "num_jobs", 1)
 
 
 def noisy_trace(folder: Path) -> Path:

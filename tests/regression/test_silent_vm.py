@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forecast.baseline import Persistence, SeasonalNaive, WindowQuantiles
-from forecast.forecaster import QUANTILES, Forecaster
+from forecast.forecaster import HORIZON_MINUTES, NUM_HORIZONS, QUANTILES, Forecaster
 from forecast.history import BinState, History
 from forecast.online import OnlineForecaster
 from forecast.quantile import QuantileModel, TrainingSettings
@@ -53,17 +53,19 @@ def test_the_last_known_reading_stands_in(forecaster: Forecaster, history: Histo
     median = forecast.values[list(RESOURCES)][:, :, :, MEDIAN]
     for k, resource in enumerate(RESOURCES):
         last = history.readings[resource, 3, AT - 2 * DAY - 1]
-        assert median[k, 3] == pytest.approx(np.full(4, last), rel=1e-3)
-    assert median[0, 4] == pytest.approx(np.full(4, 2000.0))
-    assert median[1, 4] == pytest.approx(np.full(4, 8192.0))
+        assert median[k, 3] == pytest.approx(np.full(NUM_HORIZONS, last), rel=1e-3)
+    assert median[0, 4] == pytest.approx(np.full(NUM_HORIZONS, 2000.0))
+    assert median[1, 4] == pytest.approx(np.full(NUM_HORIZONS, 8192.0))
     assert (median > 0).all()
-    width = forecast.values[Resource.CPU, :, 0, -1] - forecast.values[Resource.CPU, :, 0, 0]
+    quarter = HORIZON_MINUTES.index(15)
+    bands = forecast.values[Resource.CPU, :, quarter]
+    width = bands[:, -1] - bands[:, 0]
     assert width[4] > 3000
     assert width[3] > 1000
     if not isinstance(forecaster, SeasonalNaive):  # which has yesterday to go by
         assert forecast.cold[2]
         assert median[0, 2] == pytest.approx(
-            np.full(4, history.readings[Resource.CPU, 2, AT - 24]), rel=1e-3
+            np.full(NUM_HORIZONS, history.readings[Resource.CPU, 2, AT - 24]), rel=1e-3
         )
 
 
