@@ -92,13 +92,7 @@ class RecentMaxPolicy:
         first = max(0, present - bins + 1)
         past = demand_paths(self._workload, cluster, first, present - first + 1)
         path = np.stack([past[..., -1], past.max(axis=-1)], axis=-1)
-        scenarios = ScenarioSet(
-            vm_ids=tuple(vm.id for vm in cluster.vms),
-            start_at=at,
-            step_seconds=60 * HORIZON_MINUTES,
-            probability_ppm=(PROBABILITY_PPM,),
-            demand=path[None],
-        )
+        scenarios = _one_future(cluster, at, path, step_seconds=60 * HORIZON_MINUTES)
         result, _ = self._planner.plan(cluster, scenarios)
         return Decision(plan=result.plan, seconds=time.perf_counter() - begin)
 
@@ -147,13 +141,7 @@ class OraclePolicy:
         present = _bin_of(self._workload, at) - 1
         steps = HORIZON_MINUTES * 60 // self._workload.bin_seconds
         path = demand_paths(self._workload, cluster, present, 1 + steps)
-        scenarios = ScenarioSet(
-            vm_ids=tuple(vm.id for vm in cluster.vms),
-            start_at=at,
-            step_seconds=self._workload.bin_seconds,
-            probability_ppm=(PROBABILITY_PPM,),
-            demand=path[None],
-        )
+        scenarios = _one_future(cluster, at, path, step_seconds=self._workload.bin_seconds)
         result, _ = self._planner.plan(cluster, scenarios)
         return Decision(plan=result.plan, seconds=time.perf_counter() - begin)
 
@@ -174,6 +162,19 @@ def demand_paths(
     for b in range(num_bins):
         paths[:, :, b] = np.rint(workload.demand_at(first_bin + b)[rows])
     return paths
+
+
+def _one_future(
+    cluster: Cluster, at: datetime, path: IntArray, *, step_seconds: int
+) -> ScenarioSet:
+    """Return a path of shape ``(num_vms, num_resources, 1 + num_steps)`` as the only future."""
+    return ScenarioSet(
+        vm_ids=tuple(vm.id for vm in cluster.vms),
+        start_at=at,
+        step_seconds=step_seconds,
+        probability_ppm=(PROBABILITY_PPM,),
+        demand=path[None],
+    )
 
 
 def _largest_first(cluster: Cluster, wanted: dict[VmId, HostId | None], demand: IntArray) -> Plan:
