@@ -23,7 +23,7 @@ from forecast.history import (
 )
 from forecast.table_files import names_of
 from forecast.tidy_columns import BY_RESOURCE, LIMITS, MAX_ACTIVITY, is_activity, stamp
-from forecast.tidy_keys import Keys
+from forecast.tidy_keys import Keys, previous_of_vm
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import NUM_RESOURCES, Resource
 
@@ -44,7 +44,7 @@ class Grid:
     has_memory: bool
     mend: bool
     defects: dict[str, npt.NDArray[np.int64]]
-    _last_cores: npt.NDArray[np.float64]
+    _last_cores: list[float]
 
     @classmethod
     def empty(cls, keys: Keys, columns: Sequence[str], *, mend: bool = False) -> Grid:
@@ -69,7 +69,7 @@ class Grid:
                 name: np.zeros(shape[0], dtype=np.int64)
                 for name in ("implausible", "zero_cores", "resized")
             },
-            _last_cores=np.zeros(shape[0]),
+            _last_cores=[0.0] * shape[0],
         )
 
     def place(self, path: Path, batch: pa.RecordBatch, first_row: int) -> None:
@@ -119,16 +119,10 @@ class Grid:
 
     def _resized(self, vm: npt.NDArray[np.int32], cores: Floats) -> npt.NDArray[np.int32]:
         """Return the VM of each row with another number of cores than the VM's row before."""
-        sized = np.flatnonzero(np.nan_to_num(cores) > 0)
-        order = sized[np.argsort(vm[sized], kind="stable")]
-        sorted_vm, sorted_cores = vm[order], cores[order].astype(np.float64)
-        before = np.empty_like(sorted_cores)
-        before[1:] = sorted_cores[:-1]
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = sorted_vm[1:] != sorted_vm[:-1]
-        before[first] = self._last_cores[sorted_vm[first]]
-        self._last_cores[sorted_vm] = sorted_cores  # the last of each VM stays
-        changed: npt.NDArray[np.int32] = sorted_vm[(before > 0) & (before != sorted_cores)]
+        sized = np.nan_to_num(cores) > 0
+        vm, cores = vm[sized], cores[sized]
+        before = previous_of_vm(vm, cores, self._last_cores)
+        changed: npt.NDArray[np.int32] = vm[(before > 0) & (before != cores)]
         return changed
 
     def _states(self, where: _Where, batch: pa.RecordBatch) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,7 @@ What the rows say is read by ``forecast.tidy_grid`` once the keys are known to b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -70,7 +70,7 @@ def read_keys(
         milliseconds = _milliseconds(path, batch.column("ts"), row, mend=mend)
         names = _Names(path=path, ids=tuple(codes), first_row=row)
         if mend:
-            vm, seconds = faults.mended(vm, milliseconds, now)
+            vm, seconds = faults.mended(vm, milliseconds, now, last_s)
         else:
             _check_grid(names, vm, milliseconds, now)
             seconds = milliseconds // 1000
@@ -81,24 +81,22 @@ def read_keys(
     if row == 0:
         raise InvalidInputError(f"{path}: no rows; expected at least one reading")
     vm, seconds = np.concatenate(vm_parts), np.concatenate(second_parts)
-    if mend:
-        vm = faults.without_astray(vm, seconds)
-        vm = faults.without_repeated(vm, seconds)
-        if not (vm >= 0).any():
-            raise InvalidInputError(f"{path}: every row is in the future; expected past ones")
+    if not mend:
+        return _select_keys(path, tuple(codes), vm, seconds, wanted_vms, from_s, until_s)
+    vm = faults.without_astray(vm, seconds)
+    vm = faults.without_repeated(vm, seconds)
+    if not (vm >= 0).any():
+        raise InvalidInputError(f"{path}: every row is in the future; expected past ones")
     keys = _select_keys(path, tuple(codes), vm, seconds, wanted_vms, from_s, until_s)
     counts = faults.counts(len(codes))
     kept = np.isin(np.array(list(codes)), np.array(keys.vm_ids))
+    rows_left = np.bincount(vm[vm >= 0], minlength=len(codes))
     lost = {
         name: {fault: int(count[i]) for fault, count in counts.items() if count[i]}
         for i, name in enumerate(codes)
-        if not kept[i] and (vm == i).sum() == 0
+        if not rows_left[i]
     }
-    return replace(
-        keys,
-        defects={fault: count[kept] for fault, count in counts.items()},
-        lost={name: faults_ for name, faults_ in lost.items() if faults_},
-    )
+    return replace(keys, defects={fault: count[kept] for fault, count in counts.items()}, lost=lost)
 
 
 def _select_keys(
@@ -146,10 +144,13 @@ class _Faults:
     """Rows that a reader who mends puts right or leaves out, as VM codes, one for each."""
 
     found: dict[str, list[npt.NDArray[np.int32]]] = field(default_factory=dict)
-    _last_s: dict[int, int] = field(default_factory=dict)
 
     def mended(
-        self, vm: npt.NDArray[np.int32], milliseconds: npt.NDArray[np.int64], now: datetime
+        self,
+        vm: npt.NDArray[np.int32],
+        milliseconds: npt.NDArray[np.int64],
+        now: datetime,
+        last_s: list[int],
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Return the VM of each row, -1 for rows of the future, and the bin each row lies in."""
         seconds = milliseconds // 1000
@@ -158,7 +159,9 @@ class _Faults:
         future = milliseconds > int(now.timestamp() * 1000)
         self._note("off_grid", vm[off_grid & ~future])
         self._note("future", vm[future])
-        self._note("disordered", vm[~future][self._disordered(vm[~future], seconds[~future])])
+        past, past_s = vm[~future], seconds[~future]
+        # Rows of one bin are repeated, not disordered.
+        self._note("disordered", past[past_s < previous_of_vm(past, past_s, last_s)])
         return np.where(future, np.int32(-1), vm), seconds
 
     def without_astray(
@@ -190,25 +193,6 @@ class _Faults:
 
     def _note(self, name: str, vm: npt.NDArray[np.int32]) -> None:
         self.found.setdefault(name, []).append(vm)
-
-    def _disordered(
-        self, vm: npt.NDArray[np.int32], seconds: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
-        """Tell which rows are older than their VM's row before; rows of one bin are not."""
-        order = np.argsort(vm, kind="stable")
-        sorted_vm, sorted_s = vm[order], seconds[order]
-        before = np.full(len(vm), -(2**62), dtype=np.int64)
-        before[1:] = sorted_s[:-1]
-        first = np.ones(len(vm), dtype=bool)
-        first[1:] = sorted_vm[1:] != sorted_vm[:-1]
-        for i in np.flatnonzero(first):
-            before[i] = self._last_s.get(int(sorted_vm[i]), -(2**62))
-        last = np.append(first[1:], True)[: len(vm)]
-        for i in np.flatnonzero(last):
-            self._last_s[int(sorted_vm[i])] = int(sorted_s[i])
-        wrong = np.zeros(len(vm), dtype=bool)
-        wrong[order] = sorted_s < before
-        return wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,23 +334,38 @@ def _check_order(
     last_s: list[int],
 ) -> None:
     """Check that every VM's time moves forward, within the batch and since earlier ones."""
-    order = np.arange(len(vm)) if (vm[1:] >= vm[:-1]).all() else np.argsort(vm, kind="stable")
-    sorted_vm, sorted_s = vm[order], seconds[order]
-    first_of_vm = np.ones(len(vm), dtype=bool)
-    first_of_vm[1:] = sorted_vm[1:] != sorted_vm[:-1]
-    before = np.empty_like(sorted_s)
-    before[1:] = sorted_s[:-1]
-    before[first_of_vm] = np.array(last_s, dtype=np.int64)[sorted_vm[first_of_vm]]
-    wrong = sorted_s <= before
+    before = previous_of_vm(vm, seconds, last_s)
+    wrong = seconds <= before
     if wrong.any():
-        i = int(order[np.flatnonzero(wrong)].min())
-        earlier = int(before[np.flatnonzero(order == i)[0]])
+        i = int(np.argmax(wrong))
+        earlier = int(before[i])
         verdict = "appears twice" if earlier == seconds[i] else "is out of order"
         raise InvalidInputError(
             f"{names.row(vm, i)}: {stamp(int(seconds[i]))} {verdict}; expected later than the "
             f"VM's row before, {stamp(earlier)}"
         )
-    last_of_vm = np.ones(len(vm), dtype=bool)
-    last_of_vm[:-1] = first_of_vm[1:]
-    for code, second in zip(sorted_vm[last_of_vm], sorted_s[last_of_vm], strict=True):
-        last_s[code] = int(second)
+
+
+def previous_of_vm(
+    vm: npt.NDArray[np.int32], values: npt.NDArray[Any], last: MutableSequence[Any]
+) -> npt.NDArray[Any]:
+    """Return, for each row of a batch, the value that its VM's row before had.
+
+    Parameters
+    ----------
+    last
+        Value of each VM's last row in the batches before; brought up to date.
+    """
+    order = np.arange(len(vm)) if (vm[1:] >= vm[:-1]).all() else np.argsort(vm, kind="stable")
+    sorted_vm, sorted_values = vm[order], values[order]
+    first_of_vm = np.ones(len(vm), dtype=bool)
+    first_of_vm[1:] = sorted_vm[1:] != sorted_vm[:-1]
+    before = np.empty_like(sorted_values)
+    before[1:] = sorted_values[:-1]
+    before[first_of_vm] = np.array(last, dtype=values.dtype)[sorted_vm[first_of_vm]]
+    last_of_vm = np.append(first_of_vm[1:], True)[: len(vm)]
+    for code, value in zip(sorted_vm[last_of_vm], sorted_values[last_of_vm], strict=True):
+        last[code] = value.item()
+    previous = np.empty_like(before)
+    previous[order] = before
+    return previous
