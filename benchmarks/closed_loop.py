@@ -28,6 +28,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from service.options import instant
 from service.replay.config import ReplayConfig
 from service.replay.report import machine, print_report
 from service.replay.run import run_replay
@@ -102,10 +103,6 @@ def _run(config: ReplayConfig, path: Path, console: Console) -> dict[str, Any]:
     return figures
 
 
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
 def main() -> None:
     """Run the standard replay, or draws, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -125,8 +122,8 @@ def main() -> None:
         num_hosts=arguments.hosts,
         host_cores=32,
         host_memory_gib=576,
-        from_at=_instant(arguments.from_),
-        until_at=_instant(arguments.until),
+        from_at=instant(arguments.from_, "--from"),
+        until_at=instant(arguments.until, "--until"),
         policies=tuple(arguments.policies.split(",")),
         num_vms=arguments.vms,
         num_scenarios=arguments.scenarios,

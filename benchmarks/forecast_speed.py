@@ -16,7 +16,6 @@ import os
 import statistics
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from forecast.online import OnlineForecaster
 from forecast.quantile import QuantileModel
 from forecast.scenarios import affordable_scenarios
 from forecast.tidy import read_history
+from service.options import instant
 from service.replay.report import machine
 from solver.domain.units import Resource, VmId
 
@@ -42,17 +42,16 @@ def repeated(history: History, num_vms: int) -> History:
     """Return a history of so many VMs, those of another one again and again."""
     chosen = np.arange(num_vms) % history.num_vms
     names = tuple(VmId(f"{history.vm_ids[v]}-{i}") for i, v in enumerate(chosen))
-    unique = history.select(np.arange(history.num_vms))
     return replace(
-        unique,
+        history,
         vm_ids=names,
-        readings=np.ascontiguousarray(unique.readings[:, chosen]),
-        state=unique.state[chosen],
-        granted_mib=unique.granted_mib[chosen],
-        vcpus=unique.vcpus[chosen],
-        memory_size_mib=unique.memory_size_mib[chosen],
-        app_types=tuple(unique.app_types[v] for v in chosen),
-        activity={name: series[chosen] for name, series in unique.activity.items()},
+        readings=history.readings[:, chosen],
+        state=history.state[chosen],
+        granted_mib=history.granted_mib[chosen],
+        vcpus=history.vcpus[chosen],
+        memory_size_mib=history.memory_size_mib[chosen],
+        app_types=tuple(history.app_types[v] for v in chosen),
+        activity={name: series[chosen] for name, series in history.activity.items()},
     )
 
 
@@ -62,13 +61,7 @@ def forecast_seconds(model: QuantileModel, history: History) -> dict[str, float]
     online = OnlineForecaster(
         forecaster=model,
         resources=tuple(model.resources),
-        class_of=dict(
-            zip(
-                history.vm_ids,
-                classify(history, until_bin=history.num_bins).codes.tolist(),
-                strict=True,
-            )
-        ),
+        class_of=classify(history, until_bin=history.num_bins).by_vm(history.vm_ids),
     )
     online.warm_up(history, until_bin=now - REPEATS, days=1.0, every_bins=12)
     quantiles_s, all_s = [], []
@@ -95,7 +88,7 @@ def forecast_seconds(model: QuantileModel, history: History) -> dict[str, float]
 
 def peak_mib() -> float:
     """Return the most memory this process and its living children have had, added up."""
-    peaks = {}
+    peak = 0.0
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             lines = status.read_text(encoding="utf-8").splitlines()
@@ -103,8 +96,8 @@ def peak_mib() -> float:
             continue  # it has ended
         fields = dict(line.split(":", 1) for line in lines if ":" in line)
         if "VmHWM" in fields and os.getpid() in (int(fields["Pid"]), int(fields["PPid"])):
-            peaks[int(fields["Pid"])] = int(fields["VmHWM"].split()[0]) / 1024
-    return sum(peaks.values())
+            peak += int(fields["VmHWM"].split()[0]) / 1024
+    return peak
 
 
 def main() -> None:
@@ -114,7 +107,7 @@ def main() -> None:
     parser.add_argument("--train-until", default="2013-09-02")
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
-    until_at = datetime.fromisoformat(arguments.train_until).replace(tzinfo=UTC)
+    until_at = instant(arguments.train_until, "--train-until")
     history = read_history(arguments.trace, until_at=until_at)
     resources = tuple(r for r in Resource if history.has(r))
     model = QuantileModel(resources=resources)

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from forecast.calibrate import forgotten
 from forecast.forecaster import QUANTILES, QuantileForecast
 from forecast.history import Floats
 from forecast.metrics import pinball
@@ -96,10 +97,8 @@ class Accuracy:
         InvalidInputError
             If the time is not positive.
         """
-        if not hours_since_last > 0:
-            raise InvalidInputError(f"expected a positive time, got {hours_since_last} h")
+        keep = np.float32(1.0 - forgotten(hours_since_last, RECENT_HOURS))
         self.begun_at = self.begun_at or forecast.at
-        keep = np.float32(np.exp(-hours_since_last / RECENT_HOURS))
         self.recent_loss *= keep
         self.recent_way *= keep
         early = forecast.at - self.begun_at <= SETTLING

@@ -22,7 +22,7 @@ from forecast.baseline import standard_baselines
 from forecast.classes import VmClasses, classify
 from forecast.error_memory import actual_readings
 from forecast.fans import Fans, examples
-from forecast.features import MODELLED_MINUTES
+from forecast.features import MODELLED_AT
 from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, QUANTILES, Forecaster
 from forecast.history import History
 from forecast.linear import linear_baselines
@@ -275,10 +275,12 @@ class _Run:
         online = OnlineForecaster(
             forecaster=model,
             resources=contest.resources,
-            class_of=dict(zip(contest.history.vm_ids, classes.codes.tolist(), strict=True)),
+            class_of=classes.by_vm(contest.history.vm_ids),
             seed=seed,
         )
-        chosen = examples(contest.history, classes, until_bin=train_bin)
+        # Only CPU has fans.
+        judged = Resource.CPU in contest.resources
+        chosen = examples(contest.history, classes, until_bin=train_bin) if judged else {}
         return cls(
             contest=contest,
             online=online,
@@ -311,8 +313,7 @@ class _Run:
         self.forecast_seconds.append(time.perf_counter() - began)
         for tally, members in zip(self.ours, self.contest.members, strict=True):
             tally.add(forecast, actual, members, self.contest.units)
-        if Resource.CPU in self.contest.resources:
-            self.fans.add(forecast, actual)
+        self.fans.add(forecast, actual)
         day = f"{forecast.at:%Y-%m-%d}"
         self.host_sums.add(
             paths,
@@ -336,9 +337,7 @@ class _Run:
             results=self._results(theirs, 0),
             unseen=self._results(theirs, 1),
             host_sums=self.host_sums.figures(seed=seed),
-            fans=self.fans.document(self.contest.history, QUANTILES)
-            if Resource.CPU in self.contest.resources
-            else [],
+            fans=self.fans.document(self.contest.history, QUANTILES),
             train_seconds=train_seconds,
             forecast_seconds=float(np.median(self.forecast_seconds)),
             settings={
@@ -358,8 +357,8 @@ class _Run:
         losses = {name: tallies[part].mean_pinball() for name, tallies in theirs.items()}
         document: dict[str, Any] = {}
         for resource in self.contest.resources:
-            for minutes in MODELLED_MINUTES:
-                h = HORIZON_MINUTES.index(minutes)
+            for h in MODELLED_AT:
+                minutes = HORIZON_MINUTES[h]
                 for g, group in enumerate(GROUPS):
                     if not self.ours[part].count[resource, g, h]:
                         continue

@@ -13,7 +13,15 @@ from typing import Final
 
 import numpy as np
 
-from forecast.features import DAY, HOUR, MODELLED_BINS, MODELLED_MINUTES, NUM_MODELLED, WEEK
+from forecast.features import (
+    DAY,
+    HOUR,
+    MODELLED_AT,
+    MODELLED_BINS,
+    MODELLED_MINUTES,
+    NUM_MODELLED,
+    WEEK,
+)
 from forecast.forecaster import (
     HORIZON_BINS,
     NUM_HORIZONS,
@@ -135,7 +143,7 @@ class Persistence:
             bands = np.empty((history.num_vms, NUM_MODELLED, NUM_QUANTILES), dtype=np.float32)
             for h, bins in enumerate(MODELLED_BINS):
                 errors = recent[:, bins:] - recent[:, :-bins]
-                wide = generic[HORIZON_BINS.index(bins)]
+                wide = generic[MODELLED_AT[h]]
                 band, count = self._band(errors, wide)
                 bands[:, h] = np.where(levels.stale[:, None], wide_errors(levels, wide), band)
             demand = levels.values[:, None, None] + interpolated(bands, MODELLED_MINUTES)

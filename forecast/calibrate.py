@@ -17,6 +17,7 @@ References
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -134,9 +135,7 @@ class Calibrator:
         InvalidInputError
             If the time is not positive.
         """
-        if not hours_since_last > 0:
-            raise InvalidInputError(f"expected a positive time, got {hours_since_last} h")
-        step = 1.0 - np.exp(-hours_since_last / self.memory_hours)
+        step = forgotten(hours_since_last, self.memory_hours)
         nominal = np.array(QUANTILES)
         self.hits *= 1.0 - step
         self.weight *= 1.0 - step
@@ -156,6 +155,19 @@ class Calibrator:
                     hit = hit_share(*bounds, now[place]).mean(axis=0)
                     self.shift[place] += step * (nominal - hit) / (nominal * (1.0 - nominal))
         np.clip(self.shift, -MAX_SHIFT, MAX_SHIFT, out=self.shift)
+
+
+def forgotten(hours: float, memory_hours: float) -> float:
+    """Return the share of what was learned that fades in a time.
+
+    Raises
+    ------
+    InvalidInputError
+        If the time is not positive.
+    """
+    if not hours > 0:
+        raise InvalidInputError(f"expected a positive time, got {hours} h")
+    return 1.0 - math.exp(-hours / memory_hours)
 
 
 def _logit(level: Doubles) -> Doubles:

@@ -5,6 +5,7 @@ Classes are fixed on a training window and never recomputed on what is being jud
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,7 @@ from forecast.features import DAY, SATURATED
 from forecast.history import BinState, Floats, History
 from forecast.scaling import scale, unit_of
 from solver.domain.errors import InvalidInputError
-from solver.domain.units import Resource
+from solver.domain.units import Resource, VmId
 
 CLASSES: Final = ("idle", "low", "bursty", "diurnal", "saturated")
 NUM_CLASSES: Final = len(CLASSES)
@@ -48,6 +49,10 @@ class VmClasses:
     codes: npt.NDArray[np.int64]
     busy: npt.NDArray[np.bool_]
     known: npt.NDArray[np.bool_]
+
+    def by_vm(self, vm_ids: Sequence[VmId]) -> dict[VmId, int]:
+        """Return the code of each VM by its name, given the names in the order of ``codes``."""
+        return dict(zip(vm_ids, self.codes.tolist(), strict=True))
 
 
 def classify(history: History, *, until_bin: int) -> VmClasses:

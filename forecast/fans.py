@@ -74,14 +74,14 @@ class Fans:
                 "horizon_minutes": FAN_MINUTES,
                 "at": self._at,
                 "quantiles": {
-                    f"{q:g}": [_whole(values[i, k]) for values in self._values]
+                    f"{q:g}": [_rounded(values[i, k]) for values in self._values]
                     for k, q in enumerate(quantiles)
                 },
-                "actual": [_whole(actual[i]) for actual in self._actual],
+                "actual": [_rounded(actual[i]) for actual in self._actual],
             }
             for i, (name, position) in enumerate(self.chosen.items())
         ]
 
 
-def _whole(value: np.float32) -> float | None:
+def _rounded(value: np.float32) -> float | None:
     return None if np.isnan(value) else round(float(value), 1)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.activity import LAGS, implied_by_activity
+from forecast.forecaster import HORIZON_MINUTES
 from forecast.history import STEP_SECONDS, BinState, Floats, History
 from forecast.scaling import scale, unit_of
 from solver.domain.units import Resource
@@ -27,6 +28,8 @@ MODELLED_MINUTES: Final = (5, 15, 30, 45, 60)
 """Horizons that models are fitted for; between them quantiles change little, and are interpolated.
 """
 MODELLED_BINS: Final = tuple(minutes * 60 // STEP_SECONDS for minutes in MODELLED_MINUTES)
+MODELLED_AT: Final = [HORIZON_MINUTES.index(minutes) for minutes in MODELLED_MINUTES]
+"""Positions of the modelled horizons among all."""
 NUM_MODELLED: Final = len(MODELLED_MINUTES)
 
 HOUR: Final = 12
@@ -84,7 +87,6 @@ FEATURE_NAMES: Final = (*_VM_NAMES, *_HORIZON_NAMES)
 NUM_FEATURES: Final = len(FEATURE_NAMES)
 APP_TYPE_COLUMN: Final = FEATURE_NAMES.index("app_type")
 HORIZON_COLUMN: Final = FEATURE_NAMES.index("horizon_minutes")
-LEVEL_COLUMN: Final = FEATURE_NAMES.index("lag_0")
 RELATIVE: Final = tuple(
     name
     for name in FEATURE_NAMES
@@ -94,7 +96,7 @@ RELATIVE: Final = tuple(
     or name == "activity_implied"
 )
 """Readings told as their distance from the newest one. What is forecast is a distance, too, and
-trees cannot subtract: on a managed-hosting fleet this alone is worth 2 to 4 % of the pinball loss.
+trees cannot subtract (docs/decisions/0010).
 """
 _RELATIVE_COLUMNS: Final = [FEATURE_NAMES.index(name) for name in RELATIVE]
 SIGNATURE: Final = hashlib.sha256(repr((4, FEATURE_NAMES, MODELLED_MINUTES)).encode()).hexdigest()[

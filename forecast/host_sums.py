@@ -15,12 +15,12 @@ from typing import Final
 
 import numpy as np
 
+from forecast.calibrate import forgotten
 from forecast.error_memory import ErrorMemory
 from forecast.forecaster import NUM_HORIZONS, QuantileForecast
 from forecast.history import Floats
 from forecast.metrics import group_bands, random_groups
 from forecast.scenarios import sample_paths
-from solver.domain.errors import InvalidInputError
 from solver.domain.units import NUM_RESOURCES
 
 COVERAGE: Final = 0.9
@@ -80,9 +80,7 @@ class SumCalibrator:
         InvalidInputError
             If the time is not positive.
         """
-        if not hours_since_last > 0:
-            raise InvalidInputError(f"expected a positive time, got {hours_since_last} h")
-        step = 1.0 - np.exp(-hours_since_last / MEMORY_HOURS)
+        step = forgotten(hours_since_last, MEMORY_HOURS)
         self.hits *= 1.0 - step
         self.weight *= 1.0 - step
         paths = sample_paths(

@@ -13,7 +13,7 @@ import numpy as np
 
 from forecast.classes import VmClasses, classify
 from forecast.error_memory import actual_readings
-from forecast.features import MODELLED_MINUTES
+from forecast.features import MODELLED_AT
 from forecast.forecaster import HORIZON_BINS, HORIZON_MINUTES, Forecaster
 from forecast.history import History
 from forecast.online import OnlineForecaster
@@ -24,7 +24,6 @@ from solver.domain.units import Resource
 EVERY_BINS: Final = 7
 TOLERANCE: Final = 0.01
 """Loss by which a new model may be worse and still count as not worse: the noise of a few days."""
-_JUDGED: Final = [HORIZON_MINUTES.index(minutes) for minutes in MODELLED_MINUTES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +120,7 @@ def _loss(
     online = OnlineForecaster(
         forecaster=forecaster,
         resources=resources,
-        class_of=dict(zip(history.vm_ids, classes.codes.tolist(), strict=True)),
+        class_of=classes.by_vm(history.vm_ids),
         seed=seed,
     )
     members = memberships(classes, np.ones(history.num_vms, dtype=bool))
@@ -131,7 +130,7 @@ def _loss(
     for at_bin in origins:
         forecast = online.forecast(history, at_bin=at_bin)
         tally.add(forecast, actual_readings(history, at_bin, HORIZON_MINUTES), members, units)
-    mean = tally.mean_pinball()[:, GROUPS.index("all")][:, _JUDGED]
+    mean = tally.mean_pinball()[:, GROUPS.index("all")][:, MODELLED_AT]
     return {
         RESOURCE_NAMES[resource]: float(np.nanmean(mean[resource]))
         for resource in resources

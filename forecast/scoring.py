@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.classes import CLASSES, VmClasses
-from forecast.features import MODELLED_MINUTES
+from forecast.features import MODELLED_AT
 from forecast.forecaster import (
     HORIZON_MINUTES,
     NUM_HORIZONS,
@@ -38,7 +38,6 @@ from solver.domain.units import NUM_RESOURCES, Resource
 
 GROUPS: Final = (*CLASSES, "busy", "all")
 RESOURCE_NAMES: Final = ("cpu", "memory", "disk_io", "net_io")
-_JUDGED: Final = [HORIZON_MINUTES.index(minutes) for minutes in MODELLED_MINUTES]
 HOST_RESOURCES: Final = (Resource.CPU, Resource.MEMORY)
 """Resources whose sums over a host are judged."""
 
@@ -197,7 +196,7 @@ class HostSumTally:
             return
         shuffled = np.argsort(rng.random((len(paths), len(usable)), dtype=np.float32), axis=0)
         for resource in judged:
-            for h in _JUDGED:
+            for h in MODELLED_AT:
                 joint = paths[:, resource, usable, h]
                 truth = np.array([actual[resource, usable[g], h].sum() for g in groups])
                 few, ppm = joint[reduced[0]], np.asarray(reduced[1], dtype=np.float64)
@@ -226,7 +225,7 @@ class HostSumTally:
     def figures(self, *, seed: int) -> dict[str, Any]:
         """Return the figures by horizon as JSON values; empty if nothing was added."""
         document: dict[str, Any] = {}
-        for h in _JUDGED:
+        for h in MODELLED_AT:
             minutes = HORIZON_MINUTES[h]
             pooled = self._values(self.inside, "joint", h, None)
             if not pooled:

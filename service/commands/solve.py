@@ -138,9 +138,7 @@ def _forecast(
     online = OnlineForecaster(
         forecaster=forecaster,
         resources=resources,
-        class_of=dict(
-            zip(history.vm_ids, classify(history, until_bin=end_bin).codes.tolist(), strict=True)
-        ),
+        class_of=classify(history, until_bin=end_bin).by_vm(history.vm_ids),
         seed=seed,
     )
     online.warm_up(history, until_bin=end_bin)

@@ -62,11 +62,11 @@ def make_forecaster(
         if path is not None:
             _keep(model, path)
     tell("warming up: forecasts of the last days, in hindsight")
-    codes = classify(past, until_bin=until_bin).codes.tolist()
+    classes = classify(past, until_bin=until_bin)
     online = OnlineForecaster(
         forecaster=model,
         resources=RESOURCES,
-        class_of=dict(zip(past.vm_ids, codes, strict=True)),
+        class_of=classes.by_vm(past.vm_ids),
         seed=config.seed,
     )
     online.warm_up(past, until_bin=until_bin, days=WARM_UP_DAYS)

@@ -222,7 +222,7 @@ def _trained(stage: Stage) -> OnlineForecaster:
     online = OnlineForecaster(
         forecaster=model,
         resources=stage.resources,
-        class_of=dict(zip(stage.history.vm_ids, classes.codes.tolist(), strict=True)),
+        class_of=classes.by_vm(stage.history.vm_ids),
         seed=stage.config.seed,
     )
     online.warm_up(
