@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import itertools
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from service.cooldown import CooldownParams
 from service.replay.config import ReplayConfig
 from service.replay.loop import LoopParams, run_policy
 from service.replay.policies import PresentPolicy
-from service.replay.reactive import ReactiveParams
+from service.replay.reactive import ReactiveParams, rebalance
 from service.replay.stage import set_stage
 from solver.domain.weights import Weights
 
@@ -50,7 +51,7 @@ def main() -> None:
             threshold_fraction=threshold, target_fraction=target, least_relief_fraction=relief
         )
         figures = run_policy(
-            PresentPolicy(seen, params),
+            PresentPolicy(seen, partial(rebalance, params=params)),
             config=config,
             start=stage.start,
             workload=workload,

@@ -6,6 +6,8 @@ are about foresight and joint choice, not about care.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -107,5 +109,41 @@ class Ledger:
         self._reserved[host] += reserved_amounts(moved, self.cluster.hosts[host])
         self.host_of[vm] = host
 
+    def move_first(self, candidates: Iterable[tuple[int, int]]) -> bool:
+        """Carry out the first permitted move of a VM to a host; ``False`` if none is."""
+        for vm, host in candidates:
+            if self.permits(vm, host):
+                self.move(vm, host)
+                return True
+        return False
+
     def _placement_after(self, vm: int, host: int) -> dict[VmId, HostId | None]:
         return {**self.placement, self.cluster.vms[vm].id: self.cluster.hosts[host].id}
+
+
+def relieve_worst(
+    scores: Callable[[], npt.NDArray[np.floating | np.integer]],
+    relieve: Callable[[int], bool],
+    *,
+    threshold: float,
+    max_moves: int,
+) -> None:
+    """Take one VM after another off whichever host is worst, until none is above a threshold.
+
+    Parameters
+    ----------
+    scores
+        Returns the present score of every host, in an array of its own.
+    relieve
+        Makes a move off a host, and tells whether it could; a host that it could not help is left
+        alone from then on.
+    """
+    hopeless: set[int] = set()
+    for _ in range(max_moves):
+        score = scores()
+        score[list(hopeless)] = 0
+        worst = int(score.argmax())
+        if score[worst] <= threshold:
+            break
+        if not relieve(worst):
+            hopeless.add(worst)

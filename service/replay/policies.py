@@ -7,6 +7,7 @@ know of demand and in how they choose.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -17,8 +18,6 @@ from executor.simulation.workload import Workload
 from forecast.history import History
 from service.pipeline import Foresight, Planner, PredictivePlanner
 from service.replay.ledger import IntArray
-from service.replay.reactive import ReactiveParams, rebalance
-from service.replay.spread import SpreadParams, even_out
 from service.replay.textbook import TextbookParams, relieve
 from solver.domain.cluster import Cluster
 from solver.domain.plan import Plan
@@ -30,6 +29,9 @@ from solver.sequencing.order import sequence
 from solver.solve import SolveParams
 
 HORIZON_MINUTES: Final = 60
+
+Balancer = Callable[[Cluster, IntArray], dict[VmId, HostId | None]]
+"""From a snapshot and its present demand to the placement wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +61,17 @@ class NonePolicy:
 class PresentPolicy:
     """A balancer that looks at the demand of the last five minutes alone."""
 
-    def __init__(self, workload: Workload, params: ReactiveParams | SpreadParams) -> None:
+    def __init__(self, workload: Workload, balance: Balancer) -> None:
         self._workload = workload
-        self._params = params
+        self._balance = balance
 
     def decide(self, cluster: Cluster, at: datetime) -> Decision:
         """Return what the balancer wants, the largest demand first."""
         begin = time.perf_counter()
         present = _bin_of(self._workload, at) - 1
         demand = demand_paths(self._workload, cluster, present, 1)[:, :, 0]
-        if isinstance(self._params, SpreadParams):
-            wanted = even_out(cluster, demand, self._params)
-        else:
-            wanted = rebalance(cluster, demand, self._params)
-        return Decision(
-            plan=_largest_first(cluster, wanted, demand), seconds=time.perf_counter() - begin
-        )
+        plan = _largest_first(cluster, self._balance(cluster, demand), demand)
+        return Decision(plan=plan, seconds=time.perf_counter() - begin)
 
 
 class RecentMaxPolicy:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.replay.ledger import IntArray, Ledger
+from service.replay.ledger import IntArray, Ledger, relieve_worst
 from solver.domain.cluster import Cluster
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import HostId, VmId
@@ -78,15 +78,12 @@ class _Balancer:
 
     def run(self) -> dict[VmId, HostId | None]:
         ledger = self._ledger
-        hopeless: set[int] = set()
-        for _ in range(self._params.max_moves):
-            use = ledger.use(ledger.load)
-            use[list(hopeless)] = 0.0
-            hottest = int(use.argmax())
-            if use[hottest] <= self._params.threshold_fraction:
-                break
-            if not self._shed_one(hottest):
-                hopeless.add(hottest)
+        relieve_worst(
+            lambda: ledger.use(ledger.load),
+            self._shed_one,
+            threshold=self._params.threshold_fraction,
+            max_moves=self._params.max_moves,
+        )
         return ledger.placement
 
     def _shed_one(self, source: int) -> bool:
@@ -109,10 +106,6 @@ class _Balancer:
         use_now = float(ledger.use(ledger.load)[source])
         allowed = max(self._params.target_fraction, use_now - self._params.least_relief_fraction)
         room = ledger.with_room(vm)
-        for host in room[np.argsort(use_after[room], kind="stable")]:
-            if use_after[host] > allowed:
-                return False
-            if ledger.permits(vm, int(host)):
-                ledger.move(vm, int(host))
-                return True
-        return False
+        room = room[use_after[room] <= allowed]
+        order = np.argsort(use_after[room], kind="stable")
+        return ledger.move_first((vm, int(host)) for host in room[order])

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,9 +40,9 @@ from service.replay.policies import (
     RecentMaxPolicy,
     TextbookPolicy,
 )
-from service.replay.reactive import ReactiveParams
+from service.replay.reactive import ReactiveParams, rebalance
 from service.replay.report import ReplayReport, write_report
-from service.replay.spread import SpreadParams
+from service.replay.spread import SpreadParams, even_out
 from service.replay.stage import BINS_PER_DAY, BINS_PER_HOUR, Stage, set_stage
 from service.replay.state import ReplayState
 from service.replay.textbook import TextbookParams
@@ -191,9 +192,11 @@ def _make_policy(stage: Stage, name: str, trained: OnlineForecaster | None) -> P
         case "none":
             return NonePolicy()
         case "reactive":
-            return PresentPolicy(stage.workload(before), ReactiveParams())
+            balance = partial(rebalance, params=ReactiveParams())
+            return PresentPolicy(stage.workload(before), balance)
         case "reactive-greedy":
-            return PresentPolicy(stage.workload(before), SpreadParams())
+            balance = partial(even_out, params=SpreadParams())
+            return PresentPolicy(stage.workload(before), balance)
         case "recent-max":
             hour_before = max(0, stage.first_bin - BINS_PER_HOUR)
             return RecentMaxPolicy(stage.workload(hour_before), solving)

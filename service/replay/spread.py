@@ -7,8 +7,11 @@ the sum of squared uses most. It knows nothing of the future and asks not whethe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from service.replay.ledger import IntArray, Ledger
+import numpy as np
+
+from service.replay.ledger import FloatArray, IntArray, Ledger, relieve_worst
 from solver.domain.cluster import Cluster
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import HostId, VmId
@@ -45,16 +48,17 @@ def even_out(cluster: Cluster, demand: IntArray, params: SpreadParams) -> dict[V
         Present demand, shape ``(num_vms, num_resources)``, in the cluster's order of VMs.
     """
     ledger = Ledger(cluster, demand)
-    hopeless: set[int] = set()
-    for _ in range(params.max_moves):
+
+    def above_mean() -> FloatArray:
         use = ledger.use(ledger.load)
-        above = use - use.mean()
-        above[list(hopeless)] = 0.0
-        hottest = int(above.argmax())
-        if above[hottest] <= params.target_fraction:
-            break
-        if not _move_best(ledger, hottest):
-            hopeless.add(hottest)
+        return np.asarray(use - use.mean())
+
+    relieve_worst(
+        above_mean,
+        partial(_move_best, ledger),
+        threshold=params.target_fraction,
+        max_moves=params.max_moves,
+    )
     return ledger.placement
 
 
@@ -69,8 +73,4 @@ def _move_best(ledger: Ledger, source: int) -> bool:
             change = without**2 + with_it[host] ** 2 - use[source] ** 2 - use[host] ** 2
             if change < -1e-9:
                 found.append((float(change), int(vm), int(host)))
-    for _, vm, host in sorted(found):
-        if ledger.permits(vm, host):
-            ledger.move(vm, host)
-            return True
-    return False
+    return ledger.move_first((vm, host) for _, vm, host in sorted(found))

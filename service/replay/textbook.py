@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.replay.ledger import FloatArray, IntArray, Ledger
+from service.replay.ledger import FloatArray, IntArray, Ledger, relieve_worst
 from solver.contention import DEFAULT_ACT_HOST_S
 from solver.domain.cluster import Cluster
 from solver.domain.errors import InvalidInputError
@@ -77,17 +77,17 @@ class _Rule:
         self._attraction: FloatArray = share.max(axis=1) / omega
 
     def run(self) -> dict[VmId, HostId | None]:
-        hopeless: set[int] = set()
-        for _ in range(self._params.max_moves):
-            cost, _ = self._contention.of_all(self._ledger.host_of)
-            score = cost.sum(axis=1)
-            score[list(hopeless)] = 0
-            worst = int(score.argmax())
-            if score[worst] <= self._threshold:
-                break
-            if not self._move_cheapest(worst):
-                hopeless.add(worst)
+        relieve_worst(
+            self._scores,
+            self._move_cheapest,
+            threshold=self._threshold,
+            max_moves=self._params.max_moves,
+        )
         return self._ledger.placement
+
+    def _scores(self) -> IntArray:
+        cost, _ = self._contention.of_all(self._ledger.host_of)
+        return np.asarray(cost.sum(axis=1), dtype=np.int64)
 
     def _move_cheapest(self, source: int) -> bool:
         guests = self._ledger.guests(source)
@@ -104,11 +104,7 @@ class _Rule:
                 found += [
                     (int(c), int(vm), int(h)) for c, h in zip(cost.total[0], room, strict=True)
                 ]
-        for _, vm, host in sorted(found):
-            if self._ledger.permits(vm, host):
-                self._ledger.move(vm, host)
-                return True
-        return False
+        return self._ledger.move_first((vm, host) for _, vm, host in sorted(found))
 
     def _score_with(self, vm: int, hosts: IntArray) -> IntArray:
         """Return the contention scores of hosts if a VM were added to each."""
