@@ -19,7 +19,7 @@ from service.cooldown import Cooldowns
 from solver.domain.cluster import Cluster
 from solver.domain.result import Result
 from solver.domain.scenario import ScenarioSet
-from solver.solve import SolveParams, solve
+from solver.solve import SolveParams, prepare, solve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,7 +60,8 @@ class Planner:
         self._acting = False
 
     def plan(self, cluster: Cluster, scenarios: ScenarioSet) -> tuple[Result, float]:
-        """Return the result and the seconds it took."""
+        """Return the result and the seconds it took, the compiling of kernels apart."""
+        prepare(self._params, num_hosts=len(cluster.hosts))
         begin = time.perf_counter()
         result = solve(cluster, scenarios, replace(self._params, was_acting=self._acting))
         self._acting = result.balancing

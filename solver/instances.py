@@ -340,7 +340,8 @@ def _host(item: HostModel) -> Host:
 
 def _host_document(host: Host) -> Document:
     changed = {"state": host.state.value, "provides": list(host.provides)}
-    return dataclasses.asdict(host) | changed
+    given = {item.name for item in dataclasses.fields(host) if item.init}
+    return {k: v for k, v in dataclasses.asdict(host).items() if k in given} | changed
 
 
 def _vm(item: VMModel) -> VM:

@@ -52,7 +52,7 @@ def demo(
                 config, stage.history, stage.first_bin, folder=cache_folder(), tell=screen.tell
             )
             ask()
-            show = Show(config, stage, online)
+            show = Show(config, stage, online, screen.tell)
             for frame in show.run():
                 ask()
                 picture.consider(frame)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -39,7 +39,7 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import host_contention
 from solver.domain.units import HostId, Resource
 from solver.domain.weights import Weights, to_host_s
-from solver.solve import SolveParams
+from solver.solve import SolveParams, prepare
 
 WORK_LIMIT: Final = 0.2
 """Deterministic work of a plan, not wall time: the same seed gives the same plans anywhere."""
@@ -62,18 +62,27 @@ class Show:
         Cluster, past and future load.
     online
         A forecaster trained and warmed up on the past.
+    tell
+        Called with a few words about what takes time next.
     """
 
-    def __init__(self, config: DemoConfig, stage: Stage, online: OnlineForecaster) -> None:
+    def __init__(
+        self,
+        config: DemoConfig,
+        stage: Stage,
+        online: OnlineForecaster,
+        tell: Callable[[str], None] = lambda words: None,
+    ) -> None:
         self._config = config
         self._stage = stage
         self._online = online
         self._lives = Lives(stage.start, stage.workload)
+        solving = SolveParams(work_limit=WORK_LIMIT, limit_s=PATIENCE_S, seed=config.seed)
+        tell("getting the solver ready; the first time on a machine its kernels are compiled")
+        prepare(solving, num_hosts=config.num_hosts)
+        num_scenarios = affordable_scenarios(len(stage.start.vms))
         self._planner = PredictivePlanner(
-            Foresight(
-                online, num_scenarios=affordable_scenarios(len(stage.start.vms)), seed=config.seed
-            ),
-            SolveParams(work_limit=WORK_LIMIT, limit_s=PATIENCE_S, seed=config.seed),
+            Foresight(online, num_scenarios=num_scenarios, seed=config.seed), solving
         )
         self._cycle = 0
         self._planned: Planned | None = None

@@ -146,7 +146,7 @@ def _run_missing(
     trained = None
     if any(name in FORESEEING for name in names):
         with console.status("training on what precedes the window"):
-            trained = _trained(stage)
+            trained = trained_before_window(stage)
     with tempfile.TemporaryDirectory(prefix="foreswap-replay-") as folder:
         board = Path(folder) / "progress"
         np.zeros((len(names), 2), dtype=np.int64).tofile(board)
@@ -214,7 +214,7 @@ def _make_policy(stage: Stage, name: str, trained: OnlineForecaster | None) -> P
             raise InvalidInputError(f"unknown policy {name!r}", path="--policy")
 
 
-def _trained(stage: Stage) -> OnlineForecaster:
+def trained_before_window(stage: Stage) -> OnlineForecaster:
     """Return a forecaster fitted and warmed up on what precedes the window, and on nothing else."""
     fitted_until = stage.first_bin - WARM_UP_DAYS * BINS_PER_DAY
     model = QuantileModel(

@@ -92,6 +92,9 @@ class Host:
     migration_bandwidth_mib_per_s: int = 1_000
     max_vms: int | None = None
     provides: tuple[str, ...] = ()
+    _usable: tuple[int | None, int | None, int | None, int | None] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         require_id(self.id, "host")
@@ -104,6 +107,9 @@ class Host:
                 f"host {self.id!r}: expected at least 1, got 0",
                 path="migration_bandwidth_mib_per_s",
             )
+        # Worked out once, because judging a large cluster asks a quarter of a million times.
+        left = tuple(map(_left, self.capacity.as_tuple(), self.reserve.as_tuple()))
+        object.__setattr__(self, "_usable", left)
 
     def domain(self, level: Level) -> str:
         """Name of the failure domain it is in; an unnamed zone or rack is one like any other."""
@@ -114,14 +120,7 @@ class Host:
 
         A reserve larger than the capacity leaves zero, not less.
         """
-        capacity, reserve = self.capacity, self.reserve
-        # Written out, because large clusters ask tens of thousands of times.
-        return (
-            _left(capacity.cpu_millicores, reserve.cpu_millicores),
-            _left(capacity.memory_mib, reserve.memory_mib),
-            _left(capacity.disk_io_kib_per_s, reserve.disk_io_kib_per_s),
-            _left(capacity.net_io_kib_per_s, reserve.net_io_kib_per_s),
-        )
+        return self._usable
 
 
 def _left(capacity: int | None, reserve: int) -> int | None:
