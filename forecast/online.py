@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,10 @@ from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import NUM_RESOURCES, Resource, VmId
 
+ECHO: Final = timedelta(minutes=10)
+"""For so long after a migration a VM works off what waited while it was slowed down or stood still.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Pending:
@@ -39,6 +44,15 @@ class _Pending:
     corrected: QuantileForecast
     levels: Doubles
     newest: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Move:
+    """A migration, and the time over which a VM's readings speak of it as well."""
+
+    vm_id: VmId
+    began_at: datetime
+    settled_at: datetime
 
 
 class Futures(enum.Enum):
@@ -68,6 +82,14 @@ class OnlineForecaster:
         Class code of each known VM; any other VM counts as bursty.
     seed
         Of the draws within atoms; scenarios have a generator of their own.
+
+    Attributes
+    ----------
+    accuracy
+        How good forecasts have been, of readings that no migration had a part in.
+    after_moves
+        The same of readings during and shortly after a VM's own migration: kept apart, since
+        neither the model nor its bands are to learn what foreswap did itself.
     """
 
     forecaster: Forecaster
@@ -78,6 +100,8 @@ class OnlineForecaster:
     memory: ErrorMemory = field(default_factory=ErrorMemory)
     sums: SumCalibrator = field(default_factory=SumCalibrator)
     accuracy: Accuracy = field(default_factory=Accuracy)
+    after_moves: Accuracy = field(default_factory=Accuracy)
+    _moves: list[_Move] = field(default_factory=list)
     _pending: deque[_Pending] = field(default_factory=deque)
     _settled_at: datetime | None = None
     _rng: np.random.Generator = field(init=False)
@@ -132,19 +156,43 @@ class OnlineForecaster:
             common_share=self.sums.share if joint else None,
         )
 
+    def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
+        """Take note of a migration, so that what it did to the VM is not taken for demand.
+
+        Raises
+        ------
+        InvalidInputError
+            If the move ended before it began.
+        """
+        if ended_at < began_at:
+            raise InvalidInputError(
+                f"VM {vm_id!r}: expected a move that ends after {began_at}, got {ended_at}",
+                path="ended_at",
+            )
+        self._moves.append(_Move(vm_id=vm_id, began_at=began_at, settled_at=ended_at + ECHO))
+
     def settle(self, history: History, *, at_bin: int) -> None:
         """Learn from all forecasts whose last horizon has been read by ``at_bin``."""
         read_until = history.time_of(at_bin + 1)
         while self._pending and _ends_at(self._pending[0].raw) <= read_until:
             pending = self._pending.popleft()
-            actual = _actual_for(pending.raw, history)
-            if actual is None:
+            read = _actual_for(pending.raw, history)
+            if read is None:
                 continue  # before the history at hand: its readings are gone
             hours = 1.0
             if self._settled_at is not None:
                 hours = (pending.raw.at - self._settled_at).total_seconds() / 3600.0
             self._settled_at = pending.raw.at
             hours = min(hours, self.calibrator.memory_hours)
+            disturbed = self._disturbed(pending.raw)
+            actual = np.where(disturbed, np.float32(np.nan), read)
+            if disturbed.any():
+                self.after_moves.observe(
+                    pending.corrected,
+                    pending.newest,
+                    np.where(disturbed, read, np.float32(np.nan)),
+                    hours_since_last=hours,
+                )
             self.calibrator.observe(
                 pending.raw,
                 actual,
@@ -162,6 +210,28 @@ class OnlineForecaster:
                 pending.corrected, actual, self.memory, rng=self._rng, hours_since_last=hours
             )
             self.memory.observe(pending.raw, actual, rng=self._rng)
+
+    def _disturbed(self, forecast: QuantileForecast) -> npt.NDArray[np.bool_]:
+        """Tell which readings a VM's own migration had a part in, ``(num_vms, num_horizons)``.
+
+        Moves that ended before the forecast are forgotten: later ones begin later still.
+        """
+        disturbed = np.zeros((len(forecast.vm_ids), len(forecast.horizon_minutes)), dtype=np.bool_)
+        self._moves = [move for move in self._moves if move.settled_at > forecast.at]
+        if not self._moves:
+            return disturbed
+        where = {vm_id: v for v, vm_id in enumerate(forecast.vm_ids)}
+        ends = np.array(forecast.horizon_minutes)
+        begins = np.concatenate([[0], ends[:-1]])
+        for move in self._moves:
+            v = where.get(move.vm_id)
+            if v is not None:
+                began, settled = (
+                    (at - forecast.at) / timedelta(minutes=1)
+                    for at in (move.began_at, move.settled_at)
+                )
+                disturbed[v] |= (begins < settled) & (ends > began)
+        return disturbed
 
     def warm_up(
         self, history: History, *, until_bin: int, days: float = 7.0, every_bins: int = 7

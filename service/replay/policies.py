@@ -49,8 +49,12 @@ class Policy(Protocol):
         """Return the plan for the snapshot, knowing readings before ``at`` only."""
         ...
 
+    def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
+        """Take note of a migration that went well; those that do not learn have no use for it."""
+        return
 
-class NonePolicy:
+
+class NonePolicy(Policy):
     """Moves nothing: what the start alone leads to."""
 
     def decide(self, cluster: Cluster, at: datetime) -> Decision:
@@ -58,7 +62,7 @@ class NonePolicy:
         return Decision(plan=Plan(made_at=at), seconds=0.0)
 
 
-class PresentPolicy:
+class PresentPolicy(Policy):
     """A balancer that looks at the demand of the last five minutes alone."""
 
     def __init__(self, workload: Workload, balance: Balancer) -> None:
@@ -74,7 +78,7 @@ class PresentPolicy:
         return Decision(plan=plan, seconds=time.perf_counter() - begin)
 
 
-class RecentMaxPolicy:
+class RecentMaxPolicy(Policy):
     """foreswap's solver, told that the maximum of the last hour will hold for the next."""
 
     def __init__(self, workload: Workload, params: SolveParams) -> None:
@@ -94,7 +98,7 @@ class RecentMaxPolicy:
         return Decision(plan=result.plan, seconds=time.perf_counter() - begin)
 
 
-class TextbookPolicy:
+class TextbookPolicy(Policy):
     """The textbook one-at-a-time rule, on the joint futures that foreswap sees."""
 
     def __init__(self, foresight: Foresight, history: History, params: TextbookParams) -> None:
@@ -111,8 +115,12 @@ class TextbookPolicy:
         plan = _largest_first(cluster, wanted, expected_demand(scenarios))
         return Decision(plan=plan, seconds=time.perf_counter() - begin)
 
+    def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
+        """Have the forecaster learn nothing from what the move did."""
+        self._foresight.note_move(vm_id, began_at, ended_at)
 
-class PredictivePolicy:
+
+class PredictivePolicy(Policy):
     """foreswap: joint scenarios of the next hour, from readings up to now."""
 
     def __init__(self, planner: PredictivePlanner, history: History) -> None:
@@ -124,8 +132,12 @@ class PredictivePolicy:
         planned = self._planner.plan(cluster, self._history, at_bin=self._history.bin_at(at) - 1)
         return Decision(plan=planned.result.plan, seconds=planned.seconds)
 
+    def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
+        """Have the forecaster learn nothing from what the move did."""
+        self._planner.note_move(vm_id, began_at, ended_at)
 
-class OraclePolicy:
+
+class OraclePolicy(Policy):
     """The same solver, told the true demand of the next hour: the most that foresight can give."""
 
     def __init__(self, workload: Workload, params: SolveParams) -> None:

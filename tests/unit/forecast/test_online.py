@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -94,3 +95,49 @@ def test_time_runs_forwards(history: History) -> None:
     forecaster.forecast(history, at_bin=300)
     with pytest.raises(InvalidInputError, match="later time"):
         forecaster.forecast(history, at_bin=300)
+
+
+def test_what_a_move_does_is_not_taken_for_demand(history: History) -> None:
+    """A VM that stands still while it is moved teaches nothing; the same drop unmoved does.
+
+    Without this, every plan would widen the bands of the VMs it moved, and so call for more moves.
+    """
+    readings = history.readings.copy()
+    dropped = slice(2 * DAY + 1, 2 * DAY + 3)
+    readings[:, 4, dropped] = 0.0
+    shown = replace(history, readings=readings)
+    learned = []
+    for seen, moved in ((history, False), (shown, False), (shown, True)):
+        forecaster = online()
+        forecaster.warm_up(seen, until_bin=2 * DAY, days=1.0)
+        forecaster.forecast(seen, at_bin=2 * DAY)
+        if moved:
+            began_at = seen.time_of(dropped.start)
+            forecaster.note_move(seen.vm_ids[4], began_at, began_at + timedelta(minutes=4))
+        forecaster.forecast(seen, at_bin=2 * DAY + 14)
+        learned.append((forecaster.accuracy.recent_loss.copy(), forecaster.after_moves.recent_loss))
+    (calm, _), (unnoted, _), (noted, apart) = learned
+    cpu = Resource.CPU
+    assert unnoted[cpu] > calm[cpu]
+    assert abs(noted[cpu] - calm[cpu]) < (unnoted[cpu] - calm[cpu]) / 2
+    assert apart[cpu] > 0
+
+
+def test_only_readings_of_the_move_are_left_out(history: History) -> None:
+    """Those of the moved VM that end after the move began, until it has worked off what waited."""
+    forecaster = online()
+    forecast = forecaster.forecast(history, at_bin=2 * DAY)
+    at = forecast.at
+    forecaster.note_move(history.vm_ids[4], at + timedelta(minutes=12), at + timedelta(minutes=14))
+    forecaster.note_move(history.vm_ids[5], at - timedelta(hours=1), at - timedelta(minutes=10))
+    disturbed = forecaster._disturbed(forecast)
+    assert np.argwhere(disturbed).tolist() == [[4, 2], [4, 3], [4, 4]]
+
+
+def test_a_move_cannot_end_before_it_began(history: History) -> None:
+    """Such a report is refused, naming the VM, and nothing is noted."""
+    forecaster = online()
+    at = history.start_at
+    with pytest.raises(InvalidInputError, match="'vm1': expected a move that ends after"):
+        forecaster.note_move(history.vm_ids[1], at, at - timedelta(seconds=1))
+    assert not forecaster._moves
