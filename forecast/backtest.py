@@ -105,6 +105,7 @@ def run_backtest(
     resources: Sequence[Resource] | None = None,
     training: TrainingSettings | None = None,
     baselines: Sequence[Forecaster] | None = None,
+    compared: Sequence[Forecaster] = (),
     every_bins: int = EVERY_BINS,
     warm_up_days: float = WARM_UP_DAYS,
 ) -> BacktestReport:
@@ -131,6 +132,9 @@ def run_backtest(
         Settings of the model; its ``seed`` is replaced by ``seed``.
     baselines
         The opponents; all that there are if ``None``. They are fitted on what the model is.
+    compared
+        Other models, fitted and judged like baselines, whose losses are told but never count as
+        the best baseline's.
     every_bins
         Bins between origins.
     warm_up_days
@@ -158,10 +162,12 @@ def run_backtest(
     if baselines is None:
         baselines = (*standard_baselines(), *linear_baselines(wanted))
     opponents, left_out = _fitted(baselines, seen)
+    for other in compared:
+        other.fit(seen, until_bin=seen.num_bins)
     classes = classify(history, until_bin=window.train_bin)
     contest = Contest(
         history=history,
-        baselines=opponents,
+        baselines=(*opponents, *compared),
         resources=wanted,
         members=(memberships(classes, ~unseen), memberships(classes, unseen)),
         units=loss_units(history, until_bin=window.train_bin),
@@ -174,7 +180,8 @@ def run_backtest(
             if progress is not None:
                 progress(done + 1, len(window.origins))
         theirs = background.tallies()
-    report = run.report(theirs, window, unseen, train_seconds, seed)
+    apart = frozenset(other.name for other in compared)
+    report = run.report(theirs, apart, window, unseen, train_seconds, seed)
     return replace(report, settings={**report.settings, "baselines_left_out": left_out})
 
 
@@ -327,6 +334,7 @@ class _Run:
     def report(
         self,
         theirs: Tallies,
+        apart: frozenset[str],
         window: _Window,
         unseen: npt.NDArray[np.bool_],
         train_seconds: float,
@@ -334,8 +342,8 @@ class _Run:
     ) -> BacktestReport:
         train_until, test_from, test_until = window.times
         return BacktestReport(
-            results=self._results(theirs, 0),
-            unseen=self._results(theirs, 1),
+            results=self._results(theirs, apart, 0),
+            unseen=self._results(theirs, apart, 1),
             host_sums=self.host_sums.figures(seed=seed),
             fans=self.fans.document(self.contest.history, QUANTILES),
             train_seconds=train_seconds,
@@ -348,12 +356,16 @@ class _Run:
                 "num_vms": self.contest.history.num_vms,
                 "num_unseen": int(unseen.sum()),
                 "num_origins": len(window.origins),
-                "baselines": list(theirs),
+                "baselines": [name for name in theirs if name not in apart],
+                "compared": sorted(apart),
             },
         )
 
-    def _results(self, theirs: Tallies, part: int) -> dict[str, Any]:
-        """Return figures by resource, horizon and group; cells without readings are left out."""
+    def _results(self, theirs: Tallies, apart: frozenset[str], part: int) -> dict[str, Any]:
+        """Return figures by resource, horizon and group; cells without readings are left out.
+
+        Models ``apart`` are told of, but are nobody's best baseline.
+        """
         losses = {name: tallies[part].mean_pinball() for name, tallies in theirs.items()}
         document: dict[str, Any] = {}
         for resource in self.contest.resources:
@@ -363,11 +375,13 @@ class _Run:
                     if not self.ours[part].count[resource, g, h]:
                         continue
                     cell = self.ours[part].figures(resource, g, h)
-                    others = {name: float(loss[resource, g, h]) for name, loss in losses.items()}
+                    told = {name: float(loss[resource, g, h]) for name, loss in losses.items()}
+                    others = {name: loss for name, loss in told.items() if name not in apart}
                     best = min(others, key=others.__getitem__)
                     cell |= {"best_baseline": best, "best_baseline_pinball": others[best]}
                     cell["skill"] = _skill(cell["pinball"], others[best])
                     cell["baselines"] = others
+                    cell["compared"] = {name: told[name] for name in sorted(apart)}
                     by_horizon = document.setdefault(RESOURCE_NAMES[resource], {})
                     by_horizon.setdefault(str(minutes), {})[group] = cell
         return document

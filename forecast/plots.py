@@ -5,7 +5,6 @@ The only module that imports Matplotlib, which comes with the extra ``plots``.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,20 +13,13 @@ from typing import Any, Final
 import numpy as np
 
 from forecast.classes import CLASSES
+from forecast.extras import require_extra
 from solver.domain.errors import InvalidInputError
 
 _SHOWN_MINUTES: Final = ("15", "30", "60")
 _BANDS: Final = (("0.05", "0.95", 0.2), ("0.25", "0.75", 0.35))
 _FEWEST: Final = 200
 """Readings below which a share says nothing."""
-
-
-def require_matplotlib() -> None:
-    """Raise ``InvalidInputError`` unless Matplotlib is installed: before the work, not after it."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InvalidInputError(
-            "plots need Matplotlib; expected 'pip install foreswap[plots]'", path="--plots"
-        )
 
 
 def make_folder(folder: Path) -> None:
@@ -63,7 +55,7 @@ def draw_plots(report: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
     InvalidInputError
         If Matplotlib is not installed, or the folder cannot be written.
     """
-    require_matplotlib()
+    require_extra("matplotlib", extra="plots", path="--plots")
     from matplotlib.figure import Figure
 
     drawings = {

@@ -13,7 +13,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,14 @@ class TrainingSettings:
     seed: int = 0
 
 
+class Regressor(Protocol):
+    """A fitted model of one quantile."""
+
+    def predict(self, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.floating]:
+        """Return a value for each row of features."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class QuantileModel:
     """Boosted quantile regressors for some resources; fit before use.
@@ -109,7 +117,7 @@ class QuantileModel:
     resources: tuple[Resource, ...] = (Resource.CPU, Resource.MEMORY)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
-    models_: dict[Resource, tuple[HistGradientBoostingRegressor, ...]] = field(default_factory=dict)
+    models_: dict[Resource, tuple[Regressor, ...]] = field(default_factory=dict)
     trained_from_: datetime | None = None
     trained_until_: datetime | None = None
     feature_signature_: str = SIGNATURE
@@ -157,7 +165,7 @@ class QuantileModel:
             Parallel() as parallel,
         ):
             fitted = parallel(
-                delayed(_fit_one)(rows, QUANTILES[k], self.training) for _, k, rows in jobs
+                delayed(self.fit_one)(rows, QUANTILES[k], self.training) for _, k, rows in jobs
             )
         self.models_ = {
             resource: tuple(
@@ -219,41 +227,41 @@ class QuantileModel:
         rows = features[needed].reshape(-1, features.shape[-1]).astype(np.float64)
         out = np.empty((len(rows), NUM_QUANTILES), dtype=np.float32)
         # A second thread gains a quarter on an idle machine and loses a second on a busy one.
-        with _thread_pools().limit(limits=1, user_api="openmp"):
+        with native_threads().limit(limits=1, user_api="openmp"):
             for k, model in enumerate(self.models_[resource]):
                 out[:, k] = model.predict(rows)
         errors[needed] = out.reshape(-1, NUM_MODELLED, NUM_QUANTILES)
         return errors
 
+    @staticmethod
+    def fit_one(rows: TrainingRows, quantile: float, settings: TrainingSettings) -> Regressor:
+        """Return the model of one quantile, fitted with one thread."""
+        categories: dict[str, Any] = {}
+        if len(np.unique(rows.features[:, APP_TYPE_COLUMN])) > 1:
+            categories["categorical_features"] = [APP_TYPE_COLUMN]
+        model: Regressor = HistGradientBoostingRegressor(
+            loss="quantile",
+            quantile=quantile,
+            max_iter=settings.iterations,
+            learning_rate=settings.learning_rate,
+            max_leaf_nodes=settings.max_leaves,
+            min_samples_leaf=settings.min_rows_per_leaf,
+            max_features=settings.feature_share,
+            early_stopping=False,
+            random_state=settings.seed,
+            **categories,
+        )
+        # scikit-learn cannot bin a column without a number, as last week's is in a young history;
+        # as a constant it is never split on, whatever is read there later.
+        unknown = np.isnan(rows.features).all(axis=0)
+        features = np.where(unknown, np.float32(0), rows.features)
+        # Models are fitted side by side; more threads in each would only get in each other's way.
+        with native_threads().limit(limits=1, user_api="openmp"):
+            model.fit(features, rows.demand - rows.level)
+        return model
+
 
 @functools.cache
-def _thread_pools() -> ThreadpoolController:
+def native_threads() -> ThreadpoolController:
     """Return the handle on native thread pools; finding them takes a while."""
     return ThreadpoolController()
-
-
-def _fit_one(
-    rows: TrainingRows, quantile: float, settings: TrainingSettings
-) -> HistGradientBoostingRegressor:
-    categories: dict[str, Any] = {}
-    if len(np.unique(rows.features[:, APP_TYPE_COLUMN])) > 1:
-        categories["categorical_features"] = [APP_TYPE_COLUMN]
-    model = HistGradientBoostingRegressor(
-        loss="quantile",
-        quantile=quantile,
-        max_iter=settings.iterations,
-        learning_rate=settings.learning_rate,
-        max_leaf_nodes=settings.max_leaves,
-        min_samples_leaf=settings.min_rows_per_leaf,
-        max_features=settings.feature_share,
-        early_stopping=False,
-        random_state=settings.seed,
-        **categories,
-    )
-    # scikit-learn cannot bin a column without a number, as last week's is in a young history;
-    # as a constant it is never split on, whatever is read there later.
-    unknown = np.isnan(rows.features).all(axis=0)
-    features = np.where(unknown, np.float32(0), rows.features)
-    # Models are fitted side by side; more threads in each would only get in each other's way.
-    with _thread_pools().limit(limits=1, user_api="openmp"):
-        return model.fit(features, rows.demand - rows.level)

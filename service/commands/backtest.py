@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,10 @@ def backtest(
     ] = 0.3,
     seed: Seed = 0,
     mend: Annotated[bool, typer.Option("--mend", help=MEND_HELP)] = False,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(help="Judge a model of this library, too: lightgbm (extra: compare)."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures here as JSON.")] = None,
     plots: Annotated[
         Path | None,
@@ -33,14 +38,18 @@ def backtest(
 ) -> None:
     """Forecast a trace from a rolling origin, as it would have been, and compare with baselines."""
     from forecast.backtest import run_backtest
+    from forecast.comparison import compared_models
+    from forecast.extras import require_extra
     from forecast.tidy import read_history
+    from solver.domain.units import Resource
     from solver.instances import write_document
 
     require_writable(json, "--json")
+    compared_models(compare or (), (), seed=seed)  # refuses what is not there, before the work
     if plots is not None:
-        from forecast.plots import draw_plots, make_folder, require_matplotlib
+        from forecast.plots import draw_plots, make_folder
 
-        require_matplotlib()
+        require_extra("matplotlib", extra="plots", path="--plots")
         make_folder(plots)
     until_at = instant(test_until, "--test-until")
     with console.err().status("reading the trace"):
@@ -48,6 +57,7 @@ def backtest(
     console.note(defects_line(history.report))
     if until_at > history.end_at:
         console.note(f"the trace ends at {history.end_at:%Y-%m-%d %H:%M} UTC: tested so far")
+    resources = tuple(resource for resource in Resource if history.has(resource))
     with console.counted("training, then forecasting", "origins") as progress:
         report = run_backtest(
             history,
@@ -56,6 +66,7 @@ def backtest(
             test_until=min(until_at, history.end_at),
             unseen_fraction=unseen_fraction,
             seed=seed,
+            compared=compared_models(compare or (), resources, seed=seed),
             progress=progress,
         )
     document = report.to_json() | {"defects": defects_document(history.report.by_vm)}
@@ -64,9 +75,10 @@ def backtest(
     if plots is not None:
         draw_plots(document, plots)
     out = console.out()
-    out.print(_loss_table("VMs that took part in training", report.results))
+    others = report.settings["compared"]
+    out.print(_loss_table("VMs that took part in training", report.results, others))
     if report.unseen:
-        out.print(_loss_table("VMs never seen before", report.unseen))
+        out.print(_loss_table("VMs never seen before", report.unseen, others))
     if report.host_sums:
         out.print(_sums_table(report.host_sums))
     out.print(
@@ -77,8 +89,11 @@ def backtest(
     )
 
 
-def _loss_table(title: str, results: Any) -> Table:
-    """Return the loss of the busy VMs and of all, by resource and horizon."""
+def _loss_table(title: str, results: Any, compared: Sequence[str]) -> Table:
+    """Return the loss of the busy VMs and of all, by resource and horizon.
+
+    Beside it stands how much less ours is than that of each model it is compared with.
+    """
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -86,6 +101,8 @@ def _loss_table(title: str, results: Any) -> Table:
         table.add_column(name, justify="right" if name == "minutes" else "left")
     for name in ("pinball", "best baseline", "skill", "≤ p50", "≤ p95", "≤ p99", "readings"):
         table.add_column(name, justify="right")
+    for name in compared:
+        table.add_column(f"than {name}", justify="right")
     for resource, by_horizon in results.items():
         for minutes, groups in by_horizon.items():
             for group in ("busy", "all"):
@@ -100,8 +117,13 @@ def _loss_table(title: str, results: Any) -> Table:
                         f"{100 * cell['skill']:+.1f} %",
                         *(f"{100 * cell['coverage'][q]:.1f} %" for q in ("0.5", "0.95", "0.99")),
                         f"{cell['n']:,}",
+                        *(_less(cell["pinball"], cell["compared"][name]) for name in compared),
                     )
     return table
+
+
+def _less(ours: float, theirs: float) -> str:
+    return f"{100 * (1 - ours / theirs):+.1f} %" if theirs > 0 else ""
 
 
 def _sums_table(host_sums: Any) -> Table:
