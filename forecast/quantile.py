@@ -239,7 +239,7 @@ class QuantileModel:
         categories: dict[str, Any] = {}
         if len(np.unique(rows.features[:, APP_TYPE_COLUMN])) > 1:
             categories["categorical_features"] = [APP_TYPE_COLUMN]
-        model: Regressor = HistGradientBoostingRegressor(
+        model = HistGradientBoostingRegressor(
             loss="quantile",
             quantile=quantile,
             max_iter=settings.iterations,
@@ -257,8 +257,8 @@ class QuantileModel:
         features = np.where(unknown, np.float32(0), rows.features)
         # Models are fitted side by side; more threads in each would only get in each other's way.
         with native_threads().limit(limits=1, user_api="openmp"):
-            model.fit(features, rows.demand - rows.level)
-        return model
+            fitted: Regressor = model.fit(features, rows.demand - rows.level)
+        return fitted
 
 
 @functools.cache

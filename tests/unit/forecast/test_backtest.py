@@ -13,6 +13,7 @@ from matplotlib.image import imread
 
 from forecast.backtest import BacktestReport, run_backtest, unseen_vms
 from forecast.baseline import standard_baselines
+from forecast.comparison import LightGbm, compared_models
 from forecast.forecaster import Forecaster
 from forecast.history import History
 from forecast.linear import LinearQuantiles, RidgeAutoregression
@@ -58,6 +59,7 @@ def run(history: History, baselines: Sequence[Forecaster] = OPPONENTS) -> Backte
         resources=[Resource.CPU],
         training=SMALL,
         baselines=baselines,
+        compared=[LightGbm(resources=(Resource.CPU,), training=SMALL)],
         seed=3,
         warm_up_days=1.0,
     )
@@ -102,6 +104,25 @@ def test_best_baseline_is_the_best(report: BacktestReport) -> None:
     cell = report.results["cpu"]["15"]["all"]
     assert cell["best_baseline_pinball"] == min(cell["baselines"].values())
     assert cell["baselines"][cell["best_baseline"]] == cell["best_baseline_pinball"]
+
+
+def test_another_library_is_told_of_and_is_no_baseline(report: BacktestReport) -> None:
+    """Grown on the same rows it comes close, and does not become the best baseline."""
+    assert report.settings["compared"] == ["lightgbm"]
+    assert "lightgbm" not in report.settings["baselines"]
+    cell = report.results["cpu"]["30"]["busy"]
+    assert set(cell["compared"]) == {"lightgbm"}
+    assert cell["compared"]["lightgbm"] == pytest.approx(cell["pinball"], rel=0.2)
+    assert cell["best_baseline"] != "lightgbm"
+
+
+def test_what_cannot_be_compared_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown name, and a library that is not installed, with the way to get it."""
+    with pytest.raises(InvalidInputError, match="expected one of lightgbm, got 'prophet'"):
+        compared_models(["prophet"], (Resource.CPU,), seed=0)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InvalidInputError, match=r"lightgbm .* 'pip install foreswap\[compare\]'"):
+        compared_models(["lightgbm"], (Resource.CPU,), seed=0)
 
 
 def test_figures_are_plausible(report: BacktestReport) -> None:
