@@ -1,6 +1,6 @@
 """Settings of the reactive opponent, compared on days outside the standard replay's window.
 
-python -m benchmarks.reactive_grid --trace FILE [--from 2013-09-01] [--until 2013-09-03]
+python -m benchmarks.reactive_grid --trace FILE [--from 2013-09-02] [--until 2013-09-04]
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from service.replay.config import ReplayConfig
 from service.replay.loop import LoopParams, run_policy
 from service.replay.policies import PresentPolicy
 from service.replay.reactive import ReactiveParams, rebalance
+from service.replay.run import PHYSICS
 from service.replay.stage import set_stage
 from solver.domain.weights import Weights
 
-THRESHOLDS = (0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
-TARGETS = (0.7, 0.8, 0.9)
+THRESHOLDS = (0.8, 0.9, 0.95, 1.0)
+TARGETS = (0.7, 0.8, 0.9, 1.0)
 RELIEFS = (0.05, 0.1)
 
 
@@ -28,8 +29,8 @@ def main() -> None:
     """Print one line per setting: shortfall, weighted and plain, and migrations."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--trace", type=Path, required=True, help="tidy Parquet of the trace")
-    parser.add_argument("--from", dest="from_", default="2013-09-01")
-    parser.add_argument("--until", default="2013-09-03")
+    parser.add_argument("--from", dest="from_", default="2013-09-02")
+    parser.add_argument("--until", default="2013-09-04")
     arguments = parser.parse_args()
     config = ReplayConfig(
         trace=arguments.trace,
@@ -43,7 +44,7 @@ def main() -> None:
     stage = set_stage(config)
     workload = stage.workload(stage.first_bin)
     seen = stage.workload(stage.first_bin - 1)
-    print("threshold target relief  weighted    plain  migrations")
+    print("threshold target relief  weighted    plain  migrations      GiB")
     for threshold, target, relief in itertools.product(THRESHOLDS, TARGETS, RELIEFS):
         if target > threshold:
             continue
@@ -55,12 +56,12 @@ def main() -> None:
             config=config,
             start=stage.start,
             workload=workload,
-            params=LoopParams(weights=Weights(), cooldown=CooldownParams()),
+            params=LoopParams(weights=Weights(), cooldown=CooldownParams(), physics=PHYSICS),
         )
         print(
             f"{threshold:9.2f} {target:6.2f} {relief:6.2f} "
             f"{figures.weighted_shortfall_host_s:9.0f} {figures.shortfall_host_s:8.0f} "
-            f"{figures.migrations:11d}",
+            f"{figures.migrations:11d} {figures.gib_moved:8.0f}",
             flush=True,
         )
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from forecast.classes import NUM_CLASSES
 from forecast.forecaster import NUM_HORIZONS, NUM_QUANTILES, QUANTILES, QuantileForecast
 from forecast.history import Floats
-from forecast.metrics import cdf_bounds, hit_share, interpolation_weights
+from forecast.metrics import cdf_bounds, hit_share, quantiles_at
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import NUM_RESOURCES
 
@@ -83,8 +83,9 @@ class Calibrator:
             for code in np.unique(class_codes):
                 members = np.flatnonzero(class_codes == code)
                 for h in range(NUM_HORIZONS):
-                    weights = interpolation_weights(levels[resource, code, h], QUANTILES)
-                    values[resource, members, h] = forecast.values[resource, members, h] @ weights.T
+                    values[resource, members, h] = quantiles_at(
+                        forecast.values[resource, members, h], QUANTILES, levels[resource, code, h]
+                    )
         values.sort(axis=-1)
         np.clip(values, 0.0, forecast.limits[:, :, None, None], out=values)
         return replace(forecast, values=values, recent_coverage=self.coverage())

@@ -65,7 +65,7 @@ def crps(actual: Array, values: Array, quantiles: Sequence[float]) -> Array:
        quantile-weighted scoring rules. JBES 29(3). doi:10.1198/jbes.2010.08110
     """
     levels = (np.arange(CRPS_LEVELS) + 0.5) / CRPS_LEVELS
-    fine = values @ interpolation_weights(levels, quantiles).T
+    fine = quantiles_at(values, quantiles, levels)
     return np.asarray(2.0 * pinball(actual, fine, levels.tolist()).mean(axis=-1))
 
 
@@ -97,7 +97,8 @@ def cdf_bounds(
 
     Between quantiles the distribution function is linear; beyond the outermost two it decays
     exponentially, at the slope with which they are joined to their neighbours. Where quantiles
-    coincide it jumps, and the two bounds differ: an atom, as idle VMs have at zero.
+    coincide it jumps, and the two bounds differ: an atom. What :func:`below_zero` leaves below
+    zero lies at zero, the floor of all demand, which idle VMs often read.
 
     Parameters
     ----------
@@ -112,6 +113,7 @@ def cdf_bounds(
         Each of the shape of ``actual``, NaN where it is.
     """
     levels = np.asarray(quantiles, dtype=np.float64)
+    values = below_zero(values, levels)
     x = actual[..., None]
     below = np.count_nonzero(values < x, axis=-1)  # quantiles strictly below
     upto = np.count_nonzero(values <= x, axis=-1)  # quantiles at or below
@@ -124,8 +126,43 @@ def cdf_bounds(
     lower = np.where(upto > below, first_level, lower)
     at_top = (upto > below) & (upto == len(levels)) & (upto - below > 1)
     upper = np.where(at_top, 1.0, upper)
+    lower = np.where(actual <= 0.0, 0.0, lower)
     unknown = np.isnan(actual)
     return np.where(unknown, np.nan, lower), np.where(unknown, np.nan, upper)
+
+
+def below_zero(values: Array, quantiles: Sequence[float] | npt.NDArray[np.float64]) -> Array:
+    """Return quantiles of what demand would be if it had no floor: it is that, but at least zero.
+
+    Quantiles that are zero tell only that the distribution is at its floor there. In their place
+    stands the line through the two lowest positive quantiles, where it is below zero: between the
+    last zero and the first positive quantile the floor is then left where that line crosses it, and
+    not at the last zero, whose level is nothing but the grid's.
+
+    Parameters
+    ----------
+    values
+        Non-negative, shape ``(..., num_quantiles)``, non-decreasing along the last axis.
+
+    Returns
+    -------
+    Array
+        Shape of ``values``, non-decreasing; ``values`` itself where nothing is zero, or fewer than
+        two quantiles are not.
+    """
+    zeros = np.count_nonzero(values <= 0.0, axis=-1)
+    first = values.shape[-1] - 1
+    told = (zeros > 0) & (zeros < first)
+    if not told.any():
+        return values
+    levels = np.asarray(quantiles, dtype=np.float64)
+    rows, left = values[told].astype(np.float64), zeros[told][:, None]
+    low, high = (np.take_along_axis(rows, at, axis=-1) for at in (left, left + 1))
+    slope = (high - low) / (levels[left + 1] - levels[left])
+    line = np.minimum(low - slope * (levels[left] - levels), 0.0)
+    latent = np.array(values, dtype=np.float64)
+    latent[told] = np.where(np.arange(len(levels)) < left, line, rows)
+    return latent
 
 
 def _between(
@@ -163,8 +200,8 @@ def interpolation_weights(
 ) -> npt.NDArray[np.float32]:
     """Return what each known quantile contributes to the quantiles at other levels.
 
-    The inverse of :func:`cdf_bounds`: linear between the known quantiles and exponential beyond
-    them. Both are linear in the quantiles' values, so any number of VMs is one matrix product.
+    Linear between the known quantiles and exponential beyond them, as in :func:`cdf_bounds`.
+    Both are linear in the quantiles' values, so any number of VMs is one matrix product.
 
     Parameters
     ----------
@@ -189,6 +226,28 @@ def interpolation_weights(
     weights[rows, right] = share
     weights[rows, right - 1] = 1.0 - share
     return weights.astype(np.float32)
+
+
+def quantiles_at(
+    values: Array, quantiles: Sequence[float], levels: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Return quantiles at other levels, the inverse of :func:`cdf_bounds`.
+
+    Parameters
+    ----------
+    values
+        Shape ``(..., num_quantiles)``, non-negative and non-decreasing along the last axis.
+    levels
+        In 0..1 exclusive, shape ``(num_levels,)``.
+
+    Returns
+    -------
+    Array
+        Shape ``(..., num_levels)``, non-negative.
+    """
+    latent = below_zero(values, quantiles).astype(np.float32, copy=False)
+    found = latent @ interpolation_weights(levels, quantiles).T
+    return np.asarray(np.maximum(found, np.float32(0)))
 
 
 def randomised_pit(

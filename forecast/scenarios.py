@@ -26,7 +26,7 @@ import numpy.typing as npt
 from forecast.error_memory import ErrorMemory
 from forecast.forecaster import HORIZON_MINUTES, NUM_HORIZONS, QUANTILES, QuantileForecast
 from forecast.history import Floats
-from forecast.metrics import interpolation_weights
+from forecast.metrics import quantiles_at
 from forecast.reduction import reduce_paths
 from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
@@ -92,10 +92,10 @@ def sample_paths(
     shape = (num_paths, NUM_RESOURCES, len(forecast.vm_ids), len(wanted))
     paths = np.zeros(shape, dtype=np.float32)
     # Values at the middle of each of num_paths equal shares of probability, dealt by rank.
-    weights = interpolation_weights((np.arange(num_paths) + 0.5) / num_paths, QUANTILES)
+    levels = (np.arange(num_paths) + 0.5) / num_paths
     for k, resource in enumerate(resources):
-        table = forecast.values[resource][:, wanted] @ weights.T
-        np.clip(table, 0.0, forecast.limits[resource][:, None, None], out=table)
+        table = quantiles_at(forecast.values[resource][:, wanted], QUANTILES, levels)
+        np.minimum(table, forecast.limits[resource][:, None, None], out=table)
         ranks = _ranks(np.moveaxis(positions[:, k], 0, -1), rng)
         paths[:, resource] = np.moveaxis(np.take_along_axis(table, ranks, axis=-1), -1, 0)
     return paths

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from forecast.baseline import Persistence, SeasonalNaive, WindowQuantiles
 from forecast.forecaster import QUANTILES, Forecaster
 from forecast.history import BinState, History
-from forecast.metrics import cdf_bounds, hit_share, interpolation_weights
+from forecast.metrics import below_zero, cdf_bounds, hit_share, quantiles_at
 from forecast.online import OnlineForecaster
 from forecast.reduction import reduce_paths
 from forecast.tidy import read_history
@@ -100,12 +100,24 @@ def test_reduction_chooses_distinct_paths(paths: Any, num_scenarios: int, seed: 
 )
 def test_distribution_and_quantiles_are_inverse(values: Any, level: float) -> None:
     """The value at a level has that level between its two bounds."""
-    at = interpolation_weights(np.array([level]), QUANTILES).astype(float) @ values
+    at = quantiles_at(values, QUANTILES, np.array([level])).astype(float)
     low, high = cdf_bounds(at, values[None], QUANTILES)
     assert 0 <= low[0] <= high[0] <= 1
     gap = np.diff(values)
     if (gap > 1e-2).all():
         assert low[0] - 1e-2 <= level <= high[0] + 1e-2
+
+
+@given(
+    st.integers(0, 8),
+    hnp.arrays(np.float64, 8, elements=st.floats(0.001, 1000)).map(np.sort),
+)
+def test_below_zero_changes_nothing_above_it(num_zeros: int, values: Any) -> None:
+    """It stays sorted, and cut off at zero it is what it was."""
+    values[:num_zeros] = 0.0
+    latent = below_zero(values, QUANTILES)
+    assert (np.diff(latent) >= 0).all()
+    assert np.maximum(latent, 0.0).tolist() == values.tolist()
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
