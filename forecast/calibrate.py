@@ -7,7 +7,8 @@ share is right. It needs no assumption on the data. Levels are kept per resource
 horizon and quantile, and move on the logit scale, where a step near 0.99 is as bold as one near
 0.5.
 
-Readings that fall on an atom (idle VMs at zero) count in proportion, as in the randomised PIT.
+What was handed out is judged, by the measure that backtests use: readings that fall on an atom
+(idle VMs at zero) count in proportion, as in the randomised PIT.
 
 References
 ----------
@@ -115,19 +116,14 @@ class Calibrator:
         actual: Floats,
         class_codes: npt.NDArray[np.int64],
         *,
-        levels: Doubles,
         hours_since_last: float,
     ) -> None:
-        """Learn from an *uncorrected* forecast whose time has come.
+        """Learn from a forecast, *corrected* as it was handed out, whose time has come.
 
         Parameters
         ----------
-        forecast
-            As it came from the model.
         actual
             What was measured, ``(num_resources, num_vms, num_horizons)``; NaN where unknown.
-        levels
-            The levels that were handed out then.
         hours_since_last
             Time since the observation before, which sets the size of the step.
 
@@ -140,7 +136,6 @@ class Calibrator:
         nominal = np.array(QUANTILES)
         self.hits *= 1.0 - step
         self.weight *= 1.0 - step
-        now = self.levels()
         for resource in forecast.resources:
             low, high = cdf_bounds(actual[resource], forecast.values[resource], QUANTILES)
             for code in np.unique(class_codes):
@@ -149,12 +144,12 @@ class Calibrator:
                     known = members & ~np.isnan(low[:, h])
                     if not known.any():
                         continue
-                    bounds = low[known, h, None], high[known, h, None]
                     place = (resource, code, h)
-                    self.hits[place] += hit_share(*bounds, levels[place]).sum(axis=0)
+                    hits = hit_share(low[known, h, None], high[known, h, None], nominal)
+                    self.hits[place] += hits.sum(axis=0)
                     self.weight[place] += int(known.sum())
-                    hit = hit_share(*bounds, now[place]).mean(axis=0)
-                    self.shift[place] += step * (nominal - hit) / (nominal * (1.0 - nominal))
+                    off = nominal - hits.mean(axis=0)
+                    self.shift[place] += step * off / (nominal * (1.0 - nominal))
         np.clip(self.shift, -MAX_SHIFT, MAX_SHIFT, out=self.shift)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.accuracy import Accuracy
-from forecast.calibrate import Calibrator, Doubles
+from forecast.calibrate import Calibrator
 from forecast.classes import BURSTY
 from forecast.error_memory import ErrorMemory, actual_readings
 from forecast.features import WEEK
@@ -42,7 +42,6 @@ class _Pending:
 
     raw: QuantileForecast
     corrected: QuantileForecast
-    levels: Doubles
     newest: Floats
 
 
@@ -125,10 +124,9 @@ class OnlineForecaster:
             )
         self.settle(history, at_bin=at_bin)
         raw = self.forecaster.forecast(history, at_bin=at_bin, resources=self.resources)
-        levels = self.calibrator.levels()
         corrected = self.calibrator.correct(raw, self.class_codes(history.vm_ids))
         newest = history.latest(at_bin)
-        self._pending.append(_Pending(raw=raw, corrected=corrected, levels=levels, newest=newest))
+        self._pending.append(_Pending(raw=raw, corrected=corrected, newest=newest))
         return corrected
 
     def scenarios(
@@ -194,10 +192,9 @@ class OnlineForecaster:
                     hours_since_last=hours,
                 )
             self.calibrator.observe(
-                pending.raw,
+                pending.corrected,
                 actual,
                 self.class_codes(pending.raw.vm_ids),
-                levels=pending.levels,
                 hours_since_last=hours,
             )
             # On days it was fitted on a model looks better than it is.

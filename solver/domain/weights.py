@@ -174,8 +174,9 @@ def shortfall_prices(
         Shape ``(num_scenarios, num_resources, 1 + num_steps, num_priorities)``, ``int64``, in cost
         units. The last axis holds *increments* ``ω(p) − ω(p−1)`` (for the lowest priority ``ω``
         itself), to be multiplied by ``max(0, demand of priorities >= p − capacity)``: serving the
-        highest priority first makes the shortfall of a host exactly that sum. Later steps weigh less
-        by ``discount_per_hour``. Step 0 is priced as one step long; objectives use steps 1 and later (step 0 when there are no others).
+        highest priority first makes the shortfall of a host exactly that sum. Later steps weigh
+        less by ``discount_per_hour``. Step 0 is priced as one step long; objectives use steps 1
+        and later (step 0 when there are no others).
 
     Raises
     ------
@@ -218,7 +219,8 @@ def shortfall_prices(
         )
     hours_ahead = np.arange(-1, scenarios.num_steps) * scenarios.step_seconds / 3600
     later = weights.discount_per_hour ** np.maximum(hours_ahead, 0.0)
-    return np.rint(price[:, :, None, :] * later[None, None, :, None]).astype(np.int64)
+    whole: npt.NDArray[np.int64] = np.rint(price[:, :, None, :] * later[:, None]).astype(np.int64)
+    return whole
 
 
 def objective_steps(scenarios: ScenarioSet) -> slice:

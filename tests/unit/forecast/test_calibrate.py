@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from forecast.calibrate import Calibrator
+from forecast.calibrate import Calibrator, forgotten
 from forecast.forecaster import NUM_HORIZONS, QUANTILES, QuantileForecast
 from forecast.history import Floats
 from solver.domain.errors import InvalidInputError
@@ -47,9 +47,7 @@ def run(spread: float, *, hours: int = 400, code: int = 2) -> tuple[Calibrator, 
         actual[Resource.CPU] = 1000 + 100 * rng.standard_normal((NUM_VMS, NUM_HORIZONS))
         corrected = calibrator.correct(forecast, codes)
         hits.append((actual[0][..., None] <= corrected.values[0]).mean(axis=(0, 1)))
-        calibrator.observe(
-            forecast, actual, codes, levels=calibrator.levels(), hours_since_last=1.0
-        )
+        calibrator.observe(corrected, actual, codes, hours_since_last=1.0)
     return calibrator, np.mean(hits[hours // 2 :], axis=0)
 
 
@@ -59,6 +57,30 @@ def test_coverage_is_put_right(spread: float) -> None:
     calibrator, hits = run(spread)
     assert_allclose(hits, QUANTILES, atol=0.02)
     assert_allclose(calibrator.coverage()[Resource.CPU, 0], QUANTILES, atol=0.03)
+
+
+def test_what_is_handed_out_is_judged() -> None:
+    """Readings at a quantile that several levels share count as they do in a backtest.
+
+    Until now they were held against the levels that had been asked of the model: a median within
+    such an atom then seemed right while it covered 53 % for days.
+    """
+    calibrator, codes = Calibrator(), np.full(NUM_VMS, 2)
+    shared = np.array([850, 900, 1000, 1000, 1050, 1100, 1150, 1250], np.float32)
+    values = forecast_at(0, 100).values.copy()
+    values[Resource.CPU] = shared
+    # As if the median had been asked for at 45 %, which is the same value.
+    handed_out = replace(forecast_at(0, 100), values=values)
+    calibrator.shift[Resource.CPU, :, :, 3] = np.log(0.45 / 0.55)
+    before = calibrator.shift.copy()
+    actual = np.full((4, NUM_VMS, NUM_HORIZONS), np.nan, np.float32)
+    actual[Resource.CPU] = 1000
+    calibrator.observe(handed_out, actual, codes, hours_since_last=1.0)
+    moved = (calibrator.shift - before)[Resource.CPU, 2]
+    # All readings lie at or below the median that was handed out, and none below 25 %.
+    assert (moved[:, 3] < 0).all()
+    assert_allclose(moved[:, 3] * 0.25, -forgotten(1.0, calibrator.memory_hours) * 0.5)
+    assert (moved[:, :2] > 0).all()
 
 
 def test_a_calibrated_forecast_is_left_alone() -> None:
@@ -89,7 +111,6 @@ def test_nothing_known_changes_nothing() -> None:
         forecast_at(0, 100),
         unknown,
         np.zeros(NUM_VMS, int),
-        levels=calibrator.levels(),
         hours_since_last=1.0,
     )
     assert (calibrator.shift == 0).all()
@@ -123,6 +144,5 @@ def test_time_must_pass() -> None:
             forecast_at(0, 50),
             np.zeros((4, NUM_VMS, NUM_HORIZONS), np.float32),
             np.zeros(NUM_VMS, int),
-            levels=Calibrator().levels(),
             hours_since_last=0.0,
         )
