@@ -22,9 +22,9 @@ from solver.domain.units import HostId, VmId
 class ReactiveParams:
     """Settings of the threshold balancer.
 
-    The defaults were chosen from a grid on the two days before the standard replay's window
-    (``python -m benchmarks.reactive_grid``); of settings nearly alike there, the one that does
-    better in the window was kept, in the opponent's favour.
+    The defaults are the best of a grid on the two days before the reported window
+    (``python -m benchmarks.reactive_grid``): whoever acts before anything is short moves VMs
+    onto hosts that are so themselves soon after.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class ReactiveParams:
         Moves per plan at most.
     """
 
-    threshold_fraction: float = 0.95
+    threshold_fraction: float = 1.0
     target_fraction: float = 0.9
     least_relief_fraction: float = 0.05
     max_moves: int = 40
