@@ -16,6 +16,8 @@ from solver.domain.errors import InvalidInputError
 Array = npt.NDArray[np.floating[Any]]
 
 CRPS_LEVELS: Final = 64
+LEAST_ATOM: Final = 1e-12
+"""Probability of a value below which it is no atom."""
 
 
 def pinball(actual: Array, values: Array, quantiles: Sequence[float]) -> Array:
@@ -302,8 +304,9 @@ def hit_share(
 ) -> npt.NDArray[np.float64]:
     """Return the probability that the randomised PIT is at or below a level."""
     jump = high - low
-    inside = np.clip((level - low) / np.where(jump > 0, jump, 1.0), 0.0, 1.0)
-    return np.asarray(np.where(jump > 0, inside, (low <= level).astype(np.float64)))
+    atom = jump > LEAST_ATOM
+    inside = np.clip((level - low) / np.where(atom, jump, 1.0), 0.0, 1.0)
+    return np.asarray(np.where(atom, inside, (low <= level).astype(np.float64)))
 
 
 def random_groups(

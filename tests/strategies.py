@@ -229,7 +229,6 @@ def weights(draw: st.DrawFn, *, signed: bool = SIGNED_COLUMNS) -> Weights:
     """Draw weights: each term now and then off, at its default, or so heavy that it decides."""
     return Weights(
         contention=draw(st.sampled_from([0.0, 1.0, 1.0, 3.0])),
-        discount_per_hour=draw(st.sampled_from([1.0, 1.0, 0.1])),
         imbalance=draw(st.sampled_from([0.0, 1e-5, 0.1])),
         stranded=draw(st.sampled_from([0.0, 1e-3, 0.05])) if signed else 0.0,
         utilisation=draw(st.sampled_from([0.0, 1.0])),

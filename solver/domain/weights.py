@@ -51,13 +51,6 @@ class Weights:
     contention: float = 1.0
     """Price of a host-second of priority-weighted shortfall."""
 
-    discount_per_hour: float = 1.0
-    """What a shortfall an hour ahead weighs against one at once, and in proportion in between.
-
-    Below 1 where plans follow each other: what is still to come may be averted by a later plan that
-    knows more, or never come, and a move made now for its sake was for nothing.
-    """
-
     imbalance: float = 1e-5
     """Price of a host-second of expected use above the knees (70, 80, 90 % of a host).
 
@@ -123,10 +116,6 @@ class Weights:
                 f"expected {NUM_RESOURCES} weights, got {len(self.resources)}",
                 path="weights.resources",
             )
-        if not 1e-6 <= self.discount_per_hour <= 1.0:
-            raise InvalidInputError(
-                f"expected 1e-6..1, got {self.discount_per_hour}", path="weights.discount_per_hour"
-            )
         if self.priority_steps_per_doubling < 0.1:
             raise InvalidInputError(
                 f"expected at least 0.1, got {self.priority_steps_per_doubling}",
@@ -174,9 +163,8 @@ def shortfall_prices(
         Shape ``(num_scenarios, num_resources, 1 + num_steps, num_priorities)``, ``int64``, in cost
         units. The last axis holds *increments* ``ω(p) − ω(p−1)`` (for the lowest priority ``ω``
         itself), to be multiplied by ``max(0, demand of priorities >= p − capacity)``: serving the
-        highest priority first makes the shortfall of a host exactly that sum. Later steps weigh
-        less by ``discount_per_hour``. Step 0 is priced as one step long; objectives use steps 1
-        and later (step 0 when there are no others).
+        highest priority first makes the shortfall of a host exactly that sum. Step 0 is priced as
+        one step long; objectives use steps 1 and later (step 0 when there are no others).
 
     Raises
     ------
@@ -217,10 +205,8 @@ def shortfall_prices(
             "demand in the right units",
             path="weights",
         )
-    hours_ahead = np.arange(-1, scenarios.num_steps) * scenarios.step_seconds / 3600
-    later = weights.discount_per_hour ** np.maximum(hours_ahead, 0.0)
-    whole: npt.NDArray[np.int64] = np.rint(price[:, :, None, :] * later[:, None]).astype(np.int64)
-    return whole
+    whole = np.rint(price).astype(np.int64)
+    return np.repeat(whole[:, :, None, :], 1 + scenarios.num_steps, axis=2)
 
 
 def objective_steps(scenarios: ScenarioSet) -> slice:
