@@ -3,8 +3,8 @@
     python -m benchmarks.planner_grid --trace FILE --vary transfer=1,4 --vary act=5,20 --json OUT
 
 Every combination is run on the same futures, which do not depend on what was planned before: the
-first run makes them and keeps them in a scratch folder for all others. A line in OUT for each
-combination; those that are there already are not run again.
+first run makes them and keeps them for all others, in a scratch folder or in ``--keep``. A line in
+OUT for each combination; those that are there already are not run again.
 
 Names that can be varied: weights of the planner (``transfer``, ``utilisation``, ``downtime``,
 ``disruption``, ``imbalance``), ``moves`` (these first four at once, times what they are), ``act``
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -52,6 +53,9 @@ SHOWN: Final = (
     "gib_moved",
     "planning_s_p50",
 )
+
+WHOLE: Final = "whole"
+"""Name of the file that says that the futures of all intervals are there."""
 
 Setting = dict[str, float]
 
@@ -193,18 +197,21 @@ def main() -> None:
         interval_minutes=arguments.interval,
         seed=arguments.seed,
     )
-    done = []
-    if arguments.json.exists():
-        lines = arguments.json.read_text(encoding="utf-8").splitlines()
-        done = [json.loads(line)["setting"] for line in lines]
-    wanted = [setting for setting in wanted if setting not in done]
-    if not wanted:
-        return
     stage = set_stage(config)
     num_scenarios = arguments.scenarios or affordable_scenarios(len(stage.start.vms))
+    described = config.document() | {"num_scenarios": num_scenarios}
+    if arguments.json.exists():
+        lines = map(json.loads, arguments.json.read_text(encoding="utf-8").splitlines())
+        done = [line["setting"] for line in lines if line["config"] == described]
+        wanted = [setting for setting in wanted if setting not in done]
+    if not wanted:
+        return
     with tempfile.TemporaryDirectory(prefix="foreswap-futures-") as scratch:
-        folder = arguments.keep or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = (arguments.keep or Path(scratch)) / f"{config.fingerprint()}-{num_scenarios}"
+        if not (folder / WHOLE).exists():
+            # A forecaster that was not asked for the first futures makes others later.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
         runner = Runner(
             stage=stage,
             online=trained_before_window(stage),
@@ -212,6 +219,7 @@ def main() -> None:
             folder=folder,
         )
         _tell(runner.run(wanted[0]), arguments.json)
+        (folder / WHOLE).touch()
         jobs = (joblib.delayed(runner.run)(setting) for setting in wanted[1:])
         for line in joblib.Parallel(n_jobs=2, return_as="generator_unordered")(jobs):
             _tell(line, arguments.json)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from forecast.calibrate import forgotten
 from forecast.forecaster import QUANTILES, QuantileForecast
@@ -132,6 +133,42 @@ class Accuracy:
         recent = self.recent_loss / np.where(known, self.recent_way, 1.0)
         first = self.first_loss / np.where(known, self.first_way, 1.0)
         return np.where(known, recent / np.where(first > 0, first, 1.0), np.nan).astype(np.float32)
+
+
+@dataclass(slots=True, kw_only=True)
+class AfterMoves:
+    """How far readings lay from their median forecast during and shortly after migrations.
+
+    Attributes
+    ----------
+    num_readings
+        Readings seen, shape ``(num_resources,)``.
+    sum_off
+        Sum of ``reading / median - 1`` over them, same shape: what a move does to demand.
+    """
+
+    num_readings: npt.NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(NUM_RESOURCES, np.int64)
+    )
+    sum_off: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(NUM_RESOURCES))
+
+    def add(self, forecast: QuantileForecast, actual: Floats) -> None:
+        """Count readings of VMs on the move, ``(num_resources, num_vms, num_horizons)``.
+
+        NaN is left out, and so are VMs whose median is zero.
+        """
+        middle = QUANTILES.index(0.5)
+        for resource in forecast.resources:
+            median = forecast.values[resource, ..., middle]
+            told = ~np.isnan(actual[resource]) & (median > 0)
+            self.num_readings[resource] += np.count_nonzero(told)
+            self.sum_off[resource] += (actual[resource][told] / median[told] - 1.0).sum()
+
+    def mean_off(self) -> Floats:
+        """Return by what share readings differ from the median, ``(num_resources,)``; NaN: none."""
+        known = self.num_readings > 0
+        mean = self.sum_off / np.where(known, self.num_readings, 1)
+        return np.where(known, mean, np.nan).astype(np.float32)
 
 
 def retraining_reason(

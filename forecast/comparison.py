@@ -7,7 +7,7 @@ matter of forecasting, and what is gained by leaving ours has to be seen first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from forecast.extras import require_extra
@@ -60,29 +60,31 @@ class LightGbm(QuantileModel):
 
 
 COMPARED: Final[Mapping[str, type[QuantileModel]]] = {"lightgbm": LightGbm}
-"""By the name of the library; each is fitted with settings of its own."""
+"""By the name of the library. They are fitted with our settings: it is the same kind of trees."""
 
-SETTINGS: Final[Mapping[str, TrainingSettings]] = {"lightgbm": TrainingSettings()}
-"""Chosen for each on the days before the test (docs/decisions/0010)."""
+
+def require_compared(names: Sequence[str], *, path: str = "--compare") -> None:
+    """Raise ``InvalidInputError`` unless all can be compared with: known, once, and installed."""
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise InvalidInputError(f"expected each once, got {name!r} again", path=path)
+        if name not in COMPARED:
+            raise InvalidInputError(
+                f"expected one of {', '.join(COMPARED)}, got {name!r}", path=path
+            )
+        require_extra(name, extra="compare", path=path)
 
 
 def compared_models(
-    names: Sequence[str], resources: tuple[Resource, ...], *, seed: int, path: str = "--compare"
+    names: Sequence[str], resources: tuple[Resource, ...], *, seed: int
 ) -> tuple[Forecaster, ...]:
     """Return the named models, to be fitted.
 
     Raises
     ------
     InvalidInputError
-        If a name is unknown, or its library not installed.
+        If one cannot be compared with.
     """
-    for name in names:
-        if name not in COMPARED:
-            raise InvalidInputError(
-                f"expected one of {', '.join(COMPARED)}, got {name!r}", path=path
-            )
-        require_extra(name, extra="compare", path=path)
-    return tuple(
-        COMPARED[name](resources=resources, training=replace(SETTINGS[name], seed=seed))
-        for name in names
-    )
+    require_compared(names)
+    training = TrainingSettings(seed=seed)
+    return tuple(COMPARED[name](resources=resources, training=training) for name in names)

@@ -121,12 +121,6 @@ class Forecaster(Protocol):
         ...
 
 
-_LEAST: Final = np.array([0.5, 0.5, 0.0, 0.0], dtype=np.float32)
-"""Half a millicore, half a MiB: trees come within that of zero without reaching it, and a VM that
-often reads exactly zero would seem to have a smaller chance of it than it has. Disk and network
-have no such floor: a reading of less than one KiB/s is one like any other."""
-
-
 def finished_forecast(
     history: History,
     *,
@@ -138,8 +132,7 @@ def finished_forecast(
     """Turn raw quantiles into a forecast that keeps every promise of the type.
 
     Sorts along the quantiles (monotone rearrangement, which never worsens the pinball loss [1]_),
-    clips to ``0..limits``, takes what rounds to nothing for nothing, and sets VMs that are off or
-    absent to zero.
+    clips to ``0..limits``, and sets VMs that are off or absent to zero.
 
     Parameters
     ----------
@@ -155,7 +148,6 @@ def finished_forecast(
     limits = history.limits()
     values.sort(axis=-1)
     np.clip(values, 0.0, limits[:, :, None, None], out=values)
-    values[values < _LEAST[:, None, None, None]] = 0.0
     present = history.present(at_bin)
     idle = ~present | history.is_off(at_bin)
     for resource in resources:

@@ -54,7 +54,7 @@ def crps(actual: Array, values: Array, quantiles: Sequence[float]) -> Array:
 
     Twice the pinball loss, averaged over many levels between which the known quantiles are
     interpolated as in :func:`interpolation_weights`; the loss over the known levels alone is
-    several per cent too small.
+    several per cent too small. Values are non-negative.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def cdf_bounds(
     actual
         Shape ``(...)``.
     values
-        Shape ``(..., num_quantiles)``, non-decreasing along the last axis.
+        Shape ``(..., num_quantiles)``, non-negative and non-decreasing along the last axis.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from forecast.accuracy import Accuracy
+from forecast.accuracy import Accuracy, AfterMoves
 from forecast.calibrate import Calibrator
 from forecast.classes import BURSTY
 from forecast.error_memory import ErrorMemory, actual_readings
@@ -87,7 +87,7 @@ class OnlineForecaster:
     accuracy
         How good forecasts have been, of readings that no migration had a part in.
     after_moves
-        The same of readings during and shortly after a VM's own migration: kept apart, since
+        Errors of readings during and shortly after a VM's own migration: kept apart, since
         neither the model nor its bands are to learn what foreswap did itself.
     """
 
@@ -99,7 +99,7 @@ class OnlineForecaster:
     memory: ErrorMemory = field(default_factory=ErrorMemory)
     sums: SumCalibrator = field(default_factory=SumCalibrator)
     accuracy: Accuracy = field(default_factory=Accuracy)
-    after_moves: Accuracy = field(default_factory=Accuracy)
+    after_moves: AfterMoves = field(default_factory=AfterMoves)
     _moves: list[_Move] = field(default_factory=list)
     _pending: deque[_Pending] = field(default_factory=deque)
     _settled_at: datetime | None = None
@@ -164,7 +164,8 @@ class OnlineForecaster:
         """
         if ended_at < began_at:
             raise InvalidInputError(
-                f"VM {vm_id!r}: expected a move that ends after {began_at}, got {ended_at}",
+                f"VM {vm_id!r}: expected a move that ends no earlier than {began_at}, "
+                f"got {ended_at}",
                 path="ended_at",
             )
         self._moves.append(_Move(vm_id=vm_id, began_at=began_at, settled_at=ended_at + ECHO))
@@ -174,6 +175,8 @@ class OnlineForecaster:
         read_until = history.time_of(at_bin + 1)
         while self._pending and _ends_at(self._pending[0].raw) <= read_until:
             pending = self._pending.popleft()
+            # Those that had settled before this forecast have no part in it, nor in later ones.
+            self._moves = [move for move in self._moves if move.settled_at > pending.raw.at]
             read = _actual_for(pending.raw, history)
             if read is None:
                 continue  # before the history at hand: its readings are gone
@@ -185,11 +188,8 @@ class OnlineForecaster:
             disturbed = self._disturbed(pending.raw)
             actual = np.where(disturbed, np.float32(np.nan), read)
             if disturbed.any():
-                self.after_moves.observe(
-                    pending.corrected,
-                    pending.newest,
-                    np.where(disturbed, read, np.float32(np.nan)),
-                    hours_since_last=hours,
+                self.after_moves.add(
+                    pending.corrected, np.where(disturbed, read, np.float32(np.nan))
                 )
             self.calibrator.observe(
                 pending.corrected,
@@ -209,14 +209,8 @@ class OnlineForecaster:
             self.memory.observe(pending.raw, actual, rng=self._rng)
 
     def _disturbed(self, forecast: QuantileForecast) -> npt.NDArray[np.bool_]:
-        """Tell which readings a VM's own migration had a part in, ``(num_vms, num_horizons)``.
-
-        Moves that ended before the forecast are forgotten: later ones begin later still.
-        """
+        """Tell which readings a VM's own migration had a part in, ``(num_vms, num_horizons)``."""
         disturbed = np.zeros((len(forecast.vm_ids), len(forecast.horizon_minutes)), dtype=np.bool_)
-        self._moves = [move for move in self._moves if move.settled_at > forecast.at]
-        if not self._moves:
-            return disturbed
         where = {vm_id: v for v, vm_id in enumerate(forecast.vm_ids)}
         ends = np.array(forecast.horizon_minutes)
         begins = np.concatenate([[0], ends[:-1]])

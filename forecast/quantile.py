@@ -227,7 +227,7 @@ class QuantileModel:
         rows = features[needed].reshape(-1, features.shape[-1]).astype(np.float64)
         out = np.empty((len(rows), NUM_QUANTILES), dtype=np.float32)
         # A second thread gains a quarter on an idle machine and loses a second on a busy one.
-        with native_threads().limit(limits=1, user_api="openmp"):
+        with _native_threads().limit(limits=1, user_api="openmp"):
             for k, model in enumerate(self.models_[resource]):
                 out[:, k] = model.predict(rows)
         errors[needed] = out.reshape(-1, NUM_MODELLED, NUM_QUANTILES)
@@ -256,12 +256,12 @@ class QuantileModel:
         unknown = np.isnan(rows.features).all(axis=0)
         features = np.where(unknown, np.float32(0), rows.features)
         # Models are fitted side by side; more threads in each would only get in each other's way.
-        with native_threads().limit(limits=1, user_api="openmp"):
+        with _native_threads().limit(limits=1, user_api="openmp"):
             fitted: Regressor = model.fit(features, rows.demand - rows.level)
         return fitted
 
 
 @functools.cache
-def native_threads() -> ThreadpoolController:
+def _native_threads() -> ThreadpoolController:
     """Return the handle on native thread pools; finding them takes a while."""
     return ThreadpoolController()

@@ -80,7 +80,8 @@ class Foresight:
     num_scenarios
         How many futures are handed out.
     seed
-        Decides every draw: the same cycle gives the same scenarios, whatever was planned before it.
+        With the bin planned at, it decides every draw: the same cycle gives the same scenarios,
+        whatever was planned before it.
     """
 
     def __init__(
@@ -112,15 +113,17 @@ class Foresight:
             history.with_present(vm_ids, at_bin),
             at_bin=at_bin,
             num_scenarios=self._num_scenarios,
-            # The same draws in every cycle: a risk that is in fifty futures one time and in seventy
-            # the next has VMs moved for nothing but the draw.
-            rng=np.random.default_rng(self._seed),
+            rng=np.random.default_rng([self._seed, at_bin]),
             futures=self._futures,
         )
         return forecast, scenarios.for_vms(vm_ids)
 
     def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
-        """Keep what a migration did to a VM's readings apart from what it demands."""
+        """Keep what a migration did to a VM's readings apart from what it demands.
+
+        For telemetry of VMs that really moved, whether the migration went well or not; a recorded
+        trace knows nothing of moves that are only simulated.
+        """
         self._online.note_move(vm_id, began_at, ended_at)
 
 

@@ -38,14 +38,14 @@ def backtest(
 ) -> None:
     """Forecast a trace from a rolling origin, as it would have been, and compare with baselines."""
     from forecast.backtest import run_backtest
-    from forecast.comparison import compared_models
+    from forecast.comparison import compared_models, require_compared
     from forecast.extras import require_extra
     from forecast.tidy import read_history
     from solver.domain.units import Resource
     from solver.instances import write_document
 
     require_writable(json, "--json")
-    compared_models(compare or (), (), seed=seed)  # refuses what is not there, before the work
+    require_compared(compare or ())
     if plots is not None:
         from forecast.plots import draw_plots, make_folder
 
@@ -102,7 +102,7 @@ def _loss_table(title: str, results: Any, compared: Sequence[str]) -> Table:
     for name in ("pinball", "best baseline", "skill", "≤ p50", "≤ p95", "≤ p99", "readings"):
         table.add_column(name, justify="right")
     for name in compared:
-        table.add_column(f"than {name}", justify="right")
+        table.add_column(f"less than {name}", justify="right")
     for resource, by_horizon in results.items():
         for minutes, groups in by_horizon.items():
             for group in ("busy", "all"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -173,7 +173,6 @@ class Show:
         while self._lives.moving and (self._config.once or self._lives.now < next_at):
             yield from self._pass(pace, "moving", until=None if self._config.once else next_at)
         ended = self._lives.stop_moving("the next plan is due")
-        self._learn(ended)
         self._look_ahead()
         yield self._frame("moved", notes=_ended_notes(ended))
 
@@ -186,14 +185,7 @@ class Show:
         step = timedelta(seconds=pace / FRAMES_PER_SECOND)
         to = self._lives.now + step
         ended = self._lives.advance(to if until is None else min(to, until))
-        self._learn(ended)
         yield self._frame(phase, notes=_ended_notes(ended), hold_s=1 / FRAMES_PER_SECOND)
-
-    def _learn(self, ended: Sequence[MoveOutcome]) -> None:
-        """Have the forecaster keep what moves did to readings apart from demand."""
-        for outcome in ended:
-            if outcome.state is MoveState.DONE and outcome.started_at and outcome.ended_at:
-                self._planner.note_move(outcome.vm_id, outcome.started_at, outcome.ended_at)
 
     # What is to be seen ---------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ class _Run:
             for violation in check_placement(snapshot, snapshot.placement)
         )
         if decision.plan.steps:
-            self._execute(policy, decision.plan, plan_id, min(next_at, self._until_at))
+            self._execute(decision.plan, plan_id, min(next_at, self._until_at))
 
     def figures(self) -> PolicyFigures:
         """Return what the run led to."""
@@ -143,7 +143,7 @@ class _Run:
             planning_s=tuple(self._planning_s),
         )
 
-    def _execute(self, policy: Policy, plan: Plan, plan_id: str, next_at: datetime) -> None:
+    def _execute(self, plan: Plan, plan_id: str, next_at: datetime) -> None:
         """Carry a plan out until it is done; drop what has not begun when the next is due."""
         executor = Executor(self._driver, self._clock, MemoryJournal())
         executor.begin(plan, plan_id=plan_id)
@@ -161,8 +161,6 @@ class _Run:
         for outcome in executor.report().outcomes:
             if outcome.state is MoveState.DONE and outcome.ended_at is not None:
                 self._cooldowns.record(outcome.vm_id, outcome.ended_at)
-                assert outcome.started_at is not None
-                policy.note_move(outcome.vm_id, outcome.started_at, outcome.ended_at)
             elif outcome.state in (MoveState.SKIPPED, MoveState.ABORTED):
                 self._dropped_moves += 1
 

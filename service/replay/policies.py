@@ -49,12 +49,8 @@ class Policy(Protocol):
         """Return the plan for the snapshot, knowing readings before ``at`` only."""
         ...
 
-    def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
-        """Take note of a migration that went well; those that do not learn have no use for it."""
-        return
 
-
-class NonePolicy(Policy):
+class NonePolicy:
     """Moves nothing: what the start alone leads to."""
 
     def decide(self, cluster: Cluster, at: datetime) -> Decision:
@@ -62,7 +58,7 @@ class NonePolicy(Policy):
         return Decision(plan=Plan(made_at=at), seconds=0.0)
 
 
-class PresentPolicy(Policy):
+class PresentPolicy:
     """A balancer that looks at the demand of the last five minutes alone."""
 
     def __init__(self, workload: Workload, balance: Balancer) -> None:
@@ -78,7 +74,7 @@ class PresentPolicy(Policy):
         return Decision(plan=plan, seconds=time.perf_counter() - begin)
 
 
-class RecentMaxPolicy(Policy):
+class RecentMaxPolicy:
     """foreswap's solver, told that the maximum of the last hour will hold for the next."""
 
     def __init__(self, workload: Workload, params: SolveParams) -> None:
@@ -98,7 +94,7 @@ class RecentMaxPolicy(Policy):
         return Decision(plan=result.plan, seconds=time.perf_counter() - begin)
 
 
-class TextbookPolicy(Policy):
+class TextbookPolicy:
     """The textbook one-at-a-time rule, on the joint futures that foreswap sees."""
 
     def __init__(self, foresight: Foresight, history: History, params: TextbookParams) -> None:
@@ -115,12 +111,8 @@ class TextbookPolicy(Policy):
         plan = _largest_first(cluster, wanted, expected_demand(scenarios))
         return Decision(plan=plan, seconds=time.perf_counter() - begin)
 
-    def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
-        """Have the forecaster learn nothing from what the move did."""
-        self._foresight.note_move(vm_id, began_at, ended_at)
 
-
-class PredictivePolicy(Policy):
+class PredictivePolicy:
     """foreswap: joint scenarios of the next hour, from readings up to now."""
 
     def __init__(self, planner: PredictivePlanner, history: History) -> None:
@@ -132,12 +124,8 @@ class PredictivePolicy(Policy):
         planned = self._planner.plan(cluster, self._history, at_bin=self._history.bin_at(at) - 1)
         return Decision(plan=planned.result.plan, seconds=planned.seconds)
 
-    def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
-        """Have the forecaster learn nothing from what the move did."""
-        self._planner.note_move(vm_id, began_at, ended_at)
 
-
-class OraclePolicy(Policy):
+class OraclePolicy:
     """The same solver, told the true demand of the next hour: the most that foresight can give."""
 
     def __init__(self, workload: Workload, params: SolveParams) -> None:

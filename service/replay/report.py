@@ -123,6 +123,8 @@ COLUMNS: Final = (
     ("plan", "planning_s_p50", "{:.2f}"),
     ("99 %", "planning_s_p99", "{:.2f}"),
 )
+"""Heading, figure and format; a replay of all policies fits 80 characters."""
+
 LEGEND: Final = (
     "short: host-seconds of shortfall times priority, the highest priority served first (alike: "
     "shared in proportion to demand); over: five-minute intervals of an overloaded host; still: "
@@ -134,11 +136,12 @@ SELDOM: Final = (
     ("moves dropped", "dropped_moves"),
     ("seconds of VMs without a host", "unplaced_vm_s"),
 )
+"""Told only of policies that have any."""
 
 
 def print_report(report: ReplayReport, console: Console) -> None:
     """Print the comparison as a table, a row for each policy; what is seldom, only where it was."""
-    table = Table(title=_title(report), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=_title(report), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("policy", no_wrap=True)
     for label, _, _ in COLUMNS:
         table.add_column(label, justify="right")
@@ -147,7 +150,7 @@ def print_report(report: ReplayReport, console: Console) -> None:
     console.print(table)
     console.print(LEGEND, highlight=False)
     for label, key in SELDOM:
-        seen = [f"{name} {f[key]:,.0f}" for name, f in report.policies.items() if f[key]]
+        seen = [f"{name} {f[key]:,g}" for name, f in report.policies.items() if f[key]]
         if seen:
             console.print(f"{label}: {', '.join(seen)}", highlight=False)
 

@@ -328,9 +328,12 @@ def test_train_backtest_and_solve_with_the_model(
     assert "Contention by host" in capsys.readouterr().out
     words = ["backtest", "--trace", str(trace), "--train-until", "2026-03-02T00:00Z"]
     window = ["--test-from", "2026-03-02T06:00Z", "--test-until", "2026-03-02T12:00Z"]
-    assert run([*words, *window, "--json", str(figures)]) == 0
-    assert "VMs never seen before" in capsys.readouterr().out
-    assert json.loads(figures.read_text(encoding="utf-8"))["settings"]["num_vms"] == 12
+    assert run([*words, *window, "--json", str(figures), "--compare", "lightgbm"]) == 0
+    told = capsys.readouterr().out
+    assert "VMs never seen before" in told
+    assert "lightgbm" in told
+    settings = json.loads(figures.read_text(encoding="utf-8"))["settings"]
+    assert (settings["num_vms"], settings["compared"]) == (12, ["lightgbm"])
 
 
 def test_a_new_model_takes_over_only_if_it_is_not_worse(

@@ -11,7 +11,7 @@ from executor.simulation.workload import TraceWorkload
 from service.cooldown import CooldownParams
 from service.replay.config import ReplayConfig
 from service.replay.loop import LoopParams, run_policy
-from service.replay.policies import Decision, Policy
+from service.replay.policies import Decision
 from solver.domain.cluster import Cluster
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights
@@ -19,7 +19,7 @@ from solver.sequencing.order import sequence
 from tests.builders import NOW, make_cluster, make_host, make_vm
 
 
-class EverythingAway(Policy):
+class EverythingAway:
     """Wants every VM on the other host, and notes when it was asked and what it saw."""
 
     def __init__(self) -> None:

@@ -117,9 +117,11 @@ def test_another_library_is_told_of_and_is_no_baseline(report: BacktestReport) -
 
 
 def test_what_cannot_be_compared_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown name, and a library that is not installed, with the way to get it."""
+    """Unknown names, one given twice, and a library that is not installed, with how to get it."""
     with pytest.raises(InvalidInputError, match="expected one of lightgbm, got 'prophet'"):
         compared_models(["prophet"], (Resource.CPU,), seed=0)
+    with pytest.raises(InvalidInputError, match="expected each once, got 'lightgbm' again"):
+        compared_models(["lightgbm", "lightgbm"], (Resource.CPU,), seed=0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InvalidInputError, match=r"lightgbm .* 'pip install foreswap\[compare\]'"):
         compared_models(["lightgbm"], (Resource.CPU,), seed=0)

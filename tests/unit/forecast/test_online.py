@@ -115,12 +115,15 @@ def test_what_a_move_does_is_not_taken_for_demand(history: History) -> None:
             began_at = seen.time_of(dropped.start)
             forecaster.note_move(seen.vm_ids[4], began_at, began_at + timedelta(minutes=4))
         forecaster.forecast(seen, at_bin=2 * DAY + 14)
-        learned.append((forecaster.accuracy.recent_loss.copy(), forecaster.after_moves.recent_loss))
-    (calm, _), (unnoted, _), (noted, apart) = learned
+        learned.append((forecaster.accuracy.recent_loss.copy(), forecaster.after_moves))
+    (calm, none), (unnoted, _), (noted, apart) = learned
     cpu = Resource.CPU
     assert unnoted[cpu] > calm[cpu]
     assert abs(noted[cpu] - calm[cpu]) < (unnoted[cpu] - calm[cpu]) / 2
-    assert apart[cpu] > 0
+    # Two bins at zero and one more until it has settled, as two forecasts saw them.
+    assert apart.num_readings[cpu] == 6
+    assert -0.8 < apart.mean_off()[cpu] < -0.5
+    assert np.isnan(none.mean_off()).all()
 
 
 def test_only_readings_of_the_move_are_left_out(history: History) -> None:
@@ -138,6 +141,6 @@ def test_a_move_cannot_end_before_it_began(history: History) -> None:
     """Such a report is refused, naming the VM, and nothing is noted."""
     forecaster = online()
     at = history.start_at
-    with pytest.raises(InvalidInputError, match="'vm1': expected a move that ends after"):
+    with pytest.raises(InvalidInputError, match="'vm1': expected a move that ends no earlier"):
         forecaster.note_move(history.vm_ids[1], at, at - timedelta(seconds=1))
     assert not forecaster._moves
