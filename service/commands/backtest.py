@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,10 +74,11 @@ def backtest(
     if plots is not None:
         draw_plots(document, plots)
     out = console.out()
-    others = report.settings["compared"]
-    out.print(_loss_table("VMs that took part in training", report.results, others))
+    out.print(_loss_table("VMs that took part in training", report.results))
     if report.unseen:
-        out.print(_loss_table("VMs never seen before", report.unseen, others))
+        out.print(_loss_table("VMs never seen before", report.unseen))
+    for name in report.settings["compared"]:
+        out.print(_compared_table(name, report.results))
     if report.host_sums:
         out.print(_sums_table(report.host_sums))
     out.print(
@@ -89,11 +89,8 @@ def backtest(
     )
 
 
-def _loss_table(title: str, results: Any, compared: Sequence[str]) -> Table:
-    """Return the loss of the busy VMs and of all, by resource and horizon.
-
-    Beside it stands how much less ours is than that of each model it is compared with.
-    """
+def _loss_table(title: str, results: Any) -> Table:
+    """Return the loss of the busy VMs and of all, by resource and horizon."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -101,8 +98,6 @@ def _loss_table(title: str, results: Any, compared: Sequence[str]) -> Table:
         table.add_column(name, justify="right" if name == "minutes" else "left")
     for name in ("pinball", "best baseline", "skill", "≤ p50", "≤ p95", "≤ p99", "readings"):
         table.add_column(name, justify="right")
-    for name in compared:
-        table.add_column(f"less than {name}", justify="right")
     for resource, by_horizon in results.items():
         for minutes, groups in by_horizon.items():
             for group in ("busy", "all"):
@@ -117,13 +112,28 @@ def _loss_table(title: str, results: Any, compared: Sequence[str]) -> Table:
                         f"{100 * cell['skill']:+.1f} %",
                         *(f"{100 * cell['coverage'][q]:.1f} %" for q in ("0.5", "0.95", "0.99")),
                         f"{cell['n']:,}",
-                        *(_less(cell["pinball"], cell["compared"][name]) for name in compared),
                     )
     return table
 
 
-def _less(ours: float, theirs: float) -> str:
-    return f"{100 * (1 - ours / theirs):+.1f} %" if theirs > 0 else ""
+def _compared_table(name: str, results: Any) -> Table:
+    """Return how much less the loss of busy VMs is than with another library's models."""
+    from rich.table import Table
+
+    table = Table(title=f"Less loss than {name}, busy VMs", title_justify="left")
+    minutes = list(dict.fromkeys(m for by_horizon in results.values() for m in by_horizon))
+    for heading in ("resource", *(f"{m} min" for m in minutes)):
+        table.add_column(heading, justify="right")
+    for resource, by_horizon in results.items():
+        cells = [by_horizon.get(m, {}).get("busy") for m in minutes]
+        table.add_row(resource, *(_less(cell, name) for cell in cells))
+    return table
+
+
+def _less(cell: Any, name: str) -> str:
+    """Return by how much, or nothing where neither was judged."""
+    theirs = 0.0 if cell is None else cell["compared"][name]
+    return f"{100 * (1 - cell['pinball'] / theirs):+.1f} %" if theirs > 0 else ""
 
 
 def _sums_table(host_sums: Any) -> Table:

@@ -331,7 +331,7 @@ def test_train_backtest_and_solve_with_the_model(
     assert run([*words, *window, "--json", str(figures), "--compare", "lightgbm"]) == 0
     told = capsys.readouterr().out
     assert "VMs never seen before" in told
-    assert "lightgbm" in told
+    assert "Less loss than lightgbm" in told
     settings = json.loads(figures.read_text(encoding="utf-8"))["settings"]
     assert (settings["num_vms"], settings["compared"]) == (12, ["lightgbm"])
 
