@@ -16,7 +16,6 @@ being the same. A finished draw is not run again.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from service.options import instant
+from benchmarks.replay_options import replay_config, replay_parser
 from service.replay.config import ReplayConfig
 from service.replay.report import machine, print_report
 from service.replay.run import run_replay
@@ -105,30 +104,12 @@ def _run(config: ReplayConfig, path: Path, console: Console) -> dict[str, Any]:
 
 def main() -> None:
     """Run the standard replay, or draws, and keep the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--trace", type=Path, required=True, help="tidy Parquet of the trace")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--from", dest="from_", default="2013-09-03")
-    parser.add_argument("--until", default="2013-09-06")
+    parser = replay_parser(__doc__, from_="2013-09-03", until="2013-09-06")
     parser.add_argument("--policies", default="none,reactive,predictive,oracle")
-    parser.add_argument("--hosts", type=int, default=24)
-    parser.add_argument("--scenarios", type=int, default=None, help="futures planned on")
-    parser.add_argument("--vms", type=int, default=None, help="VMs drawn; all unless given")
     parser.add_argument("--draws", type=int, default=None, help="clusters, one for each seed")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
-    config = ReplayConfig(
-        trace=arguments.trace,
-        num_hosts=arguments.hosts,
-        host_cores=32,
-        host_memory_gib=576,
-        from_at=instant(arguments.from_, "--from"),
-        until_at=instant(arguments.until, "--until"),
-        policies=tuple(arguments.policies.split(",")),
-        num_vms=arguments.vms,
-        num_scenarios=arguments.scenarios,
-        seed=arguments.seed,
-    )
+    config = replay_config(arguments, tuple(arguments.policies.split(",")))
     folder = arguments.results / f"{datetime.now(UTC):%Y-%m-%d}-{machine()['commit'] or 'unknown'}"
     folder.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)

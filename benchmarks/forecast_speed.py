@@ -30,7 +30,7 @@ from forecast.scenarios import affordable_scenarios
 from forecast.tidy import read_history
 from service.options import instant
 from service.replay.report import machine
-from solver.domain.units import Resource, VmId
+from solver.domain.units import VmId
 
 SIZES: Final = (250, 500, 1000, 2000)
 REPEATS: Final = 5
@@ -109,8 +109,7 @@ def main() -> None:
     arguments = parser.parse_args()
     until_at = instant(arguments.train_until, "--train-until")
     history = read_history(arguments.trace, until_at=until_at)
-    resources = tuple(r for r in Resource if history.has(r))
-    model = QuantileModel(resources=resources)
+    model = QuantileModel(resources=history.resources)
     begun_s = time.perf_counter()
     model.fit(history, until_bin=history.num_bins)
     document: dict[str, Any] = {
@@ -122,7 +121,7 @@ def main() -> None:
         "machine": machine(),
     }
     print(
-        f"trained on {history.num_vms} VMs, {len(resources)} resources: "
+        f"trained on {history.num_vms} VMs, {len(model.resources)} resources: "
         f"{document['train_s']:.0f} s, {document['train_peak_mib']:,.0f} MiB",
         flush=True,
     )

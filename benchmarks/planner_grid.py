@@ -1,4 +1,4 @@
-"""Settings of foreswap itself, compared in the closed loop on days outside the reported window.
+"""Settings of foreswap itself, compared in the closed loop on 2 and 3 September 2013 unless told.
 
     python -m benchmarks.planner_grid --trace FILE --vary transfer=1,4 --vary act=5,20 --json OUT
 
@@ -14,7 +14,6 @@ quiet that take back a doubling). What is counted stays counted with the default
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import shutil
@@ -27,14 +26,12 @@ from typing import Any, Final
 
 import joblib
 
+from benchmarks.replay_options import replay_config, replay_parser
 from forecast.forecaster import QuantileForecast
 from forecast.history import History
 from forecast.online import OnlineForecaster
-from forecast.scenarios import affordable_scenarios
 from service.cooldown import CooldownParams
-from service.options import instant
 from service.pipeline import Foresight, PredictivePlanner
-from service.replay.config import ReplayConfig
 from service.replay.loop import LoopParams, run_policy
 from service.replay.policies import PredictivePolicy
 from service.replay.report import machine
@@ -90,7 +87,6 @@ class Runner:
 
     stage: Stage
     online: OnlineForecaster
-    num_scenarios: int
     folder: Path
 
     def run(self, setting: Setting) -> dict[str, Any]:
@@ -98,7 +94,7 @@ class Runner:
         stage = self.stage
         foresight = KeptForesight(
             self.online,
-            num_scenarios=self.num_scenarios,
+            num_scenarios=stage.num_scenarios,
             seed=stage.config.seed,
             folder=self.folder,
         )
@@ -115,7 +111,7 @@ class Runner:
         return {
             "setting": setting,
             "figures": figures.document(),
-            "config": stage.config.document() | {"num_scenarios": self.num_scenarios},
+            "config": stage.config.document(),
             "machine": machine(),
         }
 
@@ -137,6 +133,7 @@ def solving(setting: Setting, seed: int) -> SolveParams:
 
 
 def cooldown(setting: Setting) -> CooldownParams:
+    """Return the pause after moves: the default, but for what the setting says."""
     default = CooldownParams()
     return CooldownParams(
         first=timedelta(minutes=setting.get("cooldown", default.first / timedelta(minutes=1))),
@@ -168,15 +165,7 @@ def settings(varied: list[str]) -> Iterator[Setting]:
 
 def main() -> None:
     """Run every combination and print a line for each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--trace", type=Path, required=True, help="tidy Parquet of the trace")
-    parser.add_argument("--from", dest="from_", default="2013-09-02")
-    parser.add_argument("--until", default="2013-09-04")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--vms", type=int, default=None, help="VMs drawn; all unless given")
-    parser.add_argument("--hosts", type=int, default=24)
-    parser.add_argument("--interval", type=int, default=15, help="minutes between plans")
-    parser.add_argument("--scenarios", type=int, default=None)
+    parser = replay_parser(__doc__, from_="2013-09-02", until="2013-09-04")
     parser.add_argument("--vary", action="append", default=[], metavar="NAME=VALUE,VALUE")
     parser.add_argument("--keep", type=Path, default=None, help="folder of futures, kept after")
     parser.add_argument("--json", type=Path, required=True)
@@ -185,39 +174,21 @@ def main() -> None:
         wanted = list(settings(arguments.vary))
     except ValueError as error:
         parser.error(f"--vary: {error}")
-    config = ReplayConfig(
-        trace=arguments.trace,
-        num_hosts=arguments.hosts,
-        host_cores=32,
-        host_memory_gib=576,
-        from_at=instant(arguments.from_, "--from"),
-        until_at=instant(arguments.until, "--until"),
-        policies=("predictive",),
-        num_vms=arguments.vms,
-        interval_minutes=arguments.interval,
-        seed=arguments.seed,
-    )
-    stage = set_stage(config)
-    num_scenarios = arguments.scenarios or affordable_scenarios(len(stage.start.vms))
-    described = config.document() | {"num_scenarios": num_scenarios}
+    config = replay_config(arguments, ("predictive",))
     if arguments.json.exists():
         lines = map(json.loads, arguments.json.read_text(encoding="utf-8").splitlines())
-        done = [line["setting"] for line in lines if line["config"] == described]
+        done = [line["setting"] for line in lines if line["config"] == config.document()]
         wanted = [setting for setting in wanted if setting not in done]
     if not wanted:
         return
+    stage = set_stage(config)
     with tempfile.TemporaryDirectory(prefix="foreswap-futures-") as scratch:
-        folder = (arguments.keep or Path(scratch)) / f"{config.fingerprint()}-{num_scenarios}"
+        folder = (arguments.keep or Path(scratch)) / config.fingerprint()
         if not (folder / WHOLE).exists():
             # A forecaster that was not asked for the first futures makes others later.
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        runner = Runner(
-            stage=stage,
-            online=trained_before_window(stage),
-            num_scenarios=num_scenarios,
-            folder=folder,
-        )
+        runner = Runner(stage=stage, online=trained_before_window(stage), folder=folder)
         _tell(runner.run(wanted[0]), arguments.json)
         (folder / WHOLE).touch()
         jobs = (joblib.delayed(runner.run)(setting) for setting in wanted[1:])

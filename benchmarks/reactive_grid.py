@@ -1,18 +1,15 @@
-"""Settings of the reactive opponent, compared on days outside the standard replay's window.
+"""Settings of the reactive opponent, compared on 2 and 3 September 2013 unless told otherwise.
 
 python -m benchmarks.reactive_grid --trace FILE [--from 2013-09-02] [--until 2013-09-04]
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
+from benchmarks.replay_options import replay_config, replay_parser
 from service.cooldown import CooldownParams
-from service.replay.config import ReplayConfig
 from service.replay.loop import LoopParams, run_policy
 from service.replay.policies import PresentPolicy
 from service.replay.reactive import ReactiveParams, rebalance
@@ -26,21 +23,9 @@ RELIEFS = (0.05, 0.1)
 
 
 def main() -> None:
-    """Print one line per setting: shortfall, weighted and plain, and migrations."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--trace", type=Path, required=True, help="tidy Parquet of the trace")
-    parser.add_argument("--from", dest="from_", default="2013-09-02")
-    parser.add_argument("--until", default="2013-09-04")
-    arguments = parser.parse_args()
-    config = ReplayConfig(
-        trace=arguments.trace,
-        num_hosts=24,
-        host_cores=32,
-        host_memory_gib=576,
-        from_at=datetime.fromisoformat(arguments.from_).replace(tzinfo=UTC),
-        until_at=datetime.fromisoformat(arguments.until).replace(tzinfo=UTC),
-        policies=("reactive",),
-    )
+    """Print one line per setting: shortfall, weighted and plain, migrations and memory moved."""
+    arguments = replay_parser(__doc__, from_="2013-09-02", until="2013-09-04").parse_args()
+    config = replay_config(arguments, ("reactive",))
     stage = set_stage(config)
     workload = stage.workload(stage.first_bin)
     seen = stage.workload(stage.first_bin - 1)

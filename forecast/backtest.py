@@ -151,7 +151,7 @@ def run_backtest(
     window = _window(history, train_until, test_from, test_until, every_bins)
     if not 0.0 <= unseen_fraction < 1.0:
         raise InvalidInputError(f"expected a fraction of 0..1, got {unseen_fraction}")
-    wanted = tuple(resources or [r for r in Resource if history.has(r)])
+    wanted = tuple(resources or history.resources)
     unseen = unseen_vms(history, unseen_fraction, seed)
     began = time.perf_counter()
     seen = history.until(window.train_bin)

@@ -287,6 +287,11 @@ class History:
         """Tell whether the resource was ever read."""
         return not bool(np.isnan(self.readings[resource]).all())
 
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """The resources that were ever read."""
+        return tuple(resource for resource in Resource if self.has(resource))
+
     def limits(self) -> Floats:
         """Return the most a VM can demand, shape ``(num_resources, num_vms)``.
 

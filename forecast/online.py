@@ -157,6 +157,9 @@ class OnlineForecaster:
     def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
         """Take note of a migration, so that what it did to the VM is not taken for demand.
 
+        For telemetry of VMs that really moved, whether the migration went well or not; a recorded
+        trace knows nothing of moves that are only simulated.
+
         Raises
         ------
         InvalidInputError

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from service.cooldown import Cooldowns
 from solver.domain.cluster import Cluster
 from solver.domain.result import Result
 from solver.domain.scenario import ScenarioSet
-from solver.domain.units import VmId
 from solver.solve import SolveParams, prepare, solve
 
 
@@ -118,14 +116,6 @@ class Foresight:
         )
         return forecast, scenarios.for_vms(vm_ids)
 
-    def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
-        """Keep what a migration did to a VM's readings apart from what it demands.
-
-        For telemetry of VMs that really moved, whether the migration went well or not; a recorded
-        trace knows nothing of moves that are only simulated.
-        """
-        self._online.note_move(vm_id, began_at, ended_at)
-
 
 class PredictivePlanner:
     """Plans on what the forecaster expects."""
@@ -153,10 +143,6 @@ class PredictivePlanner:
             forecast_s=forecast_s,
             solve_s=solve_s,
         )
-
-    def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
-        """Keep what a migration did to a VM's readings apart from what it demands."""
-        self._foresight.note_move(vm_id, began_at, ended_at)
 
 
 def with_cooldowns(cluster: Cluster, cooldowns: Cooldowns) -> Cluster:

@@ -40,7 +40,6 @@ def backtest(
     from forecast.comparison import compared_models, require_compared
     from forecast.extras import require_extra
     from forecast.tidy import read_history
-    from solver.domain.units import Resource
     from solver.instances import write_document
 
     require_writable(json, "--json")
@@ -56,7 +55,6 @@ def backtest(
     console.note(defects_line(history.report))
     if until_at > history.end_at:
         console.note(f"the trace ends at {history.end_at:%Y-%m-%d %H:%M} UTC: tested so far")
-    resources = tuple(resource for resource in Resource if history.has(resource))
     with console.counted("training, then forecasting", "origins") as progress:
         report = run_backtest(
             history,
@@ -65,7 +63,7 @@ def backtest(
             test_until=min(until_at, history.end_at),
             unseen_fraction=unseen_fraction,
             seed=seed,
-            compared=compared_models(compare or (), resources, seed=seed),
+            compared=compared_models(compare or (), history.resources, seed=seed),
             progress=progress,
         )
     document = report.to_json() | {"defects": defects_document(history.report.by_vm)}

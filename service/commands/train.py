@@ -46,7 +46,6 @@ def train(
     from forecast.persist import load_model, save_model
     from forecast.quantile import QuantileModel, TrainingSettings
     from forecast.tidy import read_history
-    from solver.domain.units import Resource
 
     require_writable(model, "MODEL")
     until_at = None if until is None else instant(until, "--until")
@@ -55,7 +54,7 @@ def train(
         known = read_history(history, until_at=until_at, mend=mend)
     console.note(defects_line(known.report))
     trained = QuantileModel(
-        resources=tuple(resource for resource in Resource if known.has(resource)),
+        resources=known.resources,
         training=TrainingSettings(seed=seed),
     )
     verdict = None

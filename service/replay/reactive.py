@@ -22,7 +22,7 @@ from solver.domain.units import HostId, VmId
 class ReactiveParams:
     """Settings of the threshold balancer.
 
-    The defaults are the best of a grid on the two days before the reported window
+    The defaults are the best of a grid on 2 and 3 September 2013 of the Bitbrains fastStorage trace
     (``python -m benchmarks.reactive_grid``): whoever acts before anything is short moves VMs
     onto hosts that are so themselves soon after.
 

@@ -26,7 +26,6 @@ from rich.progress import (
 from forecast.classes import classify
 from forecast.online import Futures, OnlineForecaster
 from forecast.quantile import QuantileModel, TrainingSettings
-from forecast.scenarios import affordable_scenarios
 from service.cooldown import CooldownParams
 from service.pipeline import Foresight, PredictivePlanner
 from service.replay.config import FORESEEING, ReplayConfig
@@ -205,8 +204,9 @@ def _make_policy(stage: Stage, name: str, trained: OnlineForecaster | None) -> P
         case "reference" | "predictive" | "independent" | "point":
             assert trained is not None
             futures = _FUTURES.get(name, Futures.JOINT)
-            num_scenarios = stage.config.num_scenarios or affordable_scenarios(len(stage.start.vms))
-            foresight = Foresight(trained, num_scenarios=num_scenarios, seed=seed, futures=futures)
+            foresight = Foresight(
+                trained, num_scenarios=stage.num_scenarios, seed=seed, futures=futures
+            )
             if name == "reference":
                 return TextbookPolicy(foresight, stage.history, TextbookParams())
             return PredictivePolicy(PredictivePlanner(foresight, solving), stage.history)

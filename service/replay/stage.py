@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from executor.simulation.workload import TraceWorkload
 from forecast.history import BinState, History
+from forecast.scenarios import affordable_scenarios
 from forecast.tidy import read_history
 from service.replay.config import FORESEEING, ReplayConfig
 from service.replay.fleet import assign_priorities, make_hosts, random_start
@@ -56,6 +57,11 @@ class Stage:
     start: Cluster
     first_bin: int
     resources: tuple[Resource, ...]
+
+    @property
+    def num_scenarios(self) -> int:
+        """Joint futures that are planned on: as configured, or as many as the cluster affords."""
+        return self.config.num_scenarios or affordable_scenarios(len(self.start.vms))
 
     def workload(self, first_bin: int) -> TraceWorkload:
         """Return the demand of the window's VMs from a bin on, to the end of what was read."""
