@@ -15,7 +15,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo lint format types imports kernels test test-all bench docs lock clean
+.PHONY: help setup demo lint format types imports kernels lab test test-all bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,10 +47,13 @@ imports: $(STAMP) ## Check that imports keep to the contracts in pyproject.toml
 kernels: $(STAMP) ## Compile the search, once a version and machine
 	@$(BIN)/python -c "from solver.search.warm import warm_up; warm_up()"
 
-test: kernels ## Run all tests but the slow ones
+lab: $(STAMP) ## Install what tests on real hosts need, where that is allowed
+	@.ci/lab
+
+test: kernels lab ## Run all tests but the slow ones
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: kernels ## Run all tests, with many more generated examples
+test-all: kernels lab ## Run all tests, with many more generated examples
 	@$(PYTEST) --hypothesis-profile=thorough --timeout=3600 $(ARGS)
 
 bench: $(STAMP) ## List the benchmarks, or run one (BENCH=name ARGS="its arguments")
@@ -60,11 +63,14 @@ docs: $(STAMP) ## Check the links, commands and figures of the documentation
 	@$(BIN)/pytest -q tests/house/test_docs.py
 
 # PyPI alone, whatever this machine is set to use, so that everyone gets the same lock.
+PIP_COMPILE := env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL \
+  PIP_CONFIG_FILE=/dev/null CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet \
+  --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host \
+  --no-emit-find-links
+
 lock: $(STAMP) ## Pin the dependencies again (ARGS=--upgrade: to their newest versions)
-	@env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
-	  CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --extra dev --generate-hashes \
-	  --strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host \
-	  --no-emit-find-links --output-file requirements.lock $(ARGS) pyproject.toml
+	@$(PIP_COMPILE) --extra dev --output-file requirements.lock $(ARGS) pyproject.toml
+	@echo libvirt-python | $(PIP_COMPILE) --output-file requirements-libvirt.lock $(ARGS) -
 
 clean: ## Remove caches and build products (.venv stays)
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
