@@ -26,7 +26,7 @@ from executor.drivers.base import (
 from executor.errors import BusyError
 from executor.guards import Decision
 from executor.journal import Journal, unfinished_plan
-from executor.params import ExecutorParameters
+from executor.params import ExecutorParameters, OnTimeout
 from executor.records import MoveChanged, PlanBegun, PlanChanged
 from executor.report import ExecutionReport
 from executor.states import (
@@ -379,7 +379,7 @@ class Executor:
         if move.state is MoveState.STARTING:
             # The answer of the driver could not be written down: reality has it all the same.
             self._change(run, move, MoveEvent.ENDED, "interrupted while it was being started")
-        if move.state in (MoveState.RUNNING, MoveState.CANCELLING):
+        if move.state in (MoveState.RUNNING, MoveState.CANCELLING, MoveState.POST_COPY):
             self._poll(run, move)
         if move.state is MoveState.VERIFYING:
             self._verify(run, move)
@@ -402,6 +402,11 @@ class Executor:
         if progress.state is not MigrationState.RUNNING:
             self._note_end(move, progress)
             self._change(run, move, MoveEvent.ENDED, move.reason)
+        elif progress.post_copy:
+            if move.state is not MoveState.POST_COPY:
+                self._change(run, move, MoveEvent.SWITCH, "it was found in post-copy")
+        elif move.state is MoveState.POST_COPY:
+            self._send_switch(run, move)
         elif move.state is MoveState.CANCELLING:
             self._send_cancel(move)
         else:
@@ -424,17 +429,36 @@ class Executor:
             move.retriable = progress.temporary
 
     def _enforce_limits(self, run: _Run, move: Tracker) -> None:
-        """Cancel a migration that lasts too long or sends nothing."""
+        """Switch or cancel a migration that lasts too long, cancel one that sends nothing."""
         now = self._clock.now()
         assert move.deadline_at is not None
         assert move.advanced_at is not None
         silent_s = (now - move.advanced_at).total_seconds()
-        if not self._can_cancel():
-            return
-        if now >= move.deadline_at:
-            self._cancel(run, move, "it lasted too long", retriable=True)
-        elif silent_s >= self._params.stall_s:
-            self._cancel(run, move, f"it sent nothing for {silent_s:.0f} s", retriable=True)
+        if silent_s >= self._params.stall_s:
+            if self._can_cancel():
+                self._cancel(run, move, f"it sent nothing for {silent_s:.0f} s", retriable=True)
+        elif now >= move.deadline_at:
+            if self._may_switch(move):
+                self._change(run, move, MoveEvent.SWITCH, "it lasted too long")
+                self._send_switch(run, move)
+            elif self._can_cancel():
+                self._cancel(run, move, "it lasted too long", retriable=True)
+
+    def _may_switch(self, move: Tracker) -> bool:
+        wanted = self._params.on_timeout is OnTimeout.POST_COPY and move.can_switch
+        return wanted and self._driver.capabilities().can_post_copy
+
+    def _send_switch(self, run: _Run, move: Tracker) -> None:
+        """Ask the driver to switch; what it refuses for now is followed on and asked for later."""
+        assert move.handle is not None
+        try:
+            self._driver.switch_to_post_copy(move.handle)
+        except TemporaryError as error:
+            move.deadline_at = self._clock.now() + timedelta(seconds=error.delay_s)
+            self._change(run, move, MoveEvent.NOT_SWITCHED, f"not switched yet: {error}")
+        except (PermanentError, StaleClusterError) as error:
+            move.can_switch = False
+            self._change(run, move, MoveEvent.NOT_SWITCHED, f"cannot be switched: {error}")
 
     def _cancel(self, run: _Run, move: Tracker, reason: str, *, retriable: bool) -> None:
         move.retriable = retriable
@@ -570,6 +594,7 @@ class Executor:
                 transferred_mib=move.transferred_mib,
                 duration_ms=move.duration_ms,
                 downtime_ms=move.downtime_ms,
+                iterations=move.iterations,
             )
         )
         move.state = state

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from dataclasses import dataclass, fields
 
 from solver.domain.errors import InvalidInputError
+
+
+class OnTimeout(enum.Enum):
+    """What to do with a migration that lasts too long although it is sending."""
+
+    CANCEL = "cancel"
+    POST_COPY = "post_copy"
+    """Switch it to post-copy where the driver can, else cancel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +54,17 @@ class ExecutorParameters:
     timeout_min_s: float = 300.0
     """Shortest time limit: plans of seconds are planned less accurately."""
 
+    on_timeout: OnTimeout = OnTimeout.CANCEL
+    """Cancelling costs time, post-copy may cost the VM if a host or the link fails under way."""
+
     stall_s: float = 120.0
-    """A migration that sends nothing for so long is cancelled."""
+    """A migration that sends nothing for so long is cancelled, whatever ``on_timeout`` says: over a
+    dead link post-copy would stop its VM."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if not (math.isfinite(value) and value > 0):
+            if not isinstance(value, OnTimeout) and not (math.isfinite(value) and value > 0):
                 raise InvalidInputError(f"expected more than 0, got {value}", path=item.name)
 
     def pause_s(self, attempt: int, suggested_s: float = 0.0) -> float:

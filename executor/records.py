@@ -46,7 +46,7 @@ class MoveChanged:
         Of the latest migration, once the driver has told it.
     reason
         Why, for the operator.
-    transferred_mib, duration_ms, downtime_ms
+    transferred_mib, duration_ms, downtime_ms, iterations
         Measured, as far as known.
     """
 
@@ -61,6 +61,7 @@ class MoveChanged:
     transferred_mib: int = 0
     duration_ms: int | None = None
     downtime_ms: int | None = None
+    iterations: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,7 @@ def _to_json(record: Record) -> dict[str, Any]:
         "transferred_mib": record.transferred_mib,
         "duration_ms": record.duration_ms,
         "downtime_ms": record.downtime_ms,
+        "iterations": record.iterations,
     }
 
 
@@ -156,6 +158,8 @@ def _from_json(document: dict[str, Any]) -> Record:
             transferred_mib=document["transferred_mib"],
             duration_ms=document["duration_ms"],
             downtime_ms=document["downtime_ms"],
+            # Journals written before it was measured lack it.
+            iterations=document.get("iterations"),
         )
     raise ValueError(f"kind {kind!r}")
 

@@ -20,6 +20,7 @@ class MeasuredMove:
     duration_ms: int
     transferred_mib: int
     downtime_ms: int
+    iterations: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class MoveOutcome:
         Of the first try's start and of the end; ``None`` before.
     fraction
         How far its present migration is, 0 to 1.
-    transferred_mib, downtime_ms
+    transferred_mib, downtime_ms, iterations
         Measured, of the latest try.
     measured
         Of a completed migration, if the driver told everything.
@@ -50,6 +51,7 @@ class MoveOutcome:
     fraction: float
     transferred_mib: int
     downtime_ms: int | None
+    iterations: int | None = None
     measured: MeasuredMove | None = None
 
 

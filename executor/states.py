@@ -22,6 +22,8 @@ class MoveState(enum.Enum):
     """Written down, and the driver is being asked: what really happened is not known yet."""
     RUNNING = "running"
     CANCELLING = "cancelling"
+    POST_COPY = "post_copy"
+    """Runs at the destination without all of its memory, or is about to: never cancelled."""
     VERIFYING = "verifying"
     """Over as far as the driver tells; both ends are being looked at."""
     BACKING_OFF = "backing_off"
@@ -46,6 +48,10 @@ class MoveEvent(enum.Enum):
     REFUSED = "refused"
     """Refused for good; nothing was begun."""
     CANCEL = "cancel"
+    SWITCH = "switch"
+    """It is to be switched to post-copy, or was found to have been."""
+    NOT_SWITCHED = "not_switched"
+    """The driver cannot switch it: it goes on as before."""
     ENDED = "ended"
     """Completed, failed, cancelled or out of sight: reality will tell."""
     FOUND_UNDER_WAY = "found_under_way"
@@ -73,8 +79,13 @@ MOVE_TRANSITIONS: Final[Mapping[MoveState, Mapping[MoveEvent, MoveState]]] = Map
             _E.ENDED: _S.VERIFYING,
             _E.FOUND_UNDER_WAY: _S.RUNNING,
         },
-        _S.RUNNING: {_E.ENDED: _S.VERIFYING, _E.CANCEL: _S.CANCELLING},
-        _S.CANCELLING: {_E.ENDED: _S.VERIFYING},
+        _S.RUNNING: {
+            _E.ENDED: _S.VERIFYING,
+            _E.CANCEL: _S.CANCELLING,
+            _E.SWITCH: _S.POST_COPY,
+        },
+        _S.CANCELLING: {_E.ENDED: _S.VERIFYING, _E.SWITCH: _S.POST_COPY},
+        _S.POST_COPY: {_E.ENDED: _S.VERIFYING, _E.NOT_SWITCHED: _S.RUNNING},
         _S.VERIFYING: {
             _E.ARRIVED: _S.DONE,
             _E.RETURNED: _S.BACKING_OFF,
@@ -99,7 +110,7 @@ MOVE_TRANSITIONS: Final[Mapping[MoveState, Mapping[MoveEvent, MoveState]]] = Map
 TERMINAL: Final = frozenset(state for state, row in MOVE_TRANSITIONS.items() if not row)
 """States that a step never leaves."""
 
-UNDER_WAY: Final = frozenset({_S.STARTING, _S.RUNNING, _S.CANCELLING, _S.VERIFYING})
+UNDER_WAY: Final = frozenset({_S.STARTING, _S.RUNNING, _S.CANCELLING, _S.POST_COPY, _S.VERIFYING})
 """States in which the VM may hold memory at both ends."""
 
 

@@ -34,6 +34,8 @@ class Tracker:
         Whether another try may help, should the VM be found at its source.
     cancel_sent
         Whether the driver has taken the cancellation.
+    can_switch
+        Whether it may be switched to post-copy; not once the driver has refused for good.
     unclear_since
         Since when it has been out of sight or unclear where the VM is.
     """
@@ -54,10 +56,12 @@ class Tracker:
     confirmed: bool = False
     retriable: bool = True
     cancel_sent: bool = False
+    can_switch: bool = True
     fraction: float = 0.0
     transferred_mib: int = 0
     duration_ms: int | None = None
     downtime_ms: int | None = None
+    iterations: int | None = None
     vm: VM | None = None
 
     @property
@@ -82,10 +86,12 @@ class Tracker:
         self.confirmed = False
         self.retriable = True
         self.cancel_sent = False
+        self.can_switch = True
         self.fraction = 0.0
         self.transferred_mib = 0
         self.duration_ms = None
         self.downtime_ms = None
+        self.iterations = None
 
     def follow_from(self, now: datetime, params: ExecutorParameters) -> None:
         """Set the limits of a migration that is followed from now on."""
@@ -103,6 +109,7 @@ class Tracker:
         self.transferred_mib = progress.transferred_mib
         self.duration_ms = progress.duration_ms
         self.downtime_ms = progress.downtime_ms
+        self.iterations = progress.iterations
 
     def restore(self, record: MoveChanged, started_at: datetime | None) -> None:
         """Take over what the journal remembers."""
@@ -113,6 +120,7 @@ class Tracker:
         self.transferred_mib = record.transferred_mib
         self.duration_ms = record.duration_ms
         self.downtime_ms = record.downtime_ms
+        self.iterations = record.iterations
         self.started_at = started_at
         self.ended_at = record.at if self.over else None
 
@@ -129,6 +137,7 @@ class Tracker:
             fraction=1.0 if self.state is MoveState.DONE else self.fraction,
             transferred_mib=self.transferred_mib,
             downtime_ms=self.downtime_ms,
+            iterations=self.iterations,
             measured=self._measured(),
         )
 
@@ -145,4 +154,5 @@ class Tracker:
             duration_ms=self.duration_ms,
             transferred_mib=self.transferred_mib,
             downtime_ms=self.downtime_ms,
+            iterations=self.iterations,
         )

@@ -41,6 +41,12 @@ class MigrationProgress:
     duration_ms, downtime_ms
         Measured; so far while running, in the end once completed or failed. ``None`` if the
         hypervisor does not tell.
+    iterations
+        Passes over the memory begun so far, the last included; ``None`` if the hypervisor does not
+        tell.
+    post_copy
+        Whether the VM has been switched to post-copy: it runs at the destination and fetches its
+        memory from the source, and neither end alone has all of it.
     temporary
         Of a failed migration: whether another try may succeed.
     reason
@@ -53,6 +59,8 @@ class MigrationProgress:
     remaining_mib: int = 0
     duration_ms: int | None = None
     downtime_ms: int | None = None
+    iterations: int | None = None
+    post_copy: bool = False
     temporary: bool = False
     reason: str = ""
 
@@ -80,6 +88,8 @@ class Capabilities:
     can_start_vms: bool
     can_cancel: bool
     can_limit_bandwidth: bool
+    can_post_copy: bool = False
+    """Whether migrations are begun such that they can be switched to post-copy."""
 
 
 class Driver(Protocol):
@@ -91,10 +101,11 @@ class Driver(Protocol):
     def snapshot(self) -> Cluster:
         """Return the cluster as it is now.
 
-        A VM under way stands at its source until it runs at its destination. A VM that is
-        powered off keeps its host and says so in ``not_migratable_reason``. A host that cannot be
-        asked is ``UNREACHABLE`` and its VMs stand where they were last seen. Rules about VMs that
-        do not exist are left out.
+        A VM under way stands at its source until it runs at its destination; in post-copy until
+        the migration is over, for its memory is held there. A VM that is powered off keeps its
+        host and says so in ``not_migratable_reason``. A host that cannot be asked is
+        ``UNREACHABLE`` and its VMs stand where they were last seen. Rules about VMs that do not
+        exist are left out.
 
         :raises TemporaryError: if no host can be asked
         """
@@ -135,10 +146,24 @@ class Driver(Protocol):
     def cancel(self, handle: MigrationHandle) -> None:
         """Ask a migration to stop and leave its VM running at the source.
 
-        It may complete all the same; ``poll`` tells. Cancelling what is over changes nothing.
+        It may complete all the same; ``poll`` tells. Cancelling what is over changes nothing. In
+        post-copy nothing is cancelled, whoever asks: the VM would be lost.
 
         :raises TemporaryError: if the source cannot be asked now
-        :raises PermanentError: if the driver cannot cancel
+        :raises PermanentError: if the driver cannot cancel, or the migration is in post-copy
+        :raises StaleClusterError: if the driver never heard of the handle
+        """
+
+    def switch_to_post_copy(self, handle: MigrationHandle) -> None:
+        """Let the VM run at the destination now and fetch there what has not been sent.
+
+        For a VM that rewrites its memory faster than the link carries it. From here on a failure
+        of either end or of the link may cost the VM. Switching what has been switched, is being
+        handed over or is over changes nothing.
+
+        :raises TemporaryError: if it cannot be done now (the source cannot be asked, nothing has
+            been sent yet); the migration goes on as before
+        :raises PermanentError: if it cannot be done to this migration; it goes on as before
         :raises StaleClusterError: if the driver never heard of the handle
         """
 

@@ -19,6 +19,7 @@ from executor.drivers.base import (
 from executor.simulation.account import AccountReport
 from executor.simulation.faults import FaultPlan
 from executor.simulation.inventory import NOWHERE
+from executor.simulation.precopy import SWITCHED
 from executor.simulation.workload import FloatArray, Workload
 from executor.simulation.world import BUSY_DELAY_S, Transfer, World
 from solver.domain.cluster import Cluster
@@ -77,7 +78,9 @@ class SimulatedDriver:
 
     def capabilities(self) -> Capabilities:
         """Return what the driver can do: everything."""
-        return Capabilities(can_start_vms=True, can_cancel=True, can_limit_bandwidth=True)
+        return Capabilities(
+            can_start_vms=True, can_cancel=True, can_limit_bandwidth=True, can_post_copy=True
+        )
 
     def snapshot(self) -> Cluster:
         """Return the cluster as it is now."""
@@ -111,12 +114,11 @@ class SimulatedDriver:
 
     def cancel(self, handle: MigrationHandle) -> None:
         """Ask a migration to stop."""
-        world = self._sync()
-        transfer = world.transfers.get(handle)
-        if transfer is None:
-            raise StaleClusterError(f"no migration {handle!r} is known")
-        self._require_answer(transfer.source_idx)
-        world.cancel(transfer)
+        self._world.cancel(self._require_transfer(handle))
+
+    def switch_to_post_copy(self, handle: MigrationHandle) -> None:
+        """Let the VM run at the destination now and fetch there what has not been sent."""
+        self._world.switch_to_post_copy(self._require_transfer(handle))
 
     def locate(self, vm_id: VmId, among: tuple[HostId, ...] | None = None) -> tuple[HostId, ...]:
         """Return the hosts that hold a running copy of the VM."""
@@ -129,7 +131,9 @@ class SimulatedDriver:
         v = inventory.vm_idx.get(vm_id)
         if v is None or not inventory.runs(v) or vm_id in self._world.paused():
             return ()
-        there = inventory.hosts[int(inventory.host_of[v])].id
+        transfer = self._world.under_way(v)
+        h = int(inventory.host_of[v]) if transfer is None else transfer.runs_at_idx
+        there = inventory.hosts[h].id
         return (there,) if there in asked else ()
 
     def find_migration(self, vm_id: VmId) -> MigrationUnderWay | None:
@@ -180,6 +184,13 @@ class SimulatedDriver:
         self._world.advance(self._world.seconds(self._clock.now()))
         return self._world
 
+    def _require_transfer(self, handle: MigrationHandle) -> Transfer:
+        transfer = self._sync().transfers.get(handle)
+        if transfer is None:
+            raise StaleClusterError(f"no migration {handle!r} is known")
+        self._require_answer(transfer.source_idx)
+        return transfer
+
     def _require_answer(self, h: int) -> None:
         if h in self._world.inventory.unreachable:
             host_id = self._world.inventory.hosts[h].id
@@ -204,6 +215,8 @@ def _progress(transfer: Transfer, now_s: float) -> MigrationProgress:
         remaining_mib=0 if done else round(course.pending_mib),
         duration_ms=round((until_s - transfer.started_s) * 1000),
         downtime_ms=round(course.downtime_s * 1000),
+        iterations=course.rounds,
+        post_copy=course.phase in SWITCHED,
         temporary=transfer.temporary,
         reason=transfer.failure,
     )

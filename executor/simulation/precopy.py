@@ -1,9 +1,10 @@
-"""The course of one pre-copy migration, at a bandwidth that may change under way.
+"""The course of one migration, at a bandwidth that may change under way.
 
 It is the law that ``solver.domain.migration.estimate`` predicts, written as a process: each round
 sends what was dirtied during the one before, until the rest can be sent within the downtime limit;
 then the guest stands still, the rest is sent, and it runs at the destination. At a constant rate
-both agree. Time is seconds; nothing here knows hosts, clocks or other migrations.
+both agree. Switched to post-copy, the guest is handed over at once and what was not sent follows,
+each page once. Time is seconds; nothing here knows hosts, clocks or other migrations.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ class Phase(enum.Enum):
     """The guest stands still and the rest of its pages is sent."""
     HANDOVER = "handover"
     """The guest stands still; device state and round trips."""
+    SWITCH = "switch"
+    """The guest stands still and is handed over before its memory."""
+    POSTCOPY = "postcopy"
+    """The guest runs at the destination and the rest of its pages is sent."""
     OVER = "over"
 
 
-SENDING = frozenset({Phase.PRECOPY, Phase.LAST})
-PAUSED = frozenset({Phase.LAST, Phase.HANDOVER})
+SENDING = frozenset({Phase.PRECOPY, Phase.LAST, Phase.POSTCOPY})
+PAUSED = frozenset({Phase.LAST, Phase.HANDOVER, Phase.SWITCH})
+SWITCHED = frozenset({Phase.SWITCH, Phase.POSTCOPY})
+"""Past the point at which the source alone could carry on."""
 
 
 class Precopy:
@@ -95,6 +102,19 @@ class Precopy:
             return 0.0
         return self._rate_mib_per_s / self._parameters.wire_efficiency
 
+    @property
+    def rounds(self) -> int:
+        """Passes over the memory begun so far, the last included."""
+        return 0 if self.phase is Phase.SETUP else self._round + 1
+
+    def switch(self) -> None:
+        """Go on in post-copy, unless nothing was sent yet or the guest is being handed over."""
+        if self.phase is Phase.PRECOPY:
+            self.phase = Phase.SWITCH
+            self.mark_mib = math.inf
+            self.remaining_mib = min(self._footprint_mib, self.pending_mib)
+            self._dirtied_mib = 0.0
+
     def set_rate(self, wire_mib_per_s: float) -> None:
         """Tell what share of the link it has from now on; 0 while it is stalled."""
         self._rate_mib_per_s = wire_mib_per_s * self._parameters.wire_efficiency
@@ -103,7 +123,7 @@ class Precopy:
         """Return the seconds until a phase or round ends or the mark is reached, at this rate."""
         if self.phase is Phase.SETUP:
             return self._setup_left_s
-        if self.phase is Phase.HANDOVER:
+        if self.phase in (Phase.HANDOVER, Phase.SWITCH):
             return self._handover_s
         if self.phase is Phase.OVER or self._rate_mib_per_s <= 0:
             return math.inf
@@ -116,7 +136,7 @@ class Precopy:
             self.downtime_s += seconds
         if self.phase is Phase.SETUP:
             self._setup_left_s = max(0.0, self._setup_left_s - seconds)
-        elif self.phase is Phase.HANDOVER:
+        elif self.phase in (Phase.HANDOVER, Phase.SWITCH):
             self._handover_s = max(0.0, self._handover_s - seconds)
         elif self.phase in SENDING:
             sent = min(self.remaining_mib, self._rate_mib_per_s * seconds)
@@ -146,10 +166,14 @@ class Precopy:
             self.remaining_mib = 0.0
             if self.phase is Phase.LAST:
                 self.phase = Phase.HANDOVER
+            elif self.phase is Phase.POSTCOPY:
+                self.phase = Phase.OVER
             else:
                 self._round += 1
                 self.remaining_mib, self._dirtied_mib = self._dirtied_mib, 0.0
                 self.phase = self._after_round()
+        elif self.phase is Phase.SWITCH:
+            self.phase = Phase.POSTCOPY
         elif self.phase is Phase.HANDOVER:
             self.phase = Phase.OVER
         return self.phase is not before

@@ -19,7 +19,7 @@ from executor.simulation.account import Account
 from executor.simulation.bandwidth import Flow, max_min_rates
 from executor.simulation.faults import Fate, FaultPlan, Incident, IncidentKind, ScriptedFaults
 from executor.simulation.inventory import NOWHERE, Inventory
-from executor.simulation.precopy import PAUSED, SENDING, Phase, Precopy
+from executor.simulation.precopy import PAUSED, SENDING, SWITCHED, Phase, Precopy
 from executor.simulation.workload import FloatArray, Life, Workload
 from executor.under_way import added_violations
 from solver.domain.cluster import Cluster, HostState
@@ -61,6 +61,12 @@ class Transfer:
     def over(self) -> bool:
         """Whether it has ended, well or not."""
         return self.ended_s is not None
+
+    @property
+    def runs_at_idx(self) -> int:
+        """The host at which the guest runs, or stands still to be handed over."""
+        switched = self.course.phase is Phase.POSTCOPY
+        return self.destination_idx if switched else self.source_idx
 
 
 class World:
@@ -251,7 +257,10 @@ class World:
         num_hosts = len(inventory.hosts)
         wanted = np.flatnonzero(inventory.life == Life.RUNNING)
         # Those without a host stand in a row of their own, behind the last host.
-        row = np.where(inventory.host_of == NOWHERE, num_hosts, inventory.host_of)[wanted]
+        runs_at = inventory.host_of.copy()
+        for transfer in self._active:
+            runs_at[transfer.vm_idx] = transfer.runs_at_idx
+        row = np.where(runs_at == NOWHERE, num_hosts, runs_at)[wanted]
         slot = row * NUM_PRIORITIES + self._bands[wanted]
         num_slots = (num_hosts + 1) * NUM_PRIORITIES
         by_slot = [
@@ -266,7 +275,8 @@ class World:
             if transfer.course.phase is Phase.SETUP:
                 continue
             v, h = transfer.vm_idx, transfer.destination_idx
-            by_band[h, self._bands[v], Resource.MEMORY] += self._demand[v, Resource.MEMORY]
+            other = transfer.source_idx if runs_at[v] == h else h
+            by_band[other, self._bands[v], Resource.MEMORY] += self._demand[v, Resource.MEMORY]
             if transfer.course.phase in SENDING:
                 burned[transfer.source_idx] += self._physics.source_millicores
                 burned[h] += self._physics.destination_millicores
@@ -364,9 +374,39 @@ class World:
         return transfer
 
     def cancel(self, transfer: Transfer) -> None:
-        """Stop a migration unless the guest is already being handed over, or it is over."""
+        """Stop a migration unless the guest is already being handed over, or it is over.
+
+        Raises
+        ------
+        PermanentError
+            If it was switched to post-copy.
+        """
+        if not transfer.over and transfer.course.phase in SWITCHED:
+            vm_id = self.inventory.vms[transfer.vm_idx].id
+            raise PermanentError(
+                f"VM {vm_id!r} is in post-copy: its migration cannot be cancelled", vm_id=vm_id
+            )
         if not transfer.over and transfer.course.phase not in PAUSED:
             self._end(transfer, failure="cancelled", temporary=True)
+
+    def switch_to_post_copy(self, transfer: Transfer) -> None:
+        """Hand the guest over now and send the rest of its memory after it.
+
+        Raises
+        ------
+        TemporaryError
+            If nothing has been sent yet.
+        """
+        if transfer.over:
+            return
+        if transfer.course.phase is Phase.SETUP:
+            vm_id = self.inventory.vms[transfer.vm_idx].id
+            raise TemporaryError(
+                f"nothing of VM {vm_id!r} has been sent yet", delay_s=BUSY_DELAY_S, vm_id=vm_id
+            )
+        transfer.course.switch()
+        self._share_links()
+        self._load_stale = True
 
     def start_vm(self, vm_id: VmId, host_id: HostId) -> None:
         """Start a VM that has no host.

@@ -29,6 +29,7 @@ _ORDER: Final = {
     MoveState.STARTING: 2,
     MoveState.VERIFYING: 2,
     MoveState.CANCELLING: 2,
+    MoveState.POST_COPY: 2,
     MoveState.BACKING_OFF: 3,
     MoveState.WAITING: 4,
 }

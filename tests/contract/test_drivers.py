@@ -199,6 +199,59 @@ def test_cancelling_what_is_over_changes_nothing(lab: Lab) -> None:
     assert lab.driver.locate(V1) == (H2,)
 
 
+def switched(lab: Lab) -> MigrationHandle:
+    """Return a slow migration of ``v1`` that was switched to post-copy; skip where none can be."""
+    if not lab.driver.capabilities().can_post_copy:
+        pytest.skip("this driver does not begin migrations that can be switched")
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    for _ in range(60):
+        if lab.driver.poll(handle).transferred_mib > 0:
+            break
+        lab.wait(1)
+    lab.driver.switch_to_post_copy(handle)
+    for _ in range(60):
+        if lab.driver.locate(V1) == (H2,):
+            return handle
+        lab.wait(0.1)
+    raise AssertionError(f"{handle} was not switched")
+
+
+def test_in_post_copy_a_vm_runs_at_the_destination_and_needs_its_source(lab: Lab) -> None:
+    """It is still under way, and its memory is still held at the source."""
+    handle = switched(lab)
+    progress = lab.driver.poll(handle)
+    assert progress.state is MigrationState.RUNNING
+    assert progress.post_copy
+    assert lab.driver.find_migration(V1) == MigrationUnderWay(handle=handle, destination_id=H2)
+    assert lab.driver.snapshot().placement[V1] == H1
+    assert finish(lab, handle).state is MigrationState.COMPLETED
+    assert lab.driver.locate(V1) == (H2,)
+
+
+def test_a_migration_in_post_copy_is_not_cancelled(lab: Lab) -> None:
+    """Neither end has all of its memory: the driver refuses, and the migration goes on."""
+    handle = switched(lab)
+    with pytest.raises(PermanentError):
+        lab.driver.cancel(handle)
+    lab.driver.switch_to_post_copy(handle)
+    assert finish(lab, handle).state is MigrationState.COMPLETED
+    lab.driver.cancel(handle)
+    lab.driver.switch_to_post_copy(handle)
+    assert lab.driver.locate(V1) == (H2,)
+
+
+def test_what_cannot_be_switched_goes_on_as_before(lab: Lab) -> None:
+    """A driver that begins no such migrations says so at the switch."""
+    with pytest.raises(StaleClusterError):
+        lab.driver.switch_to_post_copy(MigrationHandle("ghost"))
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    if not lab.driver.capabilities().can_post_copy:
+        with pytest.raises(PermanentError):
+            lab.driver.switch_to_post_copy(handle)
+    assert not lab.driver.poll(handle).post_copy
+    assert finish(lab, handle).state is MigrationState.COMPLETED
+
+
 def test_a_migration_under_way_can_be_found_again(lab: Lab) -> None:
     """A restarted executor finds what was begun and where it goes, and nothing once it is over."""
     assert lab.driver.find_migration(V1) is None
@@ -299,5 +352,8 @@ def test_a_silent_host_proves_nothing(lab: Lab) -> None:
         lab.driver.find_migration(V2)
     with pytest.raises(TemporaryError):
         lab.driver.cancel(handle)
+    if lab.driver.capabilities().can_post_copy:
+        with pytest.raises(TemporaryError):
+            lab.driver.switch_to_post_copy(handle)
     with pytest.raises(TemporaryError):
         lab.driver.start_migration(V2, H2, bandwidth_mib_per_s=1000)

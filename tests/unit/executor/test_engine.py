@@ -16,13 +16,13 @@ from executor.drivers.simulated import SimulatedDriver
 from executor.engine import Executor
 from executor.errors import BusyError, JournalError
 from executor.journal import MemoryJournal
-from executor.params import ExecutorParameters
+from executor.params import ExecutorParameters, OnTimeout
 from executor.records import MoveChanged, Record
 from executor.report import ExecutionReport, MoveOutcome
 from executor.simulation.faults import Fate, Incident, IncidentKind, ScriptedFaults
 from executor.states import MoveEvent, MoveState, PlanState
 from solver.domain.cluster import Cluster, HostState
-from solver.domain.errors import InvalidInputError
+from solver.domain.errors import InvalidInputError, PermanentError, TemporaryError
 from solver.domain.plan import Plan
 from solver.domain.rules import MoveBudget
 from solver.domain.units import HostId, VmId
@@ -215,6 +215,99 @@ def test_a_migration_that_lasts_too_long_is_cancelled() -> None:
     report, driver = run(small(), plan, params, fates={V1: [fate]})
     assert only(report).state is MoveState.FAILED
     assert "too long" in only(report).reason
+    assert driver.locate(V1) == (H1,)
+
+
+SWITCHING = ExecutorParameters(
+    timeout_min_s=10, timeout_factor=0.1, on_timeout=OnTimeout.POST_COPY, max_attempts=1
+)
+
+
+class Ruthless(SimulatedDriver):
+    """A driver whose hypervisors cancel in post-copy too, and lose the VM by it."""
+
+    def cancel(self, handle: MigrationHandle) -> None:
+        """Cancel, or destroy."""
+        if self.poll(handle).post_copy:
+            raise AssertionError("the VM is lost")
+        super().cancel(handle)
+
+
+def dirty() -> Cluster:
+    """Return the small cluster whose first VM rewrites its memory all the time."""
+    return small(vms=[make_vm("v1", dirty_mib_per_s=5000), make_vm("v2"), make_vm("v3")])
+
+
+def test_what_does_not_converge_is_switched_to_post_copy_if_wanted() -> None:
+    """It arrives in one try, with its passes counted."""
+    plan = make_plan(migrate("v1", "h1", "h2", mib_per_s=100))
+    report, driver = run(dirty(), plan, SWITCHING)
+    assert only(report).state is MoveState.DONE
+    assert only(report).iterations == 1
+    assert only(report).measured is not None
+    assert driver.locate(V1) == (H2,)
+    cancelled, _ = run(dirty(), plan, replace(SWITCHING, on_timeout=OnTimeout.CANCEL))
+    assert only(cancelled).state is MoveState.FAILED
+
+
+def test_in_post_copy_nothing_is_cancelled() -> None:
+    """Neither the time limit, nor silence, nor an operator, nor a restart ends it early."""
+    clock = ManualClock(NOW)
+    cluster = dirty()
+    driver = Ruthless(cluster, make_workload(cluster.vms), clock)
+    journal = MemoryJournal()
+    executor = Executor(driver, clock, journal, SWITCHING)
+    executor.begin(make_plan(migrate("v1", "h1", "h2", mib_per_s=10)))
+    while executor.report().outcomes[0].state is not MoveState.POST_COPY:
+        executor.tick()
+        clock.advance(1)
+    clock.advance(100)
+    executor.tick()
+    executor.abort("the operator said so")
+    successor = Executor(driver, clock, journal, ExecutorParameters(timeout_min_s=1, stall_s=1))
+    assert successor.recover()
+    assert only(successor.run_until_done()).state is MoveState.DONE
+
+
+def test_a_migration_that_others_switched_is_not_cancelled() -> None:
+    """What the driver shows counts, whoever asked for it."""
+    clock = ManualClock(NOW)
+    cluster = dirty()
+    driver = Ruthless(cluster, make_workload(cluster.vms), clock)
+    params = ExecutorParameters(timeout_min_s=10, timeout_factor=0.1)
+    executor = Executor(driver, clock, MemoryJournal(), params)
+    executor.begin(make_plan(migrate("v1", "h1", "h2", mib_per_s=10)))
+    executor.tick()
+    clock.advance(5)
+    under_way = driver.find_migration(V1)
+    assert under_way is not None
+    driver.switch_to_post_copy(under_way.handle)
+    assert only(executor.run_until_done()).state is MoveState.DONE
+
+
+class NoSwitch(SimulatedDriver):
+    """A driver whose hypervisors refuse the switch, for now at first and then for good."""
+
+    asked = 0
+
+    def switch_to_post_copy(self, handle: MigrationHandle) -> None:
+        """Refuse."""
+        self.asked += 1
+        if self.asked == 1:
+            raise TemporaryError("busy", delay_s=5)
+        raise PermanentError("not begun with post-copy")
+
+
+def test_what_cannot_be_switched_is_cancelled() -> None:
+    """A refusal that passes is asked again after its pause, one for good is not."""
+    clock = ManualClock(NOW)
+    cluster = dirty()
+    driver = NoSwitch(cluster, make_workload(cluster.vms), clock)
+    executor = Executor(driver, clock, MemoryJournal(), SWITCHING)
+    outcome = only(executor.run_until_done(make_plan(migrate("v1", "h1", "h2", mib_per_s=100))))
+    assert outcome.state is MoveState.FAILED
+    assert "too long" in outcome.reason
+    assert driver.asked == 2
     assert driver.locate(V1) == (H1,)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import zlib
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -52,6 +55,7 @@ def changed(idx: int, event: MoveEvent, state: MoveState, plan_id: str = "p1") -
         transferred_mib=7,
         duration_ms=None,
         downtime_ms=9,
+        iterations=3,
     )
 
 
@@ -75,6 +79,17 @@ def test_records_read_back_as_they_were(record: Record) -> None:
     assert line.isascii()
     assert "\n" not in line
     assert decode(line) == record
+
+
+def test_records_of_before_iterations_were_measured_are_read() -> None:
+    """A journal outlives the version that wrote it."""
+    body = json.loads(encode(STORY[1]).partition(" ")[2])
+    del body["iterations"]
+    old = json.dumps(body)
+    record = decode(f"{zlib.crc32(old.encode()):08x} {old}")
+    assert isinstance(record, MoveChanged)
+    assert record.iterations is None
+    assert replace(record, iterations=3) == STORY[1]
 
 
 def test_both_journals_keep_the_order(tmp_path: Path) -> None:

@@ -53,6 +53,16 @@ def test_every_state_is_reached_and_left() -> None:
     assert ends == set(MoveState)
 
 
+def test_what_is_in_post_copy_is_never_cancelled() -> None:
+    """Neither a time limit nor an operator can ask for it: the state does not know the event."""
+    row = MOVE_TRANSITIONS[MoveState.POST_COPY]
+    assert MoveState.POST_COPY in UNDER_WAY
+    assert row == {
+        MoveEvent.ENDED: MoveState.VERIFYING,
+        MoveEvent.NOT_SWITCHED: MoveState.RUNNING,
+    }
+
+
 def test_what_is_under_way_ends_only_by_looking_at_reality() -> None:
     """Success and loss are told by where the VM is, never by what a driver says."""
     told_by = {

@@ -154,6 +154,48 @@ def test_the_guest_stands_still_only_for_the_handover() -> None:
     assert seen == {((), (H1,)), ((V1,), ()), ((), (H2,))}
 
 
+def test_in_post_copy_each_page_is_sent_once_and_the_guest_computes_at_the_destination() -> None:
+    """Memory is held at both ends, CPU is used at the new one, and downtime is the handover's."""
+    vm = make_vm("v1", dirty_mib_per_s=5000)
+    driver, clock = simulate(make_cluster(HOSTS, [vm]))
+    handle = driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    with pytest.raises(TemporaryError, match="nothing of VM 'v1'"):
+        driver.switch_to_post_copy(handle)
+    clock.advance(10.5)
+    before = driver.poll(handle)
+    driver.switch_to_post_copy(handle)
+    assert driver.paused() == (V1,)
+    assert driver.locate(V1) == ()
+    clock.advance(5)
+    assert driver.paused() == ()
+    assert driver.locate(V1) == (H2,)
+    migrating = DEFAULT_MIGRATION.source_millicores, DEFAULT_MIGRATION.destination_millicores
+    assert driver.host_load()[:2, Resource.CPU].tolist() == [migrating[0], 500 + migrating[1]]
+    assert driver.host_load()[0, Resource.MEMORY] == driver.host_load()[1, Resource.MEMORY]
+    clock.advance(1000)
+    after = driver.poll(handle)
+    assert after.state is MigrationState.COMPLETED
+    assert after.transferred_mib == pytest.approx(
+        before.transferred_mib + before.remaining_mib, abs=1
+    )
+    assert after.downtime_ms == pytest.approx(1000 * DEFAULT_MIGRATION.handover_s, abs=10)
+    assert after.iterations == 1
+
+
+def test_a_vm_shut_down_in_post_copy_is_defined_at_its_source() -> None:
+    """The migration has not got to where it would be kept at the destination."""
+    incident = Incident(at=NOW + timedelta(seconds=15), kind=IncidentKind.VM_SHUT_DOWN, vm_id=V1)
+    cluster = make_cluster(HOSTS, [make_vm("v1", dirty_mib_per_s=5000)])
+    driver, clock = simulate(cluster, faults=ScriptedFaults(happening=[incident]))
+    handle = driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    clock.advance(10)
+    driver.switch_to_post_copy(handle)
+    clock.advance(10)
+    assert driver.poll(handle).state is MigrationState.FAILED
+    assert driver.snapshot().placement == {V1: H1}
+    assert driver.locate(V1) == ()
+
+
 def test_a_stopped_vm_keeps_its_host_and_its_room() -> None:
     """It wants nothing, cannot be migrated, and comes back where it was."""
     vms = [make_vm("v1", memory_gib=80), make_vm("v2", "h2", memory_gib=30)]
