@@ -13,7 +13,19 @@ import typer
 from rich.text import Text
 from typer.exceptions import TyperException
 
-from service.commands import backtest, capacity, check, console, demo, import_, replay, solve, train
+from service.commands import (
+    backtest,
+    capacity,
+    check,
+    console,
+    demo,
+    execute,
+    import_,
+    replay,
+    snapshot,
+    solve,
+    train,
+)
 from solver.domain.errors import ForeswapError, InvalidInputError, ModelMismatchError
 
 app = typer.Typer(
@@ -25,6 +37,8 @@ app = typer.Typer(
 app.command()(check.check)
 app.command()(solve.solve)
 app.command()(capacity.capacity)
+app.command()(snapshot.snapshot)
+app.command()(execute.execute)
 app.command("import")(import_.import_telemetry)
 app.command()(train.train)
 app.command()(backtest.backtest)

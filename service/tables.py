@@ -11,8 +11,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from executor.report import ExecutionReport
 from solver.domain.check import Violation
-from solver.domain.cluster import Cluster
+from solver.domain.cluster import Cluster, reserved_amounts
 from solver.domain.plan import Plan, StepKind
 from solver.domain.result import Result
 from solver.domain.scenario import ScenarioSet
@@ -188,6 +189,55 @@ def terms_table(before: Score, after: Score) -> Table:
             table.add_row(term.replace("_", " "), *(host_s(value) for value in values))
     table.add_section()
     table.add_row("total", host_s(before.total), host_s(after.total), style="bold")
+    return table
+
+
+def hosts_table(cluster: Cluster) -> Table:
+    """Return the hosts: state, VMs, and the memory that is reserved of what they have."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("host", no_wrap=True)
+    table.add_column("state")
+    for name in ("VMs", "vCPUs", "cores", "memory\nreserved", "memory\nMiB"):
+        table.add_column(name, justify="right")
+    table.add_column("processor")
+    for host in cluster.hosts:
+        vms = [vm for vm in cluster.vms if vm.host_id == host.id]
+        memory = sum(reserved_amounts(vm, host)[Resource.MEMORY] for vm in vms)
+        cpu, usable = host.usable()[Resource.CPU], host.usable()[Resource.MEMORY]
+        table.add_row(
+            host.id,
+            host.state.value,
+            f"{len(vms)}",
+            f"{sum(vm.allocation.cpu_millicores for vm in vms) // 1000}",
+            "–" if cpu is None else f"{cpu / 1000:g}",
+            percent(memory / usable if usable else None),
+            "–" if usable is None else f"{usable:,}",
+            host.cpu_model,
+        )
+    return table
+
+
+def moves_table(report: ExecutionReport) -> Table:
+    """Return the steps of a plan that is being carried out, and where each stands."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("VM", "from", "to", "state"):
+        table.add_column(name, no_wrap=name != "state")
+    for name in ("sent\nMiB", "down\nms", "tries"):
+        table.add_column(name, justify="right")
+    table.add_column("why")
+    for outcome in report.outcomes:
+        step, state = outcome.step, outcome.state.value.replace("_", " ")
+        running = 0 < outcome.fraction < 1
+        table.add_row(
+            step.vm_id,
+            step.source_id or "",
+            step.destination_id,
+            f"{state} {percent(outcome.fraction)}" if running else state,
+            f"{outcome.transferred_mib:,}" if outcome.transferred_mib else "",
+            "" if outcome.downtime_ms is None else f"{outcome.downtime_ms:,}",
+            f"{outcome.attempts}" if outcome.attempts else "",
+            outcome.reason,
+        )
     return table
 
 

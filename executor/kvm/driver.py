@@ -1,0 +1,531 @@
+"""The driver of real hosts; see ``executor.drivers.base.Driver`` for its promises.
+
+Migrations are peer-to-peer unless configured otherwise: the source's daemon drives them, so that
+they go on when this process dies, and are found again by what both ends show. Nothing is concluded
+from silence, and nothing from one end alone.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from typing import Final
+
+from executor.drivers.base import (
+    Capabilities,
+    MigrationHandle,
+    MigrationProgress,
+    MigrationState,
+    MigrationUnderWay,
+)
+from executor.kvm.api import (
+    FLAGS,
+    PARAMS,
+    Connection,
+    Fault,
+    HypervisorError,
+    JobRecord,
+    RunState,
+)
+from executor.kvm.config import KvmConfig, Mode
+from executor.kvm.inventory import HostView, Inventory, SeenVm
+from executor.kvm.link import HostLink, Open
+from executor.kvm.migration import flag_names, parameters
+from executor.kvm.snapshot import make_snapshot, obstacle, ties
+from executor.kvm.transfers import Transfer, Transfers
+from solver.domain.cluster import Cluster, reserved_amounts
+from solver.domain.errors import (
+    InvalidInputError,
+    PermanentError,
+    StaleClusterError,
+    TemporaryError,
+)
+from solver.domain.units import HostId, Resource, VmId
+
+BUSY_DELAY_S: Final = 10.0
+DIRTY_RATE_S: Final = 60.0
+"""Between two measurements of how fast a guest rewrites its memory; each lasts a second."""
+
+_ABSENT: Final = (None, RunState.OFF)
+
+ELSEWHERE: Final = HostId("(a host of no configuration)")
+"""Destination of a migration that leaves the cluster."""
+
+
+class KvmDriver:
+    """Real hosts behind libvirt.
+
+    Parameters
+    ----------
+    config
+        Hosts and settings.
+    open_connection
+        How to connect; tests put something else in its place.
+    """
+
+    def __init__(self, config: KvmConfig, *, open_connection: Open = Connection) -> None:
+        self._config = config
+        self._open = open_connection
+        self._links = {
+            host.id: HostLink(
+                host.id, host.uri, timeout_s=config.timeout_s, open_connection=open_connection
+            )
+            for host in config.hosts
+        }
+        self._inventory = Inventory(config, tuple(self._links.values()))
+        self._transfers = Transfers()
+        self._numbers = count(1)
+        self._dirty_at_s: dict[str, float] = {}
+
+    def close(self) -> None:
+        """Close all connections; migrations under way go on where they do not need us."""
+        for link in self._links.values():
+            link.close()
+
+    # Promises of the protocol -----------------------------------------------------------------
+
+    def capabilities(self) -> Capabilities:
+        """Return what the driver can do.
+
+        Domains are not started: one that runs nowhere is defined on the host it belongs to.
+        """
+        return Capabilities(
+            can_start_vms=False,
+            can_cancel=True,
+            can_limit_bandwidth=True,
+            can_post_copy=self._config.migration.post_copy,
+        )
+
+    def snapshot(self) -> Cluster:
+        """Return the cluster as it is now."""
+        self._inventory.refresh()
+        self._measure_dirty_rates()
+        return make_snapshot(self._inventory, self._config, datetime.now(UTC))
+
+    def start_migration(
+        self, vm_id: VmId, destination_id: HostId, *, bandwidth_mib_per_s: int
+    ) -> MigrationHandle:
+        """Begin a live migration and return at once."""
+        if bandwidth_mib_per_s < 1:
+            raise InvalidInputError(
+                f"expected at least 1, got {bandwidth_mib_per_s}", path="bandwidth_mib_per_s"
+            )
+        vm, destination = self._require_startable(vm_id, destination_id)
+        number = f"{time.time_ns():x}-{next(self._numbers)}"
+        transfer = Transfer(
+            handle=MigrationHandle(f"{vm.copy.record.uuid}/{vm.host_id}/{destination_id}/{number}"),
+            vm_id=vm_id,
+            uuid=vm.copy.record.uuid,
+            source_id=vm.host_id,
+            destination_id=destination_id,
+        )
+        self._transfers.begin(
+            transfer, lambda: self._drive(transfer, destination, bandwidth_mib_per_s)
+        )
+        return transfer.handle
+
+    def start_vm(self, vm_id: VmId, host_id: HostId) -> None:
+        """Refuse: no VM of this driver is without a host."""
+        self._inventory.refresh()
+        self._require_host(host_id, vm_id)
+        vm = self._require_vm(vm_id)
+        if vm.copy.record.state is not RunState.OFF:
+            raise StaleClusterError(f"VM {vm_id!r} is on {vm.host_id!r}", vm_id=vm_id)
+        raise PermanentError(
+            f"VM {vm_id!r} is defined on {vm.host_id!r}; this driver does not start VMs",
+            vm_id=vm_id,
+            host_id=host_id,
+        )
+
+    def poll(self, handle: MigrationHandle) -> MigrationProgress:
+        """Return how far a migration is."""
+        transfer = self._known(handle)
+        if transfer is None:
+            return _unknown(f"no migration {handle!r} is known")
+        if transfer.outcome is not None:
+            return transfer.outcome
+        try:
+            ended = transfer.thread_ended
+            job = self._links[transfer.source_id].call(lambda c: c.job(transfer.uuid))
+            if job is not None and job.outgoing:
+                transfer.latest = _running(job, post_copy=self._in_post_copy(transfer))
+                return transfer.latest
+            if not ended:
+                return transfer.latest or MigrationProgress(state=MigrationState.RUNNING)
+            return self._settled(transfer)
+        except TemporaryError as error:
+            return _unknown(str(error))
+        except HypervisorError as error:
+            return _unknown(str(error))
+
+    def cancel(self, handle: MigrationHandle) -> None:
+        """Ask a migration to stop."""
+        transfer = self._require_transfer(handle)
+        if transfer.outcome is not None:
+            return
+        if self._in_post_copy(transfer):
+            raise PermanentError(
+                f"the migration of VM {transfer.vm_id!r} is in post-copy: stopping it would lose "
+                "the VM",
+                vm_id=transfer.vm_id,
+            )
+        self._tell(transfer, lambda connection: connection.abort_job(transfer.uuid))
+
+    def switch_to_post_copy(self, handle: MigrationHandle) -> None:
+        """Let the VM run at the destination now."""
+        transfer = self._require_transfer(handle)
+        if not self._config.migration.post_copy:
+            raise PermanentError(
+                f"the migration of VM {transfer.vm_id!r} was not begun such that it may be "
+                "switched to post-copy",
+                vm_id=transfer.vm_id,
+            )
+        if transfer.outcome is not None or transfer.post_copy:
+            return
+        self._tell(transfer, lambda connection: connection.start_post_copy(transfer.uuid))
+        transfer.post_copy = True
+
+    def locate(self, vm_id: VmId, among: tuple[HostId, ...] | None = None) -> tuple[HostId, ...]:
+        """Return the hosts that hold a running copy of the VM."""
+        asked = tuple(self._links) if among is None else among
+        for host_id in asked:
+            self._require_host(host_id, vm_id)
+        uuid = self._uuid(vm_id)
+        if uuid is None:
+            self._inventory.refresh()
+            uuid = self._uuid(vm_id)
+        if uuid is None:
+            self._require_reachable(asked)
+            return ()
+        states = self._states(uuid, asked)
+        running = tuple(h for h, state in states.items() if state is RunState.RUNNING)
+        return running or tuple(h for h, state in states.items() if state is RunState.LEAVING)
+
+    def find_migration(self, vm_id: VmId) -> MigrationUnderWay | None:
+        """Return the migration of the VM that is under way, if there is one."""
+        vm = self._inventory.find(vm_id)
+        if vm is None:
+            self._inventory.refresh()
+            vm = self._inventory.find(vm_id)
+        if vm is None:
+            return None
+        uuid = vm.copy.record.uuid
+        own = self._transfers.of(uuid)
+        source_id = vm.host_id if own is None else own.source_id
+        if own is not None and not own.thread_ended:
+            return MigrationUnderWay(handle=own.handle, destination_id=own.destination_id)
+        job = self._links[source_id].call(lambda connection: connection.job(uuid))
+        if job is None or not job.outgoing:
+            if self._states(uuid, (source_id,))[source_id] is RunState.LEFT_PAUSED:
+                self._revived(uuid, source_id)
+            return None
+        if own is not None:
+            return MigrationUnderWay(handle=own.handle, destination_id=own.destination_id)
+        return self._adopt(vm)
+
+    # Starting -----------------------------------------------------------------------------------
+
+    def _require_startable(self, vm_id: VmId, destination_id: HostId) -> tuple[SeenVm, HostView]:
+        """Return the VM and its destination, or raise why the migration cannot be begun."""
+        self._inventory.refresh()
+        vm = self._require_vm(vm_id)
+        self._require_host(destination_id, vm_id)
+        destination = self._inventory.views[destination_id]
+        if vm.host_id == destination_id:
+            raise StaleClusterError(
+                f"VM {vm_id!r} is already on {destination_id!r}",
+                vm_id=vm_id,
+                host_id=destination_id,
+            )
+        reason = ties(vm, self._inventory, self._config)
+        if reason:
+            raise PermanentError(f"VM {vm_id!r} cannot be migrated: {reason}", vm_id=vm_id)
+        for host_id in (vm.host_id, destination_id):
+            view = self._inventory.views[host_id]
+            if not view.reachable:
+                raise TemporaryError(
+                    view.why_not, delay_s=BUSY_DELAY_S, vm_id=vm_id, host_id=host_id
+                )
+        if self.find_migration(vm_id) is not None:
+            raise TemporaryError(
+                f"VM {vm_id!r} is under way already", delay_s=BUSY_DELAY_S, vm_id=vm_id
+            )
+        reason = obstacle(vm, destination, self._inventory, self._config)
+        if reason:
+            raise PermanentError(
+                f"host {destination_id!r} does not take VM {vm_id!r}: {reason}",
+                vm_id=vm_id,
+                host_id=destination_id,
+            )
+        self._require_room(vm_id, destination_id)
+        return vm, destination
+
+    def _require_room(self, vm_id: VmId, destination_id: HostId) -> None:
+        """Raise unless the VM's memory fits beside what is there and what is on its way there."""
+        cluster = make_snapshot(self._inventory, self._config, datetime.now(UTC))
+        host = next(host for host in cluster.hosts if host.id == destination_id)
+        usable = host.usable()[Resource.MEMORY]
+        if usable is None:
+            return
+        incoming = {
+            uuid
+            for uuid, copy in self._inventory.views[destination_id].copies.items()
+            if copy.record.state is RunState.INCOMING
+        }
+        needed = {vm.id: reserved_amounts(vm, host)[Resource.MEMORY] for vm in cluster.vms}
+        used = sum(
+            needed[vm.id]
+            for vm in cluster.vms
+            if vm.host_id == destination_id or vm.labels["uuid"] in incoming
+        )
+        if needed[vm_id] > usable - used:
+            raise TemporaryError(
+                f"host {destination_id!r} has {usable - used} MiB left, VM {vm_id!r} needs "
+                f"{needed[vm_id]}",
+                delay_s=BUSY_DELAY_S,
+                vm_id=vm_id,
+                host_id=destination_id,
+            )
+
+    def _drive(self, transfer: Transfer, destination: HostView, bandwidth_mib_per_s: int) -> None:
+        """Migrate; returns when that is over. Runs in a thread of its own."""
+        config = self._config.migration
+        params = parameters(
+            config,
+            address=destination.config.migration_address,
+            bandwidth_mib_per_s=bandwidth_mib_per_s,
+        )
+        source = self._open(self._links[transfer.source_id].uri)
+        try:
+            peer: str | Connection = destination.config.peer_uri
+            if config.mode is Mode.CLIENT_MANAGED:
+                peer = self._open(destination.config.uri)
+            try:
+                source.migrate(
+                    transfer.uuid,
+                    peer=peer,
+                    params={PARAMS[name]: value for name, value in params.items()},
+                    flags=sum(FLAGS[name] for name in flag_names(config)),
+                )
+            finally:
+                if isinstance(peer, Connection):
+                    _close(peer)
+        finally:
+            _close(source)
+
+    # Following ----------------------------------------------------------------------------------
+
+    def _settled(self, transfer: Transfer) -> MigrationProgress:
+        """Return how a migration ended, once both ends have come to rest."""
+        ends = (transfer.source_id, transfer.destination_id)
+        states = self._states(transfer.uuid, ends)
+        source, destination = (states[end] for end in ends)
+        if RunState.LEAVING in (source, destination) or destination is RunState.INCOMING:
+            return transfer.latest or MigrationProgress(state=MigrationState.RUNNING)
+        if source is RunState.LEFT_PAUSED and self._revived(transfer.uuid, transfer.source_id):
+            source = RunState.RUNNING
+        there = destination is RunState.RUNNING
+        if there and source in _ABSENT:
+            link = self._links[transfer.destination_id]
+            transfer.outcome = _completed(link.call(lambda c: c.completed_job(transfer.uuid)))
+        elif source in _ABSENT and destination in _ABSENT:
+            reason = str(transfer.error or "it ended") + "; the VM runs at neither end any more"
+            transfer.outcome = _failed(transfer, reason, temporary=False)
+        elif transfer.told and not transfer.succeeded:
+            assert transfer.error is not None
+            transfer.outcome = _failed(
+                transfer, str(transfer.error), temporary=transfer.error.fault is Fault.FAILED
+            )
+        elif source is RunState.RUNNING and not there:
+            transfer.outcome = _failed(transfer, "it ended at its source", temporary=True)
+        else:
+            return _unknown(f"the source has {_word(source)}, the destination {_word(destination)}")
+        return transfer.outcome
+
+    def _revived(self, uuid: str, host_id: HostId) -> bool:
+        """Let a copy go on that a broken migration left paused, if no other host has one.
+
+        Hosts that do not answer may have one: then nothing is done.
+        """
+        others = tuple(h for h in self._links if h != host_id)
+        if any(state not in _ABSENT for state in self._states(uuid, others).values()):
+            return False
+        self._links[host_id].call(lambda connection: connection.resume(uuid))
+        return True
+
+    def _in_post_copy(self, transfer: Transfer) -> bool:
+        """Whether the VM runs at its destination while its memory is still being fetched."""
+        if not transfer.post_copy and self._config.migration.post_copy:
+            with suppress(TemporaryError, HypervisorError):
+                ends = (transfer.source_id, transfer.destination_id)
+                states = tuple(self._states(transfer.uuid, ends).values())
+                transfer.post_copy = states == (RunState.LEAVING, RunState.RUNNING)
+        return transfer.post_copy
+
+    def _adopt(self, vm: SeenVm) -> MigrationUnderWay:
+        """Return a migration that this process did not begin, to be followed from now on."""
+        uuid = vm.copy.record.uuid
+        self._inventory.refresh()
+        incoming = [
+            host_id
+            for host_id, view in self._inventory.views.items()
+            if host_id != vm.host_id
+            and uuid in view.copies
+            and view.copies[uuid].record.state in (RunState.INCOMING, RunState.RUNNING)
+        ]
+        destination_id = incoming[0] if incoming else ELSEWHERE
+        transfer = Transfer(
+            handle=MigrationHandle(f"{uuid}/{vm.host_id}/{destination_id}/found"),
+            vm_id=vm.id,
+            uuid=uuid,
+            source_id=vm.host_id,
+            destination_id=destination_id,
+        )
+        if incoming:
+            self._transfers.adopt(transfer)
+        return MigrationUnderWay(handle=transfer.handle, destination_id=destination_id)
+
+    def _tell(self, transfer: Transfer, what: object) -> None:
+        """Tell the source something about a migration under way."""
+        try:
+            self._links[transfer.source_id].call(what)  # type: ignore[arg-type]
+        except HypervisorError as error:
+            job = self._links[transfer.source_id].call(lambda c: c.job(transfer.uuid))
+            if job is None and transfer.thread_ended:
+                return
+            raise TemporaryError(
+                str(error), delay_s=1.0, vm_id=transfer.vm_id, host_id=transfer.source_id
+            ) from error
+
+    # Asking -------------------------------------------------------------------------------------
+
+    def _states(self, uuid: str, host_ids: tuple[HostId, ...]) -> dict[HostId, RunState | None]:
+        """Return what each host's copy of a domain is doing; all are asked at once."""
+        asked = {h: self._links[h].ask(lambda c: c.state(uuid)) for h in host_ids}
+        states = {}
+        for host_id, future in asked.items():
+            try:
+                states[host_id] = self._links[host_id].wait(future)
+            except HypervisorError as error:
+                raise TemporaryError(str(error), delay_s=BUSY_DELAY_S, host_id=host_id) from error
+        return states
+
+    def _measure_dirty_rates(self) -> None:
+        """Let hosts watch for a second how fast their guests rewrite memory, now and then."""
+        now_s = time.monotonic()
+        due: dict[HostId, list[str]] = {}
+        for host_id, view in self._inventory.views.items():
+            for uuid, copy in view.copies.items():
+                recent = now_s - self._dirty_at_s.get(uuid, -DIRTY_RATE_S) < DIRTY_RATE_S
+                if view.reachable and copy.record.state is RunState.RUNNING and not recent:
+                    due.setdefault(host_id, []).append(uuid)
+                    self._dirty_at_s[uuid] = now_s
+        for host_id, uuids in due.items():
+            with suppress(TemporaryError):
+                self._links[host_id].ask(partial(_measure, uuids=uuids))
+
+    def _require_vm(self, vm_id: VmId) -> SeenVm:
+        vm = self._inventory.find(vm_id)
+        if vm is None:
+            raise StaleClusterError(f"VM {vm_id!r} does not exist", vm_id=vm_id)
+        return vm
+
+    def _require_host(self, host_id: HostId, vm_id: VmId) -> None:
+        if host_id not in self._links:
+            raise StaleClusterError(
+                f"host {host_id!r} does not exist", vm_id=vm_id, host_id=host_id
+            )
+
+    def _require_reachable(self, host_ids: tuple[HostId, ...]) -> None:
+        for host_id in host_ids:
+            view = self._inventory.views[host_id]
+            if not view.reachable:
+                raise TemporaryError(view.why_not, delay_s=BUSY_DELAY_S, host_id=host_id)
+
+    def _known(self, handle: MigrationHandle) -> Transfer | None:
+        """Return a migration by its handle, be it one that a process before this one began."""
+        transfer = self._transfers.get(handle)
+        parts = handle.split("/")
+        if transfer is not None or len(parts) != 4 or not {parts[1], parts[2]} <= set(self._links):
+            return transfer
+        found = Transfer(
+            handle=handle,
+            vm_id=VmId(parts[0]),
+            uuid=parts[0],
+            source_id=HostId(parts[1]),
+            destination_id=HostId(parts[2]),
+        )
+        self._transfers.adopt(found)
+        return found
+
+    def _require_transfer(self, handle: MigrationHandle) -> Transfer:
+        transfer = self._known(handle)
+        if transfer is None:
+            raise StaleClusterError(f"no migration {handle!r} is known")
+        return transfer
+
+    def _uuid(self, vm_id: VmId) -> str | None:
+        vm = self._inventory.find(vm_id)
+        return None if vm is None else vm.copy.record.uuid
+
+
+def _measure(connection: Connection, uuids: list[str]) -> None:
+    for uuid in uuids:
+        # A guest that is gone, or a QEMU too old to tell, has no dirty rate.
+        with suppress(HypervisorError):
+            connection.measure_dirty_rate(uuid)
+
+
+def _close(connection: Connection) -> None:
+    with suppress(HypervisorError):
+        connection.close()
+
+
+def _unknown(reason: str) -> MigrationProgress:
+    return MigrationProgress(state=MigrationState.UNKNOWN, reason=reason)
+
+
+def _running(job: JobRecord, *, post_copy: bool) -> MigrationProgress:
+    known_mib = job.memory_sent_mib + job.memory_remaining_mib
+    return MigrationProgress(
+        state=MigrationState.RUNNING,
+        fraction=job.memory_sent_mib / known_mib if known_mib else 0.0,
+        transferred_mib=job.memory_sent_mib,
+        remaining_mib=job.memory_remaining_mib,
+        duration_ms=job.elapsed_ms,
+        downtime_ms=job.downtime_ms if post_copy else None,
+        iterations=job.iterations,
+        post_copy=post_copy,
+    )
+
+
+def _completed(job: JobRecord | None) -> MigrationProgress:
+    return MigrationProgress(
+        state=MigrationState.COMPLETED,
+        fraction=1.0,
+        transferred_mib=0 if job is None else job.memory_sent_mib,
+        duration_ms=None if job is None else job.elapsed_ms,
+        downtime_ms=None if job is None else job.downtime_ms,
+        iterations=None if job is None else job.iterations,
+    )
+
+
+def _failed(transfer: Transfer, reason: str, *, temporary: bool) -> MigrationProgress:
+    latest = transfer.latest or MigrationProgress(state=MigrationState.RUNNING)
+    return MigrationProgress(
+        state=MigrationState.FAILED,
+        fraction=latest.fraction,
+        transferred_mib=latest.transferred_mib,
+        remaining_mib=latest.remaining_mib,
+        duration_ms=latest.duration_ms,
+        iterations=latest.iterations,
+        temporary=temporary,
+        reason=reason,
+    )
+
+
+def _word(state: RunState | None) -> str:
+    return "no copy" if state is None else f"a copy that is {state.value}"

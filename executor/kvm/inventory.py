@@ -1,0 +1,229 @@
+"""What all hosts hold, as last seen.
+
+Every host is asked at once and none for longer than its time limit. A host that does not answer is
+frozen as it was last seen: it is never taken for empty.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from executor.kvm import preflight
+from executor.kvm.api import Connection, DomainRecord, HypervisorError, RunState
+from executor.kvm.config import HostConfig, KvmConfig
+from executor.kvm.domain_xml import Domain, read_domain
+from executor.kvm.host_xml import HostFacts, read_host
+from executor.kvm.link import HostLink
+from solver.domain.errors import TemporaryError
+from solver.domain.units import HostId, VmId
+
+FACTS_S: Final = 60.0
+"""Between two looks at what a host is and has; descriptions of domains are read anew as often."""
+
+_PRESENT: Final = (
+    # In post-copy a VM stands at its source until the migration is over: its memory is there.
+    RunState.LEAVING,
+    RunState.RUNNING,
+    RunState.LEFT_PAUSED,
+    RunState.PAUSED,
+    RunState.OFF,
+)
+"""Which of several copies of a VM tells where it is, first one first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A domain on a host."""
+
+    record: DomainRecord
+    domain: Domain
+
+
+@dataclass(slots=True, kw_only=True)
+class HostView:
+    """One host as last seen; ``reachable`` says whether that was just now."""
+
+    config: HostConfig
+    link: HostLink
+    facts: HostFacts | None = None
+    facts_at_s: float = 0.0
+    copies: dict[str, Copy] = field(default_factory=dict)
+    reachable: bool = False
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenVm:
+    """A VM: the copy that counts, and where it is."""
+
+    id: VmId
+    copy: Copy
+    host_id: HostId
+    elsewhere: tuple[HostId, ...]
+    """Other hosts on which it runs, which should never be."""
+
+
+class Inventory:
+    """Looks at hosts and remembers what was seen.
+
+    Parameters
+    ----------
+    config
+        The hosts, and what the snapshot is to say beyond what they tell.
+    links
+        One per host, in the configuration's order.
+    """
+
+    def __init__(self, config: KvmConfig, links: Sequence[HostLink]) -> None:
+        self._config = config
+        self.views = {
+            host.id: HostView(config=host, link=link)
+            for host, link in zip(config.hosts, links, strict=True)
+        }
+        self._fits: dict[tuple[HostId, str], bool] = {}
+        self._parsed: dict[str, tuple[str, Domain]] = {}
+
+    # Looking ----------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Look at every host.
+
+        Raises
+        ------
+        TemporaryError
+            If no host can be asked.
+        """
+        now_s = time.monotonic()
+        asked = [(view, self._ask(view, now_s)) for view in self.views.values()]
+        for view, future in asked:
+            if future is None:
+                continue
+            try:
+                facts, records = view.link.wait(future)
+            except (TemporaryError, HypervisorError) as error:
+                view.reachable, view.why_not = False, str(error)
+                continue
+            view.reachable, view.why_not = True, ""
+            if facts is not None:
+                view.facts, view.facts_at_s = facts, now_s
+            view.copies = {record.uuid: self._copy(record) for record in records}
+        if not any(view.reachable for view in self.views.values()):
+            first = next(iter(self.views.values()))
+            raise TemporaryError(f"no host can be reached; {first.why_not}", delay_s=5.0)
+        self._compare_processors()
+
+    def _ask(
+        self, view: HostView, now_s: float
+    ) -> Future[tuple[HostFacts | None, tuple[DomainRecord, ...]]] | None:
+        """Begin to look at a host; ``None`` if it is known to be silent."""
+        stale = view.facts is None or now_s - view.facts_at_s >= FACTS_S
+        known = {} if stale else {uuid: copy.record for uuid, copy in view.copies.items()}
+
+        def look(connection: Connection) -> tuple[HostFacts | None, tuple[DomainRecord, ...]]:
+            facts = read_host(connection.host()) if stale else None
+            return facts, connection.domains(known)
+
+        try:
+            return view.link.ask(look)
+        except TemporaryError as error:
+            view.reachable, view.why_not = False, str(error)
+            return None
+
+    def _copy(self, record: DomainRecord) -> Copy:
+        xml, domain = self._parsed.get(record.uuid, ("", None))
+        if domain is None or xml != record.xml:
+            domain = read_domain(record.xml, self._config.owners)
+            self._parsed[record.uuid] = (record.xml, domain)
+        return Copy(record=record, domain=domain)
+
+    def _compare_processors(self) -> None:
+        """Ask each host once whether it can run each kind of guest processor."""
+        kinds = {preflight.processor(vm.copy.domain): vm.copy.domain for vm in self.vms()}
+        asked = []
+        for host_id, view in self.views.items():
+            new = {k: d for k, d in kinds.items() if k and (host_id, k) not in self._fits}
+            if new and view.reachable:
+                with suppress(TemporaryError):
+                    asked.append((host_id, view.link.ask(partial(_compare, kinds=new))))
+        for host_id, future in asked:
+            try:
+                answers = self.views[host_id].link.wait(future)
+            except (TemporaryError, HypervisorError):
+                continue
+            self._fits.update({(host_id, kind): fits for kind, fits in answers.items()})
+
+    # What was seen ----------------------------------------------------------------------------
+
+    def vms(self) -> tuple[SeenVm, ...]:
+        """Return every VM with the host it counts for, in the order of hosts and names."""
+        copies: defaultdict[str, list[tuple[HostId, Copy]]] = defaultdict(list)
+        for host_id, view in self.views.items():
+            for uuid, copy in view.copies.items():
+                copies[uuid].append((host_id, copy))
+        names: defaultdict[str, set[str]] = defaultdict(set)
+        for uuid, found in copies.items():
+            names[found[0][1].record.name].add(uuid)
+        seen = (self._seen(uuid, found, names) for uuid, found in copies.items())
+        order = {host_id: i for i, host_id in enumerate(self.views)}
+        present = [vm for vm in seen if vm is not None]
+        return tuple(sorted(present, key=lambda vm: (order[vm.host_id], vm.id)))
+
+    def _seen(
+        self,
+        uuid: str,
+        found: Sequence[tuple[HostId, Copy]],
+        names: Mapping[str, set[str]],
+    ) -> SeenVm | None:
+        ranked = sorted(
+            (pair for pair in found if pair[1].record.state in _PRESENT),
+            # What was seen just now tells more than what a silent host held.
+            key=lambda pair: (
+                _PRESENT.index(pair[1].record.state),
+                not self.views[pair[0]].reachable,
+            ),
+        )
+        if not ranked:
+            return None
+        host_id, copy = ranked[0]
+        running = [h for h, c in ranked if c.record.state is RunState.RUNNING]
+        name = copy.record.name
+        unique = len(names[name]) == 1
+        handed_over = copy.record.state is RunState.LEAVING
+        return SeenVm(
+            id=VmId(name if unique else f"{name}~{uuid[:8]}"),
+            copy=copy,
+            host_id=host_id,
+            elsewhere=() if handed_over else tuple(h for h in running if h != host_id),
+        )
+
+    def find(self, vm_id: VmId) -> SeenVm | None:
+        """Return a VM as last seen."""
+        return next((vm for vm in self.vms() if vm.id == vm_id), None)
+
+    def fits(self, host_id: HostId, processor: str) -> bool:
+        """Return whether a host can run a kind of processor; true as long as it has not told."""
+        return self._fits.get((host_id, processor), True)
+
+
+def _compare(connection: Connection, kinds: Mapping[str, Domain]) -> dict[str, bool]:
+    """Return which kinds of guest processors the host can run, as far as it tells."""
+    answers = {}
+    for kind, domain in kinds.items():
+        guest = {
+            "emulator": domain.emulator,
+            "arch": domain.arch,
+            "machine": domain.machine,
+            "virttype": domain.virttype,
+        }
+        try:
+            answers[kind] = connection.compare_cpu(guest, domain.cpu_xml)
+        except HypervisorError:
+            continue
+    return answers

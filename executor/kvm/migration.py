@@ -1,0 +1,45 @@
+"""How a migration is asked of libvirt: flags and parameters from settings."""
+
+from __future__ import annotations
+
+from executor.kvm.config import MigrationConfig, Mode
+
+
+def flag_names(config: MigrationConfig) -> tuple[str, ...]:
+    """Return the names of the flags of every migration, for ``executor.kvm.api.FLAGS``."""
+    wanted = {
+        "live": True,
+        "peer_to_peer": config.mode is Mode.PEER_TO_PEER,
+        "persist_destination": config.persist,
+        "undefine_source": config.persist,
+        "tunnelled": config.tunnelled,
+        "tls": config.tls,
+        "auto_converge": config.auto_converge,
+        "post_copy": config.post_copy,
+        "compressed": config.compressed,
+        "parallel": config.parallel_connections > 0,
+        "copy_storage": config.copy_storage,
+    }
+    return tuple(name for name, on in wanted.items() if on)
+
+
+def parameters(
+    config: MigrationConfig, *, address: str, bandwidth_mib_per_s: int
+) -> dict[str, int | str]:
+    """Return the parameters of one migration, by the names of ``executor.kvm.api.PARAMS``.
+
+    Parameters
+    ----------
+    address
+        Where the destination receives guests; empty to leave it to libvirt.
+    """
+    values: dict[str, int | str] = {"bandwidth": bandwidth_mib_per_s}
+    if config.post_copy:
+        values["bandwidth_post_copy"] = bandwidth_mib_per_s
+    if address and not config.tunnelled:
+        values["uri"] = f"tcp://[{address}]" if ":" in address else f"tcp://{address}"
+    if config.parallel_connections:
+        values["parallel_connections"] = config.parallel_connections
+    if config.compressed:
+        values["compression"] = "xbzrle"
+    return values
