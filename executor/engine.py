@@ -10,15 +10,17 @@ the journal and then believes only what the driver shows: where VMs really are.
 
 from __future__ import annotations
 
-from collections.abc import Set
-from datetime import datetime
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from itertools import chain, count
 
 from executor.clock import Clock
 from executor.drivers.base import Driver
 from executor.errors import BusyError
 from executor.following import Following
-from executor.journal import Journal, unfinished_plan
+from executor.journal import Journal, UnfinishedPlan, unfinished_plan
+from executor.lease import Lease
 from executor.params import ExecutorParameters
 from executor.records import PlanBegun
 from executor.report import ExecutionReport
@@ -43,6 +45,10 @@ class Executor:
         Remembers; one executor per journal.
     params
         Settings.
+    lease
+        The right to act on the cluster, where more than one process might; whoever calls acquires
+        it, each tick renews it. Once it is lost nothing is done any more: after acquiring it again,
+        ``recover``.
     """
 
     def __init__(
@@ -51,11 +57,14 @@ class Executor:
         clock: Clock,
         journal: Journal,
         params: ExecutorParameters | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self._driver = driver
         self._clock = clock
         self._journal = journal
         self._params = params or ExecutorParameters()
+        self._lease = lease
+        self._renew_at: datetime | None = None
         self._following = Following(driver, clock, self._params)
         self._starting = Starting(driver, clock, self._params, self._following)
         self._run: Run | None = None
@@ -65,14 +74,21 @@ class Executor:
     @property
     def active(self) -> bool:
         """Whether a plan is being carried out."""
-        return self._run is not None and self._run.state in (
-            PlanState.RUNNING,
-            PlanState.STOPPING,
-        )
+        run = self._run
+        going_on = (PlanState.RUNNING, PlanState.STOPPING)
+        return run is not None and run.state in going_on and not run.lost
 
     @property
     def next_event_at(self) -> datetime | None:
-        """When ``tick`` has something to do next; ``None`` when nothing is left to do."""
+        """When ``tick`` has something to do next; ``None`` when nothing is left to do.
+
+        A lease that is held has to be renewed as long as it is held.
+        """
+        instants = [at for at in (self._next_step_at(), self._renew_at) if at is not None]
+        return max(self._clock.now(), min(instants)) if instants else None
+
+    def _next_step_at(self) -> datetime | None:
+        """When the plan has something to do next."""
         run = self._run
         if run is None or not self.active:
             return None
@@ -87,7 +103,7 @@ class Executor:
         ]
         if waiting and run.recheck_at is not None:
             instants.append(run.recheck_at)
-        return max(now, min(instants)) if instants else now
+        return min(instants) if instants else now
 
     def begin(self, plan: Plan, *, plan_id: str | None = None) -> str:
         """Accept a plan and return its id; nothing is started before the next ``tick``.
@@ -98,9 +114,14 @@ class Executor:
             If another plan is still being carried out, here or by the journal.
         InvalidInputError
             If the journal already knows the id.
+        LeaseLostError
+            If there is a lease and it is not held.
         """
-        if self._run is not None and self.active:
-            raise BusyError(f"plan {self._run.plan_id!r} is still being carried out")
+        with self._right_to_act() as token:
+            return self._begin(plan, plan_id, token)
+
+    def _begin(self, plan: Plan, plan_id: str | None, token: int | None) -> str:
+        self._require_idle(token)
         records = self._journal.read()
         unfinished = unfinished_plan(records)
         if unfinished is not None:
@@ -110,13 +131,38 @@ class Executor:
         if chosen in known:
             raise InvalidInputError(f"plan {chosen!r} was carried out already", path="plan_id")
         now = self._clock.now()
-        self._journal.append(PlanBegun(plan_id=chosen, at=now, plan=plan))
-        moves = [Tracker(idx=i, step=step) for i, step in enumerate(plan.steps)]
-        self._run = Run(
-            plan_id=chosen, plan=plan, moves=moves, journal=self._journal, clock=self._clock
-        )
+        begun = PlanBegun(plan_id=chosen, at=now, plan=plan, token=token)
+        self._journal.append(begun)
+        self._run = self._make_run(begun, token)
         self._run.state = next_plan_state(self._run.state, PlanEvent.BEGIN)
         return chosen
+
+    def _require_idle(self, token: int | None) -> None:
+        """Raise unless no plan is being carried out; one of a former token is not ours any more."""
+        if self._run is not None and self.active and self._run.token == token:
+            raise BusyError(f"plan {self._run.plan_id!r} is still being carried out")
+
+    def _make_run(self, begun: PlanBegun, token: int | None) -> Run:
+        return Run(
+            plan_id=begun.plan_id,
+            plan=begun.plan,
+            moves=[Tracker(idx=i, step=step) for i, step in enumerate(begun.plan.steps)],
+            journal=self._journal,
+            clock=self._clock,
+            lease=self._lease,
+            token=token,
+        )
+
+    @contextmanager
+    def _right_to_act(self) -> Iterator[int | None]:
+        """Return a context in which nobody else acts, and its token; both void without a lease."""
+        if self._lease is None:
+            yield None
+            return
+        with self._lease.guard() as token:
+            interval = timedelta(seconds=self._lease.renew_interval_s)
+            self._renew_at = self._clock.now() + interval
+            yield token
 
     def tick(self) -> None:
         """Do everything that is due now and return at once.
@@ -126,7 +172,13 @@ class Executor:
         JournalError
             If a transition could not be written: it was not acted on, and nothing may go on
             before the journal can be written again.
+        LeaseLostError
+            If there is a lease and it was lost: another process goes on with the plan, and this
+            one does nothing more.
+        LeaseHeldError, LeaseError
+            If that could not be found out: nothing was done, and a later tick may succeed.
         """
+        self._keep_lease()
         run = self._run
         if run is None or not self.active:
             return
@@ -143,6 +195,18 @@ class Executor:
         if all(move.over for move in run.moves):
             run.change_plan(PlanEvent.SETTLE, run.reason)
 
+    def _keep_lease(self) -> None:
+        """Renew the lease if it is time, or nobody knows when."""
+        if self._lease is None or (self._renew_at and self._clock.now() < self._renew_at):
+            return
+        self._renew_at = None
+        if self._run is not None and self.active:
+            with self._run.fenced():
+                pass
+        if self._lease.token is not None:
+            with self._right_to_act():
+                pass
+
     def run_until_done(self, plan: Plan | None = None) -> ExecutionReport:
         """Carry out ``plan``, or what is under way, to its end; sleeps on the clock.
 
@@ -158,7 +222,7 @@ class Executor:
         while self.active:
             self.tick()
             next_at = self.next_event_at
-            if next_at is not None:
+            if next_at is not None and self.active:
                 self._clock.sleep_until(next_at)
         return self.report()
 
@@ -198,26 +262,31 @@ class Executor:
             If a plan is being carried out.
         JournalError
             If the journal is damaged.
+        LeaseLostError
+            If there is a lease and it is not held.
         """
-        if self._run is not None and self.active:
-            raise BusyError(f"plan {self._run.plan_id!r} is still being carried out")
-        found = unfinished_plan(self._journal.read())
-        if found is None:
-            return False
-        plan = found.begun.plan
-        run = Run(
-            plan_id=found.begun.plan_id,
-            plan=plan,
-            moves=[Tracker(idx=i, step=step) for i, step in enumerate(plan.steps)],
-            journal=self._journal,
-            clock=self._clock,
-            state=found.state,
-            reason=found.reason,
-        )
-        self._run = run
-        now = self._clock.now()
+        with self._right_to_act() as token:
+            self._require_idle(token)
+            found = unfinished_plan(self._journal.read())
+            if found is None:
+                return False
+            self._run = self._restore(found, token)
+            self._take_up(self._run)
+        if self._run.state is PlanState.STOPPING or not resume:
+            self.abort("not resumed after an interruption", cancel_running=False)
+        return True
+
+    def _restore(self, found: UnfinishedPlan, token: int | None) -> Run:
+        run = self._make_run(found.begun, token)
+        run.state = found.state
+        run.reason = found.reason
         for idx, record in found.moves.items():
             run.moves[idx].restore(record, found.started_at.get(idx))
+        return run
+
+    def _take_up(self, run: Run) -> None:
+        """Look at once at whatever was going on."""
+        now = self._clock.now()
         for move in run.moves:
             if move.state is MoveState.STARTING:
                 run.change(move, MoveEvent.ENDED, "interrupted while it was being started")
@@ -225,9 +294,6 @@ class Executor:
                 move.follow_from(now, self._params)
             elif move.state is MoveState.BACKING_OFF:
                 move.due_at = now
-        if run.state is PlanState.STOPPING or not resume:
-            self.abort("not resumed after an interruption", cancel_running=False)
-        return True
 
     def report(self) -> ExecutionReport:
         """Return where the plan and its steps stand.

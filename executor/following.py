@@ -55,9 +55,11 @@ class Following:
             if move.state is not MoveState.POST_COPY:
                 run.change(move, MoveEvent.SWITCH, "it was found in post-copy")
         elif move.state is MoveState.POST_COPY:
-            self._send_switch(run, move)
+            with run.fenced():
+                self._send_switch(run, move)
         elif move.state is MoveState.CANCELLING:
-            self._send_cancel(move)
+            with run.fenced():
+                self._send_cancel(move)
         else:
             self._enforce_limits(run, move)
 
@@ -87,8 +89,9 @@ class Following:
             self.cancel(run, move, f"it sent nothing for {silent_s:.0f} s", retriable=True)
         elif now >= move.deadline_at:
             if self._may_switch(move):
-                run.change(move, MoveEvent.SWITCH, "it lasted too long")
-                self._send_switch(run, move)
+                with run.fenced():
+                    run.change(move, MoveEvent.SWITCH, "it lasted too long")
+                    self._send_switch(run, move)
             else:
                 self.cancel(run, move, "it lasted too long", retriable=True)
 
@@ -113,8 +116,9 @@ class Following:
         if not self._driver.capabilities().can_cancel:
             return
         move.retriable = retriable
-        run.change(move, MoveEvent.CANCEL, reason)
-        self._send_cancel(move)
+        with run.fenced():
+            run.change(move, MoveEvent.CANCEL, reason)
+            self._send_cancel(move)
         move.due_at = self._clock.now()
 
     def _send_cancel(self, move: Tracker) -> None:

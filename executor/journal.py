@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from executor.errors import JournalError
+from executor.lease import Lease, sync_folder
 from executor.records import MoveChanged, PlanBegun, PlanChanged, Record, decode, encode
 from executor.states import MoveEvent, PlanState
 
@@ -28,6 +30,8 @@ class Journal(Protocol):
         """Write a record; on return it survives the end of the process and of the machine.
 
         :raises JournalError: if it could not be written; the journal reads as it did before
+        :raises LeaseLostError: if the journal belongs to whoever holds a lease, and that is not
+            this process any more; the journal reads as it did before
         """
 
     def read(self) -> tuple[Record, ...]:
@@ -61,8 +65,11 @@ class FileJournal:
     Parameters
     ----------
     path
-        Made if absent; its folder must exist. It is locked while open: two executors that wrote
-        one journal would drive one cluster.
+        Made if absent; its folder must exist.
+    lease
+        Whoever holds it may read and write the journal, and nobody else; to be held already. What
+        others have written meanwhile is read first. Without one the journal is locked while open:
+        two executors that wrote one journal would drive one cluster.
 
     Attributes
     ----------
@@ -73,27 +80,30 @@ class FileJournal:
     ------
     JournalError
         If the file cannot be opened, is open elsewhere, or a whole line is damaged.
+    LeaseLostError
+        If the lease is not held.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lease: Lease | None = None) -> None:
         self._path = path
+        self._lease = lease
+        self._token: int | None = None
+        self._size = 0
         self.torn_tail = b""
         # Whether something that is no record may stand behind the last whole one.
         self._tail_unsure = False
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise JournalError(f"journal {str(path)!r} cannot be opened: {error}") from error
         try:
             self._lock()
-            content = self._content()
-            self._size = content.rfind(b"\n") + 1
-            self.torn_tail = content[self._size :]
-            self._records(content[: self._size])
-            if self.torn_tail:
-                os.ftruncate(self._file, self._size)
-                os.fsync(self._file)
+            if lease is None:
+                self._load()
+            else:
+                with self._turn():
+                    pass
         except BaseException:
             os.close(self._file)
             raise
@@ -120,6 +130,10 @@ class FileJournal:
         piece: it is removed first, and while that fails every record is refused.
         """
         line = encode(record).encode("ascii") + b"\n"
+        with self._turn():
+            self._append(line)
+
+    def _append(self, line: bytes) -> None:
         if self._tail_unsure:
             self._take_back()
         self._tail_unsure = True
@@ -136,11 +150,37 @@ class FileJournal:
 
     def read(self) -> tuple[Record, ...]:
         """Return every record in the order written."""
-        return self._records(self._content()[: self._size])
+        with self._turn():
+            return self._records(self._content()[: self._size])
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Keep others out, and know what they have written since this process had its last turn."""
+        if self._lease is None:
+            yield
+            return
+        with self._lease.guard() as token:
+            if token != self._token:
+                self._load()
+                self._token = token
+            yield
+
+    def _load(self) -> None:
+        """Read the file, and remove a last line that a crash has torn."""
+        content = self._content()
+        size = content.rfind(b"\n") + 1
+        self._records(content[:size])
+        self._size = size
+        self._tail_unsure = False
+        self.torn_tail = content[size:]
+        if self.torn_tail:
+            self._take_back()
 
     def _lock(self) -> None:
+        """Lock the file, against those without a lease alone if there is one."""
+        kind = fcntl.LOCK_EX if self._lease is None else fcntl.LOCK_SH
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, kind | fcntl.LOCK_NB)
         except OSError as error:
             raise JournalError(f"journal {str(self._path)!r} is in use: {error}") from error
 
@@ -204,12 +244,3 @@ def unfinished_plan(records: Iterable[Record]) -> UnfinishedPlan | None:
     if found is None or found.state in (PlanState.FINISHED, PlanState.ABORTED):
         return None
     return found
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the folder to disk, so that a new file is still there after a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

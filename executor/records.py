@@ -23,11 +23,18 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanBegun:
-    """A plan was accepted; everything needed to carry on with it."""
+    """A plan was accepted; everything needed to carry on with it.
+
+    Parameters
+    ----------
+    token
+        Fencing token under which a record was written, here and below; ``None`` without a lease.
+    """
 
     plan_id: str
     at: datetime
     plan: Plan
+    token: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +69,7 @@ class MoveChanged:
     duration_ms: int | None = None
     downtime_ms: int | None = None
     iterations: int | None = None
+    token: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,7 @@ class PlanChanged:
     event: PlanEvent
     state: PlanState
     reason: str = ""
+    token: int | None = None
 
 
 Record = PlanBegun | MoveChanged | PlanChanged
@@ -103,7 +112,13 @@ def decode(line: str) -> Record:
 
 
 def _to_json(record: Record) -> dict[str, Any]:
-    common = {"format": FORMAT, "plan_id": record.plan_id, "at": record.at.isoformat()}
+    common: dict[str, Any] = {
+        "format": FORMAT,
+        "plan_id": record.plan_id,
+        "at": record.at.isoformat(),
+    }
+    if record.token is not None:
+        common["token"] = record.token
     if isinstance(record, PlanBegun):
         steps = [_step_to_json(step) for step in record.plan.steps]
         made_at = record.plan.made_at.isoformat()
@@ -130,12 +145,14 @@ def _from_json(document: dict[str, Any]) -> Record:
         raise ValueError(f"format {document['format']!r}")
     plan_id = str(document["plan_id"])
     at = datetime.fromisoformat(document["at"])
+    token = document.get("token")
     kind = document["kind"]
     if kind == "plan_begun":
         plan = document["plan"]
         steps = tuple(_step_from_json(step) for step in plan["steps"])
         made_at = datetime.fromisoformat(plan["made_at"])
-        return PlanBegun(plan_id=plan_id, at=at, plan=Plan(made_at=made_at, steps=steps))
+        begun = Plan(made_at=made_at, steps=steps)
+        return PlanBegun(plan_id=plan_id, at=at, plan=begun, token=token)
     if kind == "plan_changed":
         return PlanChanged(
             plan_id=plan_id,
@@ -143,6 +160,7 @@ def _from_json(document: dict[str, Any]) -> Record:
             event=PlanEvent(document["event"]),
             state=PlanState(document["state"]),
             reason=document["reason"],
+            token=token,
         )
     if kind == "move_changed":
         handle = document["handle"]
@@ -160,6 +178,7 @@ def _from_json(document: dict[str, Any]) -> Record:
             downtime_ms=document["downtime_ms"],
             # Journals written before it was measured lack it.
             iterations=document.get("iterations"),
+            token=token,
         )
     raise ValueError(f"kind {kind!r}")
 

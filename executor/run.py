@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from executor.clock import Clock
+from executor.errors import LeaseLostError
 from executor.journal import Journal
-from executor.records import MoveChanged, PlanChanged
+from executor.lease import Lease
+from executor.records import MoveChanged, PlanChanged, Record
 from executor.states import (
     MoveEvent,
     MoveState,
@@ -32,6 +36,10 @@ class Run:
         Whether something happened since the waiting steps were judged last.
     recheck_at
         When they are to be judged again though nothing happened.
+    lease, token
+        What gives the right to act, and the token under which the plan was taken up.
+    lost
+        Whether that right was lost: then another process goes on with the plan.
     """
 
     plan_id: str
@@ -39,6 +47,9 @@ class Run:
     moves: list[Tracker]
     journal: Journal
     clock: Clock
+    lease: Lease | None = None
+    token: int | None = None
+    lost: bool = False
     state: PlanState = PlanState.NEW
     reason: str = ""
     changed: bool = True
@@ -47,6 +58,30 @@ class Run:
     def in_state(self, *states: MoveState) -> list[Tracker]:
         """Return the steps in any of the states."""
         return [move for move in self.moves if move.state in states]
+
+    @contextmanager
+    def fenced(self) -> Iterator[None]:
+        """Return a context in which nobody else acts; whatever acts or writes does so inside.
+
+        Raises
+        ------
+        LeaseLostError
+            If the right to act was lost since the plan was taken up; nothing inside was run.
+        """
+        if self.lease is None:
+            yield
+            return
+        try:
+            with self.lease.guard() as token:
+                if token != self.token:
+                    raise LeaseLostError(
+                        f"plan {self.plan_id!r} was taken up under token {self.token}, "
+                        f"and the lease was lost since: its token is {token}"
+                    )
+                yield
+        except LeaseLostError:
+            self.lost = True
+            raise
 
     def change(self, move: Tracker, event: MoveEvent, reason: str) -> None:
         """Take a step through a transition: written down first, then true.
@@ -57,10 +92,12 @@ class Run:
             If its state does not know the event.
         JournalError
             If it could not be written; nothing has changed.
+        LeaseLostError
+            If the right to act was lost; nothing has changed.
         """
         state = next_move_state(move.state, event)
         now = self.clock.now()
-        self.journal.append(
+        self._write(
             MoveChanged(
                 plan_id=self.plan_id,
                 at=now,
@@ -74,6 +111,7 @@ class Run:
                 duration_ms=move.duration_ms,
                 downtime_ms=move.downtime_ms,
                 iterations=move.iterations,
+                token=self.token,
             )
         )
         move.state = state
@@ -89,10 +127,19 @@ class Run:
     def change_plan(self, event: PlanEvent, reason: str) -> None:
         """Take the plan through a transition, in the same way."""
         state = next_plan_state(self.state, event)
-        self.journal.append(
+        self._write(
             PlanChanged(
-                plan_id=self.plan_id, at=self.clock.now(), event=event, state=state, reason=reason
+                plan_id=self.plan_id,
+                at=self.clock.now(),
+                event=event,
+                state=state,
+                reason=reason,
+                token=self.token,
             )
         )
         self.state = state
         self.reason = reason
+
+    def _write(self, record: Record) -> None:
+        with self.fenced():
+            self.journal.append(record)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from executor.admission import Admission
 from executor.clock import Clock
-from executor.drivers.base import Driver
+from executor.drivers.base import Driver, MigrationHandle
 from executor.following import Following
 from executor.guards import Decision
 from executor.params import ExecutorParameters
@@ -15,7 +15,7 @@ from executor.states import UNDER_WAY, MoveEvent, MoveState
 from executor.tracker import Tracker
 from solver.domain.cluster import Cluster
 from solver.domain.errors import ExecutionError, TemporaryError
-from solver.domain.plan import StepKind
+from solver.domain.plan import Step, StepKind
 
 
 class Starting:
@@ -91,30 +91,32 @@ class Starting:
         return True
 
     def _start(self, run: Run, move: Tracker) -> None:
-        run.change(move, MoveEvent.START, "")
-        step = move.step
-        try:
-            if step.kind is StepKind.START:
-                self._driver.start_vm(step.vm_id, step.destination_id)
+        with run.fenced():
+            run.change(move, MoveEvent.START, "")
+            try:
+                move.handle = self._ask(move.step)
+            except TemporaryError as error:
+                self._defer(run, move, error)
+            except ExecutionError as error:
+                run.change(move, MoveEvent.REFUSED, str(error))
             else:
-                move.handle = self._driver.start_migration(
-                    step.vm_id,
-                    step.destination_id,
-                    bandwidth_mib_per_s=step.bandwidth_mib_per_s,
-                )
-        except TemporaryError as error:
-            self._defer(run, move, error)
-        except ExecutionError as error:
-            run.change(move, MoveEvent.REFUSED, str(error))
-        else:
-            move.follow_from(self._clock.now(), self._params)
-            started = step.kind is StepKind.START
-            move.confirmed = started
-            run.change(move, MoveEvent.ENDED if started else MoveEvent.ACCEPTED, "")
-            if started:
-                self._following.follow(run, move)
-            else:
-                self._following.look_again(move)
+                move.follow_from(self._clock.now(), self._params)
+                # A VM that was started runs already, which is seen at once.
+                move.confirmed = move.handle is None
+                event = MoveEvent.ENDED if move.confirmed else MoveEvent.ACCEPTED
+                run.change(move, event, "")
+        if move.state is MoveState.VERIFYING:
+            self._following.follow(run, move)
+        elif move.state is MoveState.RUNNING:
+            self._following.look_again(move)
+
+    def _ask(self, step: Step) -> MigrationHandle | None:
+        if step.kind is StepKind.START:
+            self._driver.start_vm(step.vm_id, step.destination_id)
+            return None
+        return self._driver.start_migration(
+            step.vm_id, step.destination_id, bandwidth_mib_per_s=step.bandwidth_mib_per_s
+        )
 
     def _defer(self, run: Run, move: Tracker, error: TemporaryError) -> None:
         """Back off after a refusal that may pass, or give up after the last try."""

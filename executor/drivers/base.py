@@ -115,8 +115,10 @@ class Driver(Protocol):
     ) -> MigrationHandle:
         """Begin a live migration and return at once.
 
-        The VM holds its memory at both ends until the migration is over. It ends running at the
-        destination and nowhere else, or running at the source and nowhere else.
+        On return the hypervisor has begun it: nothing of it waits in this process, which may be
+        stopped at any instant and go on when another has taken over. The VM holds its memory at
+        both ends until the migration is over. It ends running at the destination and nowhere else,
+        or running at the source and nowhere else.
 
         :param bandwidth_mib_per_s: most that it may send, positive; it may get less
         :raises InvalidInputError: if the bandwidth is not positive

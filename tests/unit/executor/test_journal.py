@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from executor.drivers.base import MigrationHandle
-from executor.errors import JournalError
+from executor.errors import JournalError, LeaseLostError
 from executor.journal import FileJournal, Journal, MemoryJournal, unfinished_plan
+from executor.lease import FileLease
 from executor.records import MoveChanged, PlanBegun, PlanChanged, Record, decode, encode
 from executor.states import MoveEvent, MoveState, PlanEvent, PlanState
 from solver.domain.plan import MoveCost, Step, StepKind
@@ -194,3 +195,51 @@ def test_only_the_last_plan_can_be_unfinished() -> None:
     assert found.moves[0].state is MoveState.STARTING
     assert found.started_at == {0: LATER}
     assert found.state is PlanState.RUNNING
+
+
+def test_a_journal_under_a_lease_is_the_holders_alone(tmp_path: Path) -> None:
+    """Who lost the lease writes nothing; who has it reads first what others wrote meanwhile."""
+    now_s = 0.0
+    path = tmp_path / "journal"
+    first, second = (FileLease(tmp_path / "lease", ttl_s=30, now_s=lambda: now_s) for _ in range(2))
+    with pytest.raises(LeaseLostError):
+        FileJournal(path, first)
+    first.acquire()
+    with FileJournal(path, first) as old:
+        old.append(STORY[0])
+        now_s = 30.0
+        second.acquire()
+        with FileJournal(path, second) as new:
+            new.append(STORY[1])
+            written = path.read_bytes()
+            with pytest.raises(LeaseLostError):
+                old.append(STORY[3])
+            with pytest.raises(LeaseLostError):
+                old.read()
+            assert path.read_bytes() == written
+            second.release()
+            first.acquire()
+            path.write_bytes(written + b"torn")
+            old.append(STORY[2])
+            assert old.torn_tail == b"torn"
+            assert old.read() == STORY[:3]
+            with pytest.raises(LeaseLostError):
+                new.read()
+
+
+def test_a_journal_is_used_with_a_lease_or_without(tmp_path: Path) -> None:
+    """Whoever has none would not see that it was lost."""
+    lease = FileLease(tmp_path / "lease")
+    lease.acquire()
+    with FileJournal(tmp_path / "journal", lease), pytest.raises(JournalError, match="in use"):
+        FileJournal(tmp_path / "journal")
+    with FileJournal(tmp_path / "journal"), pytest.raises(JournalError, match="in use"):
+        FileJournal(tmp_path / "journal", lease)
+
+
+def test_records_tell_under_which_token_they_were_written() -> None:
+    """Without a lease they are written as before."""
+    for record in STORY:
+        assert '"token"' not in encode(record)
+        fenced = replace(record, token=7)
+        assert decode(encode(fenced)) == fenced
