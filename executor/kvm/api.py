@@ -547,16 +547,13 @@ FLAGS: Final[Mapping[str, int]] = {
     "compressed": libvirt.VIR_MIGRATE_COMPRESSED,
     "parallel": libvirt.VIR_MIGRATE_PARALLEL,
     "copy_storage": libvirt.VIR_MIGRATE_NON_SHARED_DISK,
-    "unsafe": libvirt.VIR_MIGRATE_UNSAFE,
 }
 """Migration flags by the names ``executor.kvm.migration`` uses."""
 
 PARAMS: Final[Mapping[str, str]] = {
     "uri": libvirt.VIR_MIGRATE_PARAM_URI,
     "bandwidth": libvirt.VIR_MIGRATE_PARAM_BANDWIDTH,
-    "bandwidth_post_copy": libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY,
     "parallel_connections": libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS,
     "compression": libvirt.VIR_MIGRATE_PARAM_COMPRESSION,
-    "disks_port": libvirt.VIR_MIGRATE_PARAM_DISKS_PORT,
 }
 """Migration parameters likewise."""

@@ -46,6 +46,7 @@ from solver.domain.errors import (
 from solver.domain.units import HostId, Resource, VmId
 
 BUSY_DELAY_S: Final = 10.0
+BEGIN_LOOK_S: Final = 0.02
 DIRTY_RATE_S: Final = 60.0
 """Between two measurements of how fast a guest rewrites its memory; each lasts a second."""
 
@@ -77,12 +78,17 @@ class KvmDriver:
         }
         self._inventory = Inventory(config, tuple(self._links.values()))
         self._transfers = Transfers()
+        # Of their own, because a domain that is busy lets who asks for its dirty rate wait.
+        self._watchers = {
+            host.id: HostLink(host.id, host.uri, open_connection=open_connection)
+            for host in config.hosts
+        }
         self._numbers = count(1)
         self._dirty_at_s: dict[str, float] = {}
 
     def close(self) -> None:
         """Close all connections; migrations under way go on where they do not need us."""
-        for link in self._links.values():
+        for link in (*self._links.values(), *self._watchers.values()):
             link.close()
 
     # Promises of the protocol -----------------------------------------------------------------
@@ -125,6 +131,7 @@ class KvmDriver:
         self._transfers.begin(
             transfer, lambda: self._drive(transfer, destination, bandwidth_mib_per_s)
         )
+        self._wait_until_begun(transfer)
         return transfer.handle
 
     def start_vm(self, vm_id: VmId, host_id: HostId) -> None:
@@ -274,12 +281,12 @@ class KvmDriver:
             uuid
             for uuid, copy in self._inventory.views[destination_id].copies.items()
             if copy.record.state is RunState.INCOMING
-        }
+        } | {transfer.uuid for transfer in self._transfers.under_way_to(destination_id)}
         needed = {vm.id: reserved_amounts(vm, host)[Resource.MEMORY] for vm in cluster.vms}
         used = sum(
             needed[vm.id]
             for vm in cluster.vms
-            if vm.host_id == destination_id or vm.labels["uuid"] in incoming
+            if vm.id != vm_id and (vm.host_id == destination_id or vm.labels["uuid"] in incoming)
         )
         if needed[vm_id] > usable - used:
             raise TemporaryError(
@@ -289,6 +296,17 @@ class KvmDriver:
                 vm_id=vm_id,
                 host_id=destination_id,
             )
+
+    def _wait_until_begun(self, transfer: Transfer) -> None:
+        """Return once the source shows the migration, or it has ended, or in vain after a while.
+
+        Who is allowed to act must not leave a request behind that the source looks at later.
+        """
+        deadline_s = time.monotonic() + self._config.timeout_s
+        while not transfer.ended.wait(BEGIN_LOOK_S) and time.monotonic() < deadline_s:
+            with suppress(TemporaryError, HypervisorError):
+                if self._links[transfer.source_id].call(lambda c: c.job(transfer.uuid)) is not None:
+                    return
 
     def _drive(self, transfer: Transfer, destination: HostView, bandwidth_mib_per_s: int) -> None:
         """Migrate; returns when that is over. Runs in a thread of its own."""
@@ -425,7 +443,7 @@ class KvmDriver:
                     self._dirty_at_s[uuid] = now_s
         for host_id, uuids in due.items():
             with suppress(TemporaryError):
-                self._links[host_id].ask(partial(_measure, uuids=uuids))
+                self._watchers[host_id].ask(partial(_measure, uuids=uuids))
 
     def _require_vm(self, vm_id: VmId) -> SeenVm:
         vm = self._inventory.find(vm_id)

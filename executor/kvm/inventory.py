@@ -27,6 +27,9 @@ from solver.domain.units import HostId, VmId
 FACTS_S: Final = 60.0
 """Between two looks at what a host is and has; descriptions of domains are read anew as often."""
 
+FIRST_LOOK_S: Final = 30.0
+"""Limit of the first look at a host: a daemon that has just started tries out its QEMU first."""
+
 _PRESENT: Final = (
     # In post-copy a VM stands at its source until the migration is over: its memory is there.
     RunState.LEAVING,
@@ -105,8 +108,10 @@ class Inventory:
         for view, future in asked:
             if future is None:
                 continue
+            limit_s = self._config.timeout_s if view.facts else FIRST_LOOK_S
+            left_s = max(0.0, now_s + limit_s - time.monotonic())
             try:
-                facts, records = view.link.wait(future)
+                facts, records = view.link.wait(future, timeout_s=left_s)
             except (TemporaryError, HypervisorError) as error:
                 view.reachable, view.why_not = False, str(error)
                 continue

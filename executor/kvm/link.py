@@ -109,7 +109,7 @@ class HostLink:
         except TimeoutError as error:
             with self._lock:
                 self._stuck = future
-            raise self._silent(f"did not answer within {limit_s:g} s") from error
+            raise self._silent(f"did not answer within {limit_s:.3g} s") from error
         except HypervisorError as error:
             if error.fault is Fault.SILENT:
                 raise self._silent(str(error)) from error

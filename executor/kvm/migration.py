@@ -33,9 +33,8 @@ def parameters(
     address
         Where the destination receives guests; empty to leave it to libvirt.
     """
+    # In post-copy there is no limit: a guest that waits for its memory should not wait for more.
     values: dict[str, int | str] = {"bandwidth": bandwidth_mib_per_s}
-    if config.post_copy:
-        values["bandwidth_post_copy"] = bandwidth_mib_per_s
     if address and not config.tunnelled:
         values["uri"] = f"tcp://[{address}]" if ":" in address else f"tcp://{address}"
     if config.parallel_connections:

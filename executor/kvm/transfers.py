@@ -70,6 +70,11 @@ class Transfers:
         running = [t for t in self._by_handle.values() if t.uuid == uuid and t.outcome is None]
         return running[-1] if running else None
 
+    def under_way_to(self, host_id: HostId) -> list[Transfer]:
+        """Return the migrations to a host that are not known to have ended."""
+        known = self._by_handle.values()
+        return [t for t in known if t.destination_id == host_id and t.outcome is None]
+
     def begin(self, transfer: Transfer, drive: Callable[[], None]) -> None:
         """Drive a migration in a thread of its own."""
 

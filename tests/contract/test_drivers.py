@@ -2,8 +2,9 @@
 
 A driver joins by a ``Lab``: it makes the small cluster the tests speak of, lets time pass, and
 breaks things on demand. The lab has two hosts, ``h1`` and ``h2``; on ``h1`` the VMs ``v1`` and
-``v2`` and the immovable ``stuck`` of 4 GiB each, and ``big``, which fits on ``h2`` only while
-nothing else is there; ``cold`` has no host, fits on ``h1`` once ``v1`` has left, never on ``h2``.
+``v2`` and the immovable ``stuck`` of one size, and ``big``, which fits on ``h2`` only while
+nothing else is there. Where VMs can be started, ``cold`` has no host, fits on ``h1`` once ``v1``
+has left, never on ``h2``.
 """
 
 from __future__ import annotations
@@ -41,9 +42,20 @@ FIRST_FAILS, UNREACHABLE_AFTER_S = VmId("v2"), 1800.0
 
 
 class Lab(Protocol):
-    """A small real or simulated cluster."""
+    """A small real or simulated cluster.
+
+    Attributes
+    ----------
+    sent_mib
+        What a migration of ``v1`` sends at least.
+    fast_mib_per_s, slow_mib_per_s
+        A rate that nothing limits; one at which ``v1`` takes 20 s or longer.
+    """
 
     driver: Driver
+    sent_mib: int
+    fast_mib_per_s: int
+    slow_mib_per_s: int
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -54,6 +66,10 @@ class Lab(Protocol):
 
 class SimulatedLab:
     """The lab in memory; the first migration of ``v2`` fails half-way."""
+
+    sent_mib = 4096
+    fast_mib_per_s = 1000
+    slow_mib_per_s = 100
 
     def __init__(self) -> None:
         cluster = make_cluster(
@@ -87,11 +103,19 @@ class SimulatedLab:
         self.clock.advance_to(NOW + timedelta(seconds=UNREACHABLE_AFTER_S))
 
 
-@pytest.fixture(params=[SimulatedLab], ids=["simulated"])
+@pytest.fixture(params=["simulated", "kvm"])
 def lab(request: pytest.FixtureRequest) -> Lab:
     """The lab of each driver."""
-    lab: Lab = request.param()
-    return lab
+    if request.param == "simulated":
+        return SimulatedLab()
+    kvm_lab: Lab = request.getfixturevalue("kvm_lab")
+    return kvm_lab
+
+
+def require_starts(lab: Lab) -> None:
+    """Skip what a driver that starts no VMs cannot do."""
+    if not lab.driver.capabilities().can_start_vms:
+        pytest.skip("this driver starts no VMs")
 
 
 def finish(lab: Lab, handle: MigrationHandle) -> MigrationProgress:
@@ -108,33 +132,35 @@ def test_a_snapshot_shows_who_is_where(lab: Lab) -> None:
     """Hosts, VMs and their hosts, at the present instant."""
     cluster = lab.driver.snapshot()
     assert [host.id for host in cluster.hosts] == [H1, H2]
-    assert cluster.placement == {V1: H1, V2: H1, BIG: H1, STUCK: H1, COLD: None}
+    cold = {COLD: None} if lab.driver.capabilities().can_start_vms else {}
+    assert cluster.placement == {V1: H1, V2: H1, BIG: H1, STUCK: H1, **cold}
 
 
 def test_capabilities_do_not_change(lab: Lab) -> None:
     """The executor may ask once and rely on the answer."""
     before = lab.driver.capabilities()
-    finish(lab, lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000))
+    finish(lab, lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.fast_mib_per_s))
     assert lab.driver.capabilities() == before
 
 
 def test_a_migration_ends_at_the_destination_and_nowhere_else(lab: Lab) -> None:
     """Completed means: one running copy, at the destination, and measured."""
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.fast_mib_per_s)
     progress = finish(lab, handle)
     assert progress.state is MigrationState.COMPLETED
     assert progress.fraction == 1.0
-    assert progress.transferred_mib >= 4096
+    assert progress.transferred_mib >= lab.sent_mib
     assert progress.remaining_mib == 0
     assert progress.duration_ms is not None
-    assert progress.duration_ms > 1000
+    assert progress.duration_ms > 0
+    assert progress.downtime_ms is not None
     assert lab.driver.locate(V1) == (H2,)
     assert lab.driver.snapshot().placement[V1] == H2
 
 
 def test_starting_returns_at_once_and_the_vm_stands_at_its_source(lab: Lab) -> None:
     """A VM under way is where it came from until it has arrived."""
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.slow_mib_per_s)
     lab.wait(10)
     progress = lab.driver.poll(handle)
     assert progress.state is MigrationState.RUNNING
@@ -146,17 +172,17 @@ def test_starting_returns_at_once_and_the_vm_stands_at_its_source(lab: Lab) -> N
 
 
 def test_the_granted_bandwidth_is_not_exceeded(lab: Lab) -> None:
-    """4 GiB at 100 MiB/s cannot be there within half a minute."""
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
-    lab.wait(30)
-    assert lab.driver.poll(handle).transferred_mib <= 3000
+    """After ten seconds ten seconds' worth is there, but for a burst of the first moment."""
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.slow_mib_per_s)
+    lab.wait(10)
+    assert lab.driver.poll(handle).transferred_mib <= 12 * lab.slow_mib_per_s
 
 
 def test_both_ends_hold_the_memory_of_a_vm_under_way(lab: Lab) -> None:
     """What would fit on an empty host has no room while another VM is on its way there."""
-    lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.slow_mib_per_s)
     with pytest.raises(TemporaryError) as caught:
-        lab.driver.start_migration(BIG, H2, bandwidth_mib_per_s=100)
+        lab.driver.start_migration(BIG, H2, bandwidth_mib_per_s=lab.slow_mib_per_s)
     assert caught.value.vm_id == BIG
     assert caught.value.delay_s > 0
     assert lab.driver.find_migration(BIG) is None
@@ -164,7 +190,7 @@ def test_both_ends_hold_the_memory_of_a_vm_under_way(lab: Lab) -> None:
 
 def test_a_failed_migration_leaves_the_vm_running_at_its_source(lab: Lab) -> None:
     """A failure half-way costs time and bytes, never the VM."""
-    handle = lab.driver.start_migration(FIRST_FAILS, H2, bandwidth_mib_per_s=1000)
+    handle = lab.driver.start_migration(FIRST_FAILS, H2, bandwidth_mib_per_s=lab.slow_mib_per_s)
     progress = finish(lab, handle)
     assert progress.state is MigrationState.FAILED
     assert progress.temporary
@@ -174,7 +200,7 @@ def test_a_failed_migration_leaves_the_vm_running_at_its_source(lab: Lab) -> Non
 
 def test_what_is_over_stays_as_it_was(lab: Lab) -> None:
     """Polling later gives the same answer."""
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.fast_mib_per_s)
     progress = finish(lab, handle)
     lab.wait(100)
     assert lab.driver.poll(handle) == progress
@@ -182,7 +208,7 @@ def test_what_is_over_stays_as_it_was(lab: Lab) -> None:
 
 def test_cancelling_leaves_the_vm_at_its_source(lab: Lab) -> None:
     """A cancelled migration has failed, and its VM runs where it was."""
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=10)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.slow_mib_per_s)
     lab.wait(5)
     lab.driver.cancel(handle)
     assert finish(lab, handle).state is MigrationState.FAILED
@@ -192,7 +218,7 @@ def test_cancelling_leaves_the_vm_at_its_source(lab: Lab) -> None:
 
 def test_cancelling_what_is_over_changes_nothing(lab: Lab) -> None:
     """A cancellation that comes too late is no error."""
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.fast_mib_per_s)
     progress = finish(lab, handle)
     lab.driver.cancel(handle)
     assert lab.driver.poll(handle) == progress
@@ -203,7 +229,7 @@ def switched(lab: Lab) -> MigrationHandle:
     """Return a slow migration of ``v1`` that was switched to post-copy; skip where none can be."""
     if not lab.driver.capabilities().can_post_copy:
         pytest.skip("this driver does not begin migrations that can be switched")
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.slow_mib_per_s)
     for _ in range(60):
         if lab.driver.poll(handle).transferred_mib > 0:
             break
@@ -244,7 +270,7 @@ def test_what_cannot_be_switched_goes_on_as_before(lab: Lab) -> None:
     """A driver that begins no such migrations says so at the switch."""
     with pytest.raises(StaleClusterError):
         lab.driver.switch_to_post_copy(MigrationHandle("ghost"))
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.fast_mib_per_s)
     if not lab.driver.capabilities().can_post_copy:
         with pytest.raises(PermanentError):
             lab.driver.switch_to_post_copy(handle)
@@ -255,7 +281,7 @@ def test_what_cannot_be_switched_goes_on_as_before(lab: Lab) -> None:
 def test_a_migration_under_way_can_be_found_again(lab: Lab) -> None:
     """A restarted executor finds what was begun and where it goes, and nothing once it is over."""
     assert lab.driver.find_migration(V1) is None
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.fast_mib_per_s)
     assert lab.driver.find_migration(V1) == MigrationUnderWay(handle=handle, destination_id=H2)
     finish(lab, handle)
     assert lab.driver.find_migration(V1) is None
@@ -263,9 +289,9 @@ def test_a_migration_under_way_can_be_found_again(lab: Lab) -> None:
 
 def test_a_vm_is_not_migrated_twice_at_once(lab: Lab) -> None:
     """A second start is refused for now; the first goes on."""
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.fast_mib_per_s)
     with pytest.raises(TemporaryError):
-        lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+        lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.fast_mib_per_s)
     assert finish(lab, handle).state is MigrationState.COMPLETED
 
 
@@ -283,9 +309,11 @@ def test_refusals_change_nothing(
     lab: Lab, vm_id: VmId, destination_id: HostId, error: type[ExecutionError]
 ) -> None:
     """What cannot be begun raises its branch of the tree and leaves the cluster as it was."""
+    if vm_id == COLD:
+        require_starts(lab)
     before = lab.driver.snapshot().placement
     with pytest.raises(error) as caught:
-        lab.driver.start_migration(vm_id, destination_id, bandwidth_mib_per_s=1000)
+        lab.driver.start_migration(vm_id, destination_id, bandwidth_mib_per_s=lab.fast_mib_per_s)
     assert caught.value.vm_id == vm_id
     assert lab.driver.find_migration(vm_id) is None
     assert lab.driver.snapshot().placement == before
@@ -299,7 +327,8 @@ def test_bandwidth_must_be_positive(lab: Lab) -> None:
 
 def test_a_vm_is_started_where_it_was_asked_for(lab: Lab) -> None:
     """On return it runs there, and a second start is out of date."""
-    finish(lab, lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1000))
+    require_starts(lab)
+    finish(lab, lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.fast_mib_per_s))
     lab.driver.start_vm(COLD, H1)
     assert lab.driver.locate(COLD) == (H1,)
     with pytest.raises(StaleClusterError, match="is on 'h1'"):
@@ -308,6 +337,7 @@ def test_a_vm_is_started_where_it_was_asked_for(lab: Lab) -> None:
 
 def test_a_start_without_room_is_refused_for_now(lab: Lab) -> None:
     """The VM stays without a host."""
+    require_starts(lab)
     with pytest.raises(TemporaryError, match="MiB left"):
         lab.driver.start_vm(COLD, H2)
     assert lab.driver.locate(COLD) == ()
@@ -339,7 +369,7 @@ def test_locating_among_some_hosts_asks_only_them(lab: Lab) -> None:
 
 def test_a_silent_host_proves_nothing(lab: Lab) -> None:
     """Out of reach, a host is frozen in the snapshot, and nobody guesses what it holds."""
-    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=1)
+    handle = lab.driver.start_migration(V1, H2, bandwidth_mib_per_s=lab.slow_mib_per_s)
     lab.lose_source()
     cluster = lab.driver.snapshot()
     assert cluster.hosts[0].state is HostState.UNREACHABLE
@@ -356,4 +386,4 @@ def test_a_silent_host_proves_nothing(lab: Lab) -> None:
         with pytest.raises(TemporaryError):
             lab.driver.switch_to_post_copy(handle)
     with pytest.raises(TemporaryError):
-        lab.driver.start_migration(V2, H2, bandwidth_mib_per_s=1000)
+        lab.driver.start_migration(V2, H2, bandwidth_mib_per_s=lab.fast_mib_per_s)

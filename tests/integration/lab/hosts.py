@@ -58,6 +58,8 @@ class LabHost:
         Its address in the lab's network, for migrations.
     uri
         By which libvirt's clients on the machine outside reach its libvirtd.
+    peer_uri
+        By which the libvirtd of other hosts reach it.
     """
 
     def __init__(self, number: int, folder: Path, switch: Machine) -> None:
@@ -65,6 +67,7 @@ class LabHost:
         self.address = f"{NETWORK}.{number}"
         self.folder = folder / self.name
         self.uri = f"qemu:///system?socket={self.folder}/run/libvirt-sock"
+        self.peer_uri = f"qemu+tcp://{self.address}/system"
         self._switch = switch
         self._port = f"port{number}"
         self._connection: libvirt.virConnect | None = None
@@ -85,6 +88,10 @@ class LabHost:
             f'host_uuid = "{uuid.uuid4()}"\n'
             'auth_unix_rw = "none"\n'
             'unix_sock_rw_perms = "0770"\n'
+            # Peer-to-peer migration: the lab's network is nobody else's.
+            "listen_tls = 0\n"
+            "listen_tcp = 1\n"
+            'auth_tcp = "none"\n'
             'log_outputs = "3:file:/var/log/libvirt/libvirtd.log"\n',
             encoding="utf-8",
         )
@@ -137,7 +144,9 @@ class LabHost:
 
     def start_daemon(self) -> None:
         """Start libvirtd and wait until it answers."""
-        self.machine.run("libvirtd", "--daemon", "--pid-file", "/run/libvirt/libvirtd.pid")
+        self.machine.run(
+            "libvirtd", "--daemon", "--listen", "--pid-file", "/run/libvirt/libvirtd.pid"
+        )
         wait_until(self._answers, READY_TIMEOUT_S, f"libvirtd of {self.name} answers")
 
     def _answers(self) -> bool:
