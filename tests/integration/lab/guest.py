@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pyarrow
 
+from tests.integration.lab.cache import cache_folder
 from tests.integration.lab.requirements import LabUnavailableError
 
 KERNEL_META_PACKAGE = "linux-image-cloud-amd64"
@@ -67,8 +68,8 @@ def make_guest_image() -> GuestImage:
 
     :raises LabUnavailableError: if the kernel cannot be had
     """
-    cache = _cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = cache_folder() / "guest"
+    cache.mkdir(exist_ok=True)
     with _locked(cache / "lock"):
         package = _offered_kernel_package(cache)
         if package is None:
@@ -79,12 +80,6 @@ def make_guest_image() -> GuestImage:
         os.utime(folder)
         _remove_old(cache)
         return _image_in(folder)
-
-
-def _cache_folder() -> Path:
-    named = os.environ.get("XDG_CACHE_HOME")
-    root = Path(named) if named else Path.home() / ".cache"
-    return root / "foreswap" / "lab-guest"
 
 
 @contextmanager

@@ -27,7 +27,7 @@ class GuestSpec:
     busy_percent
         Share of a CPU it keeps busy.
     disk
-        A qcow2 image that both ends of a migration see, ``None`` for none.
+        A qcow2 image, as ``make_disk`` of the lab or of a host returns it; ``None`` for none.
     metadata, devices
         Further XML, put into the elements of these names.
     arguments

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +21,22 @@ from typing import Any
 import libvirt
 import psutil
 
+from tests.integration.lab import relay
 from tests.integration.lab import ticks as ticks_module
+from tests.integration.lab.cache import cache_folder, copy_changed
 from tests.integration.lab.guest import make_guest_image
 from tests.integration.lab.guests import GuestSpec, LabGuest, domain_xml
-from tests.integration.lab.machines import ENVIRONMENT, Machine, wait_until
+from tests.integration.lab.leftovers import make_folder, remove_leftovers
+from tests.integration.lab.machines import ENVIRONMENT, Machine, MachineProcess, wait_until
+from tests.integration.lab.pki import make_authority, make_certificate
+from tests.integration.lab.settings import MIGRATION_PORTS, TLS_PORT, write_settings
 
 NETWORK = "10.99.0"
 MAX_HOSTS = 90
-FOLDER_PREFIX = "foreswap-lab-"
-OWNER = "owner"
+RELAY_ADDRESS_OFFSET = 100
+QEMU = "/usr/bin/qemu-system-x86_64"
+# Enough for QEMU itself under emulation, too little for the memory of any guest.
+EXHAUSTED_BYTES = 1160 << 20
 READY_TIMEOUT_S = 60.0
 
 # Refused calls are answers that tests expect; libvirt would print each of them.
@@ -69,8 +73,13 @@ class LabHost:
         self.uri = f"qemu:///system?socket={self.folder}/run/libvirt-sock"
         self.peer_uri = f"qemu+tcp://{self.address}/system"
         self._switch = switch
+        self._number = number
         self._port = f"port{number}"
+        self._capabilities = self.folder / "cache" / "qemu" / "capabilities"
         self._connection: libvirt.virConnect | None = None
+
+    def start(self) -> None:
+        """Start the host for the first time and wait until it answers."""
         self._write_settings()
         self._start_machine()
 
@@ -79,38 +88,29 @@ class LabHost:
         """Where guests are sent to."""
         return f"tcp://{self.address}"
 
+    @property
+    def tls_uri(self) -> str:
+        """By which clients inside the lab's machines, such as other hosts, reach its libvirtd."""
+        return f"qemu+tls://{self.address}:{TLS_PORT}/system?pkipath={self.folder}/pki"
+
     def _write_settings(self) -> None:
-        for name in ("run", "lib", "log", "cache", "etc"):
+        for name in ("run", "lib", "log", "cache"):
             (self.folder / name).mkdir(parents=True)
-        (self.folder / "etc" / "qemu").mkdir()
-        # Libvirt refuses to migrate to the host it is on, which it knows by this identity.
-        (self.folder / "etc" / "libvirtd.conf").write_text(
-            f'host_uuid = "{uuid.uuid4()}"\n'
-            'auth_unix_rw = "none"\n'
-            'unix_sock_rw_perms = "0770"\n'
-            # Peer-to-peer migration: the lab's network is nobody else's.
-            "listen_tls = 0\n"
-            "listen_tcp = 1\n"
-            'auth_tcp = "none"\n'
-            'log_outputs = "3:file:/var/log/libvirt/libvirtd.log"\n',
-            encoding="utf-8",
-        )
-        (self.folder / "etc" / "qemu.conf").write_text(
-            'user = "root"\n'
-            'group = "root"\n'
-            'security_driver = "none"\n'
-            "remember_owner = 0\n"
-            "namespaces = []\n"
-            "cgroup_controllers = []\n"
-            'stdio_handler = "file"\n',
-            encoding="utf-8",
-        )
+        pki = self.folder / "pki"
+        authority = self.folder.parent / "authority"
+        make_certificate(pki, authority, name=self.name, address=self.address)
+        write_settings(self.folder / "etc", pki)
+        # Libvirt checks whether they are still true, which takes it less than finding out.
+        copy_changed(cache_folder() / "capabilities", self._capabilities)
 
     def _start_machine(self) -> None:
         mounts = [
             "mount -t tmpfs -o mode=755 run /run",
-            "mkdir /run/libvirt",
+            "mkdir /run/libvirt /run/usr",
+            # Another view of it, for what is covered in the first.
+            "mount --bind /usr /run/usr",
             # Of this network, and without control groups, which would outlive a crash.
+            "umount --recursive --lazy /sys",
             "mount -t sysfs sys /sys",
             f"mount --bind '{self.folder.parent}/hosts' /etc/hosts",
         ]
@@ -119,6 +119,8 @@ class LabHost:
         mounts += [
             f"mount --bind '{self.folder}/{name}' {place}/libvirt" for name, place in places.items()
         ]
+        self._is_exhausted = False
+        self.relay: MachineProcess | None = None
         self.machine = Machine(
             self.name, log=self.folder / "log" / "machine.log", at_start="\n".join(mounts)
         )
@@ -140,6 +142,15 @@ class LabHost:
             text=f"link set lo up\naddr add {self.address}/24 dev eth0\nlink set eth0 up\n",
         )
 
+    def reaches(self, other: LabHost) -> bool:
+        """Return whether a connection to another host can be made within two seconds."""
+        attempt = f"exec 3<>/dev/tcp/{other.address}/{TLS_PORT}"
+        try:
+            self.machine.run_in_network("timeout", "2", "bash", "-c", attempt)
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     # The daemon
 
     def start_daemon(self) -> None:
@@ -151,9 +162,10 @@ class LabHost:
 
     def _answers(self) -> bool:
         try:
-            return bool(self.connection.isAlive())
+            self.connection.getHostname()
         except libvirt.libvirtError:
             return False
+        return True
 
     def kill_daemon(self) -> None:
         """Kill libvirtd with SIGKILL; its guests run on."""
@@ -169,13 +181,24 @@ class LabHost:
     def connection(self) -> libvirt.virConnect:
         """A connection to libvirtd, made anew after it was lost.
 
-        :raises libvirt.libvirtError: if libvirtd does not answer
+        :raises libvirt.libvirtError: if libvirtd does not run
         """
-        if self._connection is None or not self._connection.isAlive():
-            self._connection = libvirt.open(self.uri)
+        if self._connection is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                # A lost connection shows when it is used.
+                self._connection.getLibVersion()
+                return self._connection
+        self._connection = libvirt.open(self.uri)
         return self._connection
 
     # Its guests
+
+    def make_disk(self, name: str, *, size_mib: int = 16) -> Path:
+        """Make an empty qcow2 image that this host alone sees, and return where it sees it."""
+        images = self.folder / "lib" / "images"
+        images.mkdir(exist_ok=True)
+        _make_image(images / f"{name}.qcow2", size_mib)
+        return Path("/var/lib/libvirt/images") / f"{name}.qcow2"
 
     def domain(self, guest_name: str) -> libvirt.virDomain:
         """Return libvirt's handle of a guest that this host knows."""
@@ -217,9 +240,65 @@ class LabHost:
         with contextlib.suppress(subprocess.CalledProcessError):
             self.machine.run_in_network("tc", "qdisc", "del", "dev", "eth0", "root")
 
+    def put_far_away(self, latency_ms: float) -> str:
+        """Return a migration URI of the host by way of a relay that delays both directions.
+
+        It carries at most 4 MiB per latency, as a TCP window does. Ends with ``bring_near``.
+        """
+        self.bring_near()
+        address = f"{NETWORK}.{RELAY_ADDRESS_OFFSET + self._number}"
+        self._switch.run_in_network("ip", "addr", "add", f"{address}/24", "dev", "switch")
+        self.relay = self._switch.start(
+            *(sys.executable, "-S", "-E", relay.__file__, address, self.address),
+            *(*map(str, MIGRATION_PORTS), str(latency_ms)),
+            output=self.folder / "log" / "relay.log",
+        )
+        ready = self.relay
+        wait_until(lambda: ready.said("ready"), READY_TIMEOUT_S, f"relay before {self.name}")
+        return f"tcp://{address}"
+
+    def bring_near(self) -> None:
+        """End the relay and what goes through it."""
+        if self.relay is not None:
+            self.relay.close()
+            self.relay.output.unlink()
+            self.relay = None
+            address = f"{NETWORK}.{RELAY_ADDRESS_OFFSET + self._number}"
+            self._switch.run_in_network("ip", "addr", "del", f"{address}/24", "dev", "switch")
+
+    def exhaust_memory(self) -> None:
+        """Leave no memory for a further guest: its QEMU ends as it asks for the guest's.
+
+        Libvirt first asks the QEMU that it finds changed what it can do, for a second or two.
+        """
+        if not self._is_exhausted:
+            wrapper = self.folder / "qemu"
+            wrapper.write_text(
+                "#!/bin/sh\n"
+                'case "$*" in\n'
+                f'*guest=*) exec prlimit --as={EXHAUSTED_BYTES} /run{QEMU} "$@" ;;\n'
+                f'*) exec /run{QEMU} "$@" ;;\n'
+                "esac\n",
+                encoding="utf-8",
+            )
+            wrapper.chmod(0o755)
+            self.machine.run("mount", "--bind", wrapper, QEMU)
+            self._is_exhausted = True
+
+    def restore_memory(self) -> None:
+        """Let further guests have memory again."""
+        if self._is_exhausted:
+            self.machine.run("umount", QEMU)
+            self._is_exhausted = False
+
     def freeze(self) -> None:
         """Stop every process of the host, as if it hung."""
         self.machine.signal_all(signal.SIGSTOP)
+
+    def freeze_daemon(self) -> None:
+        """Stop libvirtd alone: it takes calls and answers none; its guests run on."""
+        for process in self.daemons():
+            process.suspend()
 
     def thaw(self) -> None:
         """Let the host's processes go on."""
@@ -228,6 +307,7 @@ class LabHost:
     def lose_power(self) -> None:
         """End the host and all its guests at once."""
         self._connection = None
+        self.bring_near()
         self.machine.close()
 
     def power_on(self) -> None:
@@ -243,6 +323,8 @@ class LabHost:
         self.thaw()
         self.restore_link()
         self.unslow_link()
+        self.bring_near()
+        self.restore_memory()
         for qemu in self.qemu_processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(qemu.pid).kill()
@@ -259,12 +341,19 @@ class LabHost:
                 domain.destroy()
             with contextlib.suppress(libvirt.libvirtError):
                 domain.undefine()
+        shutil.rmtree(self.folder / "lib" / "images", ignore_errors=True)
         return not domains and not self.qemu_processes()
 
     def close(self) -> None:
         """Remove the host."""
+        copy_changed(self._capabilities, cache_folder() / "capabilities")
         self._connection = None
-        self.machine.close()
+        if self.machine is not None:
+            self.machine.close()
+
+
+def _make_image(path: Path, size_mib: int) -> None:
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, f"{size_mib}M"], check=True)
 
 
 def _is_named(process: psutil.Process, name: str) -> bool:
@@ -303,9 +392,9 @@ class Lab:
     def _start(self) -> None:
         remove_leftovers()
         self.image = make_guest_image()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
+        self.folder = make_folder()
         self._closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        (self.folder / OWNER).write_text(_identity(os.getpid()), encoding="utf-8")
+        make_authority(self.folder / "authority")
         self.guest_folder = self.folder / "guests"
         self.guest_folder.mkdir()
         names = [f"{NETWORK}.{number} host{number}\n" for number in range(1, self.num_hosts + 1)]
@@ -327,7 +416,9 @@ class Lab:
             self.hosts = tuple(pool.map(self._start_host, range(1, self.num_hosts + 1)))
 
     def _start_host(self, number: int) -> LabHost:
-        return self._keep(LabHost(number, self.folder, self.switch))
+        host: LabHost = self._keep(LabHost(number, self.folder, self.switch))
+        host.start()
+        return host
 
     def _keep(self, thing: Any) -> Any:
         self._closing.callback(thing.close)
@@ -369,6 +460,16 @@ class Lab:
             guest.wait_ticking()
         return guests
 
+    def make_disk(self, name: str, *, size_mib: int = 16) -> Path:
+        """Make an empty qcow2 image that every host sees.
+
+        To libvirt it is on no file system that hosts share, so it lets a guest that has such a
+        disk go only as ``VIR_MIGRATE_UNSAFE``.
+        """
+        path = self.guest_folder / f"{name}.qcow2"
+        _make_image(path, size_mib)
+        return path
+
     def placement(self) -> dict[str, str]:
         """Return the host of each QEMU process's guest, by name.
 
@@ -400,29 +501,3 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _identity(pid: int) -> str:
-    """Return what tells a process from a later one of the same number; empty if there is none."""
-    try:
-        return f"{pid} {psutil.Process(pid).create_time()}"
-    except psutil.NoSuchProcess:
-        return ""
-
-
-def remove_leftovers() -> None:
-    """Remove what labs left behind whose owners ended without closing them.
-
-    Their machines end by themselves; this is for those whose first process was killed too.
-    """
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
-        pid = int(folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0])
-        owner = folder / OWNER
-        known = owner.read_text(encoding="utf-8") if owner.exists() else _identity(pid)
-        if known and known == _identity(pid):
-            continue
-        for process in psutil.process_iter(["cmdline"]):
-            if any(str(folder) in argument for argument in process.info["cmdline"] or ()):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-        shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ process the kernel ends all others of its machine and takes away its network and
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -43,6 +44,59 @@ def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"not within {timeout_s:g} s: {what}")
         time.sleep(LOOK_AGAIN_S)
+
+
+class MachineProcess:
+    """A process inside a machine that a test goes on with.
+
+    Attributes
+    ----------
+    pid
+        Its identity on the machine outside.
+    """
+
+    def __init__(self, command: list[str], output: Path) -> None:
+        self.output = output
+        with output.open("ab") as file:
+            self._outside = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=ENVIRONMENT,
+            )
+        wait_until(self._has_begun, 10.0, f"start of {command}")
+
+    def _has_begun(self) -> bool:
+        """Find the process inside; its command may already have ended."""
+        if self._outside.poll() is not None:
+            return True
+        inside = psutil.Process(self._outside.pid).children()
+        if inside:
+            self.pid: int = inside[0].pid
+        return bool(inside)
+
+    def said(self, text: str) -> bool:
+        """Return whether its output holds a text."""
+        return text in self.output.read_text(encoding="utf-8", errors="replace")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        if self._outside.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for its end and return its exit status.
+
+        :raises subprocess.TimeoutExpired: if it goes on
+        """
+        return self._outside.wait(timeout_s)
+
+    def close(self) -> None:
+        """Kill it, if it goes on."""
+        self.send_signal(signal.SIGKILL)
+        self._outside.wait()
 
 
 class Machine:
@@ -86,6 +140,10 @@ class Machine:
         inside += ["--net", "--mount", "--uts", "--pid", "--"]
         # The end of nsenter is then the end of what it runs.
         return [*inside, "setpriv", "--pdeathsig", "KILL", "--", *map(str, arguments)]
+
+    def start(self, *arguments: str | Path, output: Path) -> MachineProcess:
+        """Start a command inside that goes on; its output is added to a file."""
+        return MachineProcess(self.command(arguments), output)
 
     def run(self, *arguments: str | Path, text: str | None = None, timeout_s: float = 60.0) -> str:
         """Run a command inside to its end and return its output.
@@ -133,10 +191,8 @@ class Machine:
     def signal_all(self, number: signal.Signals) -> None:
         """Send a signal to every process but the first."""
         for process in self.processes():
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-            except psutil.NoSuchProcess:
-                continue
 
     @property
     def is_running(self) -> bool:

@@ -10,6 +10,8 @@ import subprocess
 PROGRAM_PACKAGES = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "prlimit": "util-linux",
     "ip": "iproute2",
     "tc": "iproute2",
     "libvirtd": "libvirt-daemon",
