@@ -1,7 +1,8 @@
 """Who owns time: the system's clock, or a clock that a test or a replay turns by hand.
 
 Nothing in the executor asks the operating system for the time or sleeps but through here, so that
-a day of a simulated cluster passes in seconds and every run can be repeated exactly.
+a day of a simulated cluster passes in seconds and every run can be repeated exactly. Only the
+monitor, which has no plan to carry out, lives by ``monitor.timekeeper``.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from service.commands import (
     demo,
     execute,
     import_,
+    monitor,
     replay,
     snapshot,
     solve,
@@ -44,6 +45,7 @@ app.command()(train.train)
 app.command()(backtest.backtest)
 app.command()(replay.replay)
 app.command()(demo.demo)
+app.command()(monitor.monitor)
 
 
 def _show_version(wanted: bool) -> None:

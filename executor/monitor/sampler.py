@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from executor.counters import VmCounters
@@ -12,7 +13,16 @@ from executor.monitor.timekeeper import Timekeeper
 from solver.domain.errors import ExecutionError
 
 VM_WAIT_S: Final = 5.0
-"""Half of the interval; libvirt answers for a hundred guests in a tenth of a second."""
+"""Half of the interval; libvirt asks each guest's QEMU in turn, which takes milliseconds each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _VmReading:
+    """What the hypervisor said; ``None`` and why, if it said nothing."""
+
+    vms: tuple[VmCounters, ...] | None
+    at_s: float
+    reason: str = ""
 
 
 class Sampler:
@@ -25,8 +35,8 @@ class Sampler:
     time
         The clocks.
     vm_wait_s
-        How long the hypervisor may take. A call that takes longer goes on beside the loop, and no
-        other is begun before it has ended.
+        How long the hypervisor is waited for. A question that takes longer goes on beside the
+        loop; its answer is part of the first reading after it came, and none is asked before.
     """
 
     def __init__(
@@ -41,37 +51,43 @@ class Sampler:
         self._vms = vms
         self._time = time
         self._vm_wait_s = vm_wait_s
-        self._errand: Errand[tuple[VmCounters, ...]] = Errand("vm-reading")
+        self._errand: Errand[_VmReading] = Errand("vm-reading")
 
     def read(self) -> Reading:
         """Return a reading; never raises for what the hypervisor does."""
         before_s = self._time.elapsed_s()
         host = self._host.read()
-        host_s = self._time.elapsed_s()
-        vms, reason = self._read_vms()
-        after_s = self._time.elapsed_s()
+        host_s = (before_s + self._time.elapsed_s()) / 2
+        vms = self._read_vms()
         return Reading(
             at=self._time.now(),
             host=host,
-            host_s=(before_s + host_s) / 2,
-            vms=vms,
-            vms_s=(host_s + after_s) / 2,
-            reason=reason,
+            host_s=host_s,
+            vms=vms.vms,
+            vms_s=vms.at_s,
+            reason=vms.reason,
         )
 
-    def _read_vms(self) -> tuple[tuple[VmCounters, ...] | None, str]:
+    def _read_vms(self) -> _VmReading:
         if self._vms is None:
-            return (), ""
+            return _VmReading(vms=(), at_s=self._time.elapsed_s())
+        source = self._vms
+        late = self._errand.busy
+        if not late:
+            self._errand.begin(lambda: self._ask(source))
+        found = self._errand.take(wait_s=0.0 if late else self._vm_wait_s)
+        if found is not None:
+            return found
+        reason = f"the hypervisor has not answered for {self._vm_wait_s:g} s or more"
+        return _VmReading(vms=None, at_s=self._time.elapsed_s(), reason=reason)
+
+    def _ask(self, source: VmSource) -> _VmReading:
+        """Ask in the errand's thread; guests are asked one after the other, always in one order."""
+        before_s = self._time.elapsed_s()
+        vms: tuple[VmCounters, ...] | None = None
+        reason = ""
         try:
-            if self._errand.busy:
-                # An answer that comes so late tells of an instant that nobody knows.
-                self._errand.take()
-            if self._errand.busy:
-                return None, "an earlier question to the hypervisor is not answered yet"
-            self._errand.begin(self._vms.read)
-            found = self._errand.take(wait_s=self._vm_wait_s)
+            vms = source.read()
         except ExecutionError as error:
-            return None, str(error)
-        if found is None:
-            return None, f"the hypervisor did not answer within {self._vm_wait_s:g} s"
-        return found, ""
+            reason = str(error)
+        return _VmReading(vms=vms, at_s=(before_s + self._time.elapsed_s()) / 2, reason=reason)

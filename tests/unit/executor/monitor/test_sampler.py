@@ -65,17 +65,27 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def test_a_hypervisor_that_hangs_is_asked_once() -> None:
-    """Readings go on without it, no thread is added, and once it answers it is asked anew."""
+    """Readings go on without it, no thread is added, and its late answer has its own instant."""
     time = WoundTime()
+    asked_s = time.elapsed_s()
     vms = Hanging()
     sampler = Sampler(MadeUpHost(time), vms, time, vm_wait_s=0.01)
     first, second = sampler.read(), sampler.read()
     assert first.vms is None
-    assert "did not answer" in first.reason
+    assert "has not answered" in first.reason
     assert second.vms is None
-    assert vms.num_asked == 1
     vms.released.set()
-    eventually(lambda: sampler.read().vms is not None)
+    readings = [first]
+
+    def answered() -> bool:
+        readings.append(sampler.read())
+        return readings[-1].vms is not None
+
+    eventually(answered)
+    assert vms.num_asked == 1
+    assert readings[-1].vms_s == asked_s
+    assert sampler.read().vms is not None
+    assert vms.num_asked == 2
 
 
 def test_an_errand_hands_on_what_it_met() -> None:
