@@ -32,7 +32,7 @@ class Admission:
     pausing
         Steps between two tries.
     waiting
-        Steps to be judged, in the plan's order.
+        Steps to be judged or passed over, in the plan's order.
     """
 
     def __init__(
@@ -70,6 +70,10 @@ class Admission:
             # A later step of this VM starts where this one ends.
             self._busy_vms.add(step.vm_id)
         return verdict, granted
+
+    def pass_over(self, step: Step) -> None:
+        """Leave the next step where it is, unjudged: only later ones of its VM wait for it."""
+        self._busy_vms.add(step.vm_id)
 
     def vm(self, vm_id: VmId) -> VM:
         """Return a VM of the snapshot."""

@@ -10,7 +10,7 @@ the journal and then believes only what the driver shows: where VMs really are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import chain, count
@@ -26,7 +26,7 @@ from executor.records import PlanBegun
 from executor.report import ExecutionReport
 from executor.run import Run
 from executor.starting import Starting
-from executor.states import MoveEvent, MoveState, PlanEvent, PlanState, next_plan_state
+from executor.states import UNDER_WAY, MoveEvent, MoveState, PlanEvent, PlanState, next_plan_state
 from executor.tracker import Tracker
 from solver.domain.errors import InvalidInputError
 from solver.domain.plan import Plan
@@ -75,14 +75,15 @@ class Executor:
     def active(self) -> bool:
         """Whether a plan is being carried out."""
         run = self._run
-        going_on = (PlanState.RUNNING, PlanState.STOPPING)
+        going_on = (PlanState.RUNNING, PlanState.PAUSED, PlanState.STOPPING)
         return run is not None and run.state in going_on and not run.lost
 
     @property
     def next_event_at(self) -> datetime | None:
         """When ``tick`` has something to do next; ``None`` when nothing is left to do.
 
-        A lease that is held has to be renewed as long as it is held.
+        Nothing is either while nothing can go on without an operator. A lease has to be renewed as
+        long as it is held.
         """
         instants = [at for at in (self._next_step_at(), self._renew_at) if at is not None]
         return max(self._clock.now(), min(instants)) if instants else None
@@ -92,21 +93,22 @@ class Executor:
         run = self._run
         if run is None or not self.active:
             return None
-        now = self._clock.now()
-        waiting = run.in_state(MoveState.WAITING)
-        if run.changed and waiting:
-            return now
-        instants = [
-            move.due_at
-            for move in run.moves
-            if move.due_at is not None and (move.under_way or move.state is MoveState.BACKING_OFF)
-        ]
-        if waiting and run.recheck_at is not None:
-            instants.append(run.recheck_at)
-        return min(instants) if instants else now
+        if all(move.over for move in run.moves):
+            return self._clock.now()
+        at_work = run.in_state(MoveState.BACKING_OFF, *UNDER_WAY)
+        instants = [move.due_at for move in at_work if move.due_at is not None]
+        if run.state is PlanState.RUNNING and run.in_state(MoveState.WAITING):
+            recheck_at = None if run.changed else run.recheck_at
+            instants.append(recheck_at or self._clock.now())
+        return min(instants, default=None)
 
-    def begin(self, plan: Plan, *, plan_id: str | None = None) -> str:
+    def begin(self, plan: Plan, *, plan_id: str | None = None, approval: bool = False) -> str:
         """Accept a plan and return its id; nothing is started before the next ``tick``.
+
+        Parameters
+        ----------
+        approval
+            Whether each step waits until it is approved.
 
         Raises
         ------
@@ -118,24 +120,31 @@ class Executor:
             If there is a lease and it is not held.
         """
         with self._right_to_act() as token:
-            return self._begin(plan, plan_id, token)
+            self._require_idle(token)
+            begun = PlanBegun(
+                plan_id=self._new_id(plan, plan_id),
+                at=self._clock.now(),
+                plan=plan,
+                approval=approval,
+                token=token,
+            )
+            self._journal.append(begun)
+            self._run = self._make_run(begun, token)
+        self._run.state = next_plan_state(self._run.state, PlanEvent.BEGIN)
+        return begun.plan_id
 
-    def _begin(self, plan: Plan, plan_id: str | None, token: int | None) -> str:
-        self._require_idle(token)
+    def _new_id(self, plan: Plan, wanted: str | None) -> str:
+        """Return an id that the journal does not know: as wanted, or after the plan's instant."""
         records = self._journal.read()
         unfinished = unfinished_plan(records)
         if unfinished is not None:
             raise BusyError(f"plan {unfinished.begun.plan_id!r} has to be recovered first")
         known = {record.plan_id for record in records}
-        chosen = plan_id or _new_id(plan, known)
-        if chosen in known:
-            raise InvalidInputError(f"plan {chosen!r} was carried out already", path="plan_id")
-        now = self._clock.now()
-        begun = PlanBegun(plan_id=chosen, at=now, plan=plan, token=token)
-        self._journal.append(begun)
-        self._run = self._make_run(begun, token)
-        self._run.state = next_plan_state(self._run.state, PlanEvent.BEGIN)
-        return chosen
+        if wanted in known:
+            raise InvalidInputError(f"plan {wanted!r} was carried out already", path="plan_id")
+        stem = f"{plan.made_at:%Y%m%dT%H%M%SZ}"
+        names = chain((stem,), (f"{stem}-{number}" for number in count(2)))
+        return wanted or next(name for name in names if name not in known)
 
     def _require_idle(self, token: int | None) -> None:
         """Raise unless no plan is being carried out; one of a former token is not ours any more."""
@@ -143,10 +152,12 @@ class Executor:
             raise BusyError(f"plan {self._run.plan_id!r} is still being carried out")
 
     def _make_run(self, begun: PlanBegun, token: int | None) -> Run:
+        state = MoveState.UNAPPROVED if begun.approval else MoveState.WAITING
+        steps = enumerate(begun.plan.steps)
         return Run(
             plan_id=begun.plan_id,
             plan=begun.plan,
-            moves=[Tracker(idx=i, step=step) for i, step in enumerate(begun.plan.steps)],
+            moves=[Tracker(idx=i, step=step, state=state) for i, step in steps],
             journal=self._journal,
             clock=self._clock,
             lease=self._lease,
@@ -188,12 +199,14 @@ class Executor:
                 if move.under_way:
                     self._following.follow(run, move)
                 elif move.state is MoveState.BACKING_OFF:
-                    move.due_at = None
                     run.change(move, MoveEvent.RETRY, move.reason)
-        if run.state is PlanState.RUNNING:
+                    move.due_at = None
+        if run.state is PlanState.STOPPING:
+            self._abort_waiting(run)
+        elif run.state is PlanState.RUNNING:
             self._starting.start_what_may(run)
         if all(move.over for move in run.moves):
-            run.change_plan(PlanEvent.SETTLE, run.reason)
+            run.change_plan(PlanEvent.SETTLE, run.reason if run.state is PlanState.STOPPING else "")
 
     def _keep_lease(self) -> None:
         """Renew the lease if it is time, or nobody knows when."""
@@ -210,6 +223,8 @@ class Executor:
     def run_until_done(self, plan: Plan | None = None) -> ExecutionReport:
         """Carry out ``plan``, or what is under way, to its end; sleeps on the clock.
 
+        Returns before the end if nothing can go on without an operator.
+
         Raises
         ------
         BusyError
@@ -222,8 +237,9 @@ class Executor:
         while self.active:
             self.tick()
             next_at = self.next_event_at
-            if next_at is not None and self.active:
-                self._clock.sleep_until(next_at)
+            if self._next_step_at() is None or next_at is None:
+                break
+            self._clock.sleep_until(next_at)
         return self.report()
 
     def abort(self, reason: str, *, cancel_running: bool = True) -> None:
@@ -235,14 +251,90 @@ class Executor:
         run = self._run
         if run is None or not self.active:
             return
-        if run.state is PlanState.RUNNING:
+        if run.state is not PlanState.STOPPING:
             run.change_plan(PlanEvent.STOP, reason)
-        for move in run.moves:
-            if move.state in (MoveState.WAITING, MoveState.BACKING_OFF):
-                run.change(move, MoveEvent.ABORT, reason)
-            elif cancel_running and move.state is MoveState.RUNNING:
+        self._abort_waiting(run)
+        if cancel_running:
+            for move in run.in_state(MoveState.RUNNING):
                 self._following.cancel(run, move, reason, retriable=False)
+
+    def _abort_waiting(self, run: Run) -> None:
+        for move in run.moves:
+            if not (move.over or move.under_way):
+                run.change(move, MoveEvent.ABORT, run.reason)
+
+    def pause(self, reason: str) -> None:
+        """Start nothing more until ``resume``; what is under way goes on.
+
+        Raises
+        ------
+        InvalidInputError
+            If no plan is being carried out.
+        IllegalTransitionError
+            If it is paused or stopping.
+        """
+        self._require_run().change_plan(PlanEvent.PAUSE, reason)
+
+    def resume(self) -> None:
+        """Go on with a paused plan.
+
+        Raises
+        ------
+        InvalidInputError
+            If no plan is being carried out.
+        IllegalTransitionError
+            If it is not paused.
+        """
+        run = self._require_run()
+        run.change_plan(PlanEvent.RESUME, "")
         run.changed = True
+        for move in run.moves:
+            # Nobody could have made room meanwhile.
+            move.waiting_since = None
+
+    def approve(self, step_idx: int, reason: str = "") -> None:
+        """Let a step of a plan that was begun with ``approval`` start when it may.
+
+        Raises
+        ------
+        InvalidInputError
+            If no plan is being carried out, or it has no such step.
+        IllegalTransitionError
+            If the step does not wait for approval.
+        """
+        run = self._require_run()
+        run.change(self._require_move(run, step_idx), MoveEvent.APPROVE, reason)
+
+    def skip(self, step_idx: int, reason: str) -> None:
+        """Leave out a single step that is not under way; it ends as aborted.
+
+        Later steps that need it are skipped by the last check before each.
+
+        Raises
+        ------
+        InvalidInputError
+            If no plan is being carried out, or it has no such step.
+        IllegalTransitionError
+            If the step is under way or over.
+        """
+        run = self._require_run()
+        run.change(self._require_move(run, step_idx), MoveEvent.WITHDRAW, reason)
+
+    def _require_run(self) -> Run:
+        run = self._run
+        if run is None or not self.active:
+            lost = ": the lease was lost" if run is not None and run.lost else ""
+            raise InvalidInputError(f"no plan is being carried out{lost}")
+        return run
+
+    def _require_move(self, run: Run, step_idx: int) -> Tracker:
+        if not 0 <= step_idx < len(run.moves):
+            raise InvalidInputError(
+                f"plan {run.plan_id!r}: expected a step of 0 to {len(run.moves) - 1}, "
+                f"got {step_idx}",
+                path="step_idx",
+            )
+        return run.moves[step_idx]
 
     def recover(self, *, resume: bool = True) -> bool:
         """Take up the plan that a crash interrupted; return whether there is one.
@@ -311,10 +403,3 @@ class Executor:
             reason=self._run.reason,
             outcomes=tuple(move.outcome() for move in self._run.moves),
         )
-
-
-def _new_id(plan: Plan, known: Set[str]) -> str:
-    """Return an id that is not known: the plan's instant, then a number."""
-    stem = f"{plan.made_at:%Y%m%dT%H%M%SZ}"
-    names = chain((stem,), (f"{stem}-{number}" for number in count(2)))
-    return next(name for name in names if name not in known)

@@ -27,6 +27,8 @@ class PlanBegun:
 
     Parameters
     ----------
+    approval
+        Whether every step waits for an operator to approve it.
     token
         Fencing token under which a record was written, here and below; ``None`` without a lease.
     """
@@ -34,6 +36,7 @@ class PlanBegun:
     plan_id: str
     at: datetime
     plan: Plan
+    approval: bool = False
     token: int | None = None
 
 
@@ -122,7 +125,12 @@ def _to_json(record: Record) -> dict[str, Any]:
     if isinstance(record, PlanBegun):
         steps = [_step_to_json(step) for step in record.plan.steps]
         made_at = record.plan.made_at.isoformat()
-        return {**common, "kind": "plan_begun", "plan": {"made_at": made_at, "steps": steps}}
+        return {
+            **common,
+            "kind": "plan_begun",
+            "plan": {"made_at": made_at, "steps": steps},
+            "approval": record.approval,
+        }
     changed = {**common, "event": record.event.value, "state": record.state.value}
     changed["reason"] = record.reason
     if isinstance(record, PlanChanged):
@@ -151,8 +159,13 @@ def _from_json(document: dict[str, Any]) -> Record:
         plan = document["plan"]
         steps = tuple(_step_from_json(step) for step in plan["steps"])
         made_at = datetime.fromisoformat(plan["made_at"])
-        begun = Plan(made_at=made_at, steps=steps)
-        return PlanBegun(plan_id=plan_id, at=at, plan=begun, token=token)
+        return PlanBegun(
+            plan_id=plan_id,
+            at=at,
+            plan=Plan(made_at=made_at, steps=steps),
+            approval=document.get("approval", False),
+            token=token,
+        )
     if kind == "plan_changed":
         return PlanChanged(
             plan_id=plan_id,

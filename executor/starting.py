@@ -42,7 +42,7 @@ class Starting:
                 run.recheck_at = now + timedelta(seconds=error.delay_s)
                 return
             stuck = self._judge_waiting(run, cluster)
-            at_work = run.in_state(MoveState.BACKING_OFF, *UNDER_WAY)
+            at_work = run.in_state(MoveState.UNAPPROVED, MoveState.BACKING_OFF, *UNDER_WAY)
             due = stuck is not None and not at_work
             if due and stuck is not None:
                 reason = f"nothing in the plan makes room: {stuck.reason}"
@@ -50,7 +50,7 @@ class Starting:
 
     def _judge_waiting(self, run: Run, cluster: Cluster) -> Tracker | None:
         """Start or skip waiting steps; return the first that only the plan itself could help."""
-        waiting = run.in_state(MoveState.WAITING)
+        waiting = run.in_state(MoveState.WAITING, MoveState.UNAPPROVED)
         admission = Admission(
             cluster,
             under_way=[move.step for move in run.in_state(*UNDER_WAY)],
@@ -60,6 +60,9 @@ class Starting:
         stuck: Tracker | None = None
         hopeful = False
         for move in waiting:
+            if move.state is MoveState.UNAPPROVED:
+                admission.pass_over(move.step)
+                continue
             verdict, granted = admission.judge(move.step)
             if verdict.decision is Decision.PROCEED:
                 move.begin_attempt(self._clock.now(), granted, admission.vm(granted.vm_id))
@@ -80,8 +83,14 @@ class Starting:
         return None if hopeful else stuck
 
     def _waited_too_long(self, run: Run, move: Tracker) -> bool:
-        """Skip a step that has waited long enough for room or a host; return whether it has."""
+        """Skip a step that has waited long enough for room or a host; return whether it has.
+
+        While an operator is asked about others, which may make that room, nobody is in a hurry.
+        """
         now = self._clock.now()
+        if run.in_state(MoveState.UNAPPROVED):
+            move.waiting_since = None
+            return False
         move.waiting_since = move.waiting_since or now
         waited_s = (now - move.waiting_since).total_seconds()
         if waited_s < self._params.room_wait_s:
@@ -93,6 +102,8 @@ class Starting:
     def _start(self, run: Run, move: Tracker) -> None:
         with run.fenced():
             run.change(move, MoveEvent.START, "")
+            # Should the answer not be written down, reality is asked.
+            move.due_at = self._clock.now()
             try:
                 move.handle = self._ask(move.step)
             except TemporaryError as error:

@@ -17,6 +17,8 @@ from executor.errors import IllegalTransitionError
 class MoveState(enum.Enum):
     """Where one step of a plan stands."""
 
+    UNAPPROVED = "unapproved"
+    """Waits for an operator to approve it."""
     WAITING = "waiting"
     STARTING = "starting"
     """Written down, and the driver is being asked: what really happened is not known yet."""
@@ -41,6 +43,9 @@ class MoveState(enum.Enum):
 class MoveEvent(enum.Enum):
     """What may happen to a step."""
 
+    APPROVE = "approve"
+    WITHDRAW = "withdraw"
+    """An operator does not want it any more; nothing of it is under way."""
     START = "start"
     ACCEPTED = "accepted"
     DEFERRED = "deferred"
@@ -71,7 +76,17 @@ _S, _E = MoveState, MoveEvent
 
 MOVE_TRANSITIONS: Final[Mapping[MoveState, Mapping[MoveEvent, MoveState]]] = MappingProxyType(
     {
-        _S.WAITING: {_E.START: _S.STARTING, _E.SKIP: _S.SKIPPED, _E.ABORT: _S.ABORTED},
+        _S.UNAPPROVED: {
+            _E.APPROVE: _S.WAITING,
+            _E.WITHDRAW: _S.ABORTED,
+            _E.ABORT: _S.ABORTED,
+        },
+        _S.WAITING: {
+            _E.START: _S.STARTING,
+            _E.SKIP: _S.SKIPPED,
+            _E.WITHDRAW: _S.ABORTED,
+            _E.ABORT: _S.ABORTED,
+        },
         _S.STARTING: {
             _E.ACCEPTED: _S.RUNNING,
             _E.DEFERRED: _S.BACKING_OFF,
@@ -97,6 +112,7 @@ MOVE_TRANSITIONS: Final[Mapping[MoveState, Mapping[MoveEvent, MoveState]]] = Map
         _S.BACKING_OFF: {
             _E.RETRY: _S.WAITING,
             _E.GIVE_UP: _S.FAILED,
+            _E.WITHDRAW: _S.ABORTED,
             _E.ABORT: _S.ABORTED,
         },
         _S.DONE: {},
@@ -119,6 +135,8 @@ class PlanState(enum.Enum):
 
     NEW = "new"
     RUNNING = "running"
+    PAUSED = "paused"
+    """Nothing new is started until it is resumed; what is under way goes on."""
     STOPPING = "stopping"
     """Nothing new is started; what is under way comes to its end."""
     FINISHED = "finished"
@@ -130,6 +148,8 @@ class PlanEvent(enum.Enum):
     """What may happen to a plan."""
 
     BEGIN = "begin"
+    PAUSE = "pause"
+    RESUME = "resume"
     STOP = "stop"
     SETTLE = "settle"
     """The last step has ended."""
@@ -139,6 +159,12 @@ PLAN_TRANSITIONS: Final[Mapping[PlanState, Mapping[PlanEvent, PlanState]]] = Map
     {
         PlanState.NEW: {PlanEvent.BEGIN: PlanState.RUNNING},
         PlanState.RUNNING: {
+            PlanEvent.PAUSE: PlanState.PAUSED,
+            PlanEvent.STOP: PlanState.STOPPING,
+            PlanEvent.SETTLE: PlanState.FINISHED,
+        },
+        PlanState.PAUSED: {
+            PlanEvent.RESUME: PlanState.RUNNING,
             PlanEvent.STOP: PlanState.STOPPING,
             PlanEvent.SETTLE: PlanState.FINISHED,
         },

@@ -32,6 +32,7 @@ _ORDER: Final = {
     MoveState.POST_COPY: 2,
     MoveState.BACKING_OFF: 3,
     MoveState.WAITING: 4,
+    MoveState.UNAPPROVED: 4,
 }
 """What the operator wants to see first where not everything fits; all else comes last."""
 

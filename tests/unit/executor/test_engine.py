@@ -493,6 +493,16 @@ def test_a_driver_that_knows_nothing_is_not_needed_to_know_the_end() -> None:
     assert outcome.measured is None
 
 
+class NoStart(SimulatedDriver):
+    """A driver whose hypervisors refuse every migration for good."""
+
+    def start_migration(
+        self, vm_id: VmId, destination_id: HostId, *, bandwidth_mib_per_s: int
+    ) -> MigrationHandle:
+        """Refuse."""
+        raise PermanentError("never", vm_id=vm_id)
+
+
 class FullDisk(MemoryJournal):
     """A journal that cannot be written for a while."""
 
@@ -505,10 +515,24 @@ class FullDisk(MemoryJournal):
         super().append(record)
 
 
-@pytest.mark.parametrize("event", [MoveEvent.START, MoveEvent.ACCEPTED, MoveEvent.ARRIVED])
-def test_nothing_is_done_that_could_not_be_written_down(event: MoveEvent) -> None:
+@pytest.mark.parametrize(
+    ("event", "fates"),
+    [
+        (MoveEvent.START, []),
+        (MoveEvent.ACCEPTED, []),
+        (MoveEvent.ENDED, []),
+        (MoveEvent.ARRIVED, []),
+        (MoveEvent.DEFERRED, [Fate(refused=True)]),
+        (MoveEvent.RETURNED, [Fate(fails_at_fraction=0.5)]),
+        (MoveEvent.RETRY, [Fate(fails_at_fraction=0.5)]),
+        (MoveEvent.CANCEL, [Fate(stalls_at_fraction=0.5, stall_s=1e5)]),
+    ],
+)
+def test_nothing_is_done_that_could_not_be_written_down(
+    event: MoveEvent, fates: list[Fate]
+) -> None:
     """A full disk stops the engine where it is; with space again it goes on by reality."""
-    driver, clock = simulate(small())
+    driver, clock = simulate(small(), faults=ScriptedFaults(fates={V1: fates}))
     journal = FullDisk()
     journal.full_at = [event]
     executor = Executor(driver, clock, journal)
@@ -520,6 +544,38 @@ def test_nothing_is_done_that_could_not_be_written_down(event: MoveEvent) -> Non
     journal.full_at = []
     assert only(executor.run_until_done()).state is MoveState.DONE
     assert driver.account().migrations == 1
+
+
+def test_a_refusal_that_could_not_be_written_down_is_found_out_again() -> None:
+    """The step is not left between starting and anything else."""
+    clock = ManualClock(NOW)
+    cluster = small()
+    driver = NoStart(cluster, make_workload(cluster.vms), clock)
+    journal = FullDisk()
+    journal.full_at = [MoveEvent.REFUSED]
+    executor = Executor(driver, clock, journal)
+    executor.begin(make_plan(migrate("v1", "h1", "h2")))
+    with pytest.raises(JournalError):
+        executor.run_until_done()
+    journal.full_at = []
+    outcome = only(executor.run_until_done())
+    assert outcome.state is MoveState.FAILED
+    assert "never" in outcome.reason
+
+
+def test_an_abort_that_could_not_be_written_down_as_a_whole_is_completed() -> None:
+    """The plan is stopping already: steps that still wait are aborted by the next tick."""
+    driver, clock = simulate(small())
+    journal = FullDisk()
+    journal.full_at = [MoveEvent.ABORT]
+    executor = Executor(driver, clock, journal)
+    executor.begin(make_plan(migrate("v1", "h1", "h2")))
+    with pytest.raises(JournalError):
+        executor.abort("the operator said so")
+    journal.full_at = []
+    outcome = only(executor.run_until_done())
+    assert outcome.state is MoveState.ABORTED
+    assert outcome.reason == "the operator said so"
 
 
 def test_maintenance_set_meanwhile_is_respected() -> None:
