@@ -33,16 +33,16 @@ def vm_source(uri: str) -> VmSource | None:
     if not uri:
         return None
     try:
-        api = import_module("executor.kvm.api")
+        module = import_module("executor.kvm.vm_source")
     except ModuleNotFoundError as error:
-        if error.name not in ("libvirt", "libvirtmod", "executor.kvm.api"):
+        if error.name not in ("libvirt", "libvirtmod"):
             raise
         raise InvalidInputError(
             "expected libvirt's Python binding (pip install 'foreswap[libvirt]'), or an empty "
             "address on a host without libvirt",
             path="libvirt_uri",
         ) from error
-    source: VmSource = api.open_vm_source(uri)
+    source: VmSource = module.open_vm_source(uri)
     return source
 
 
