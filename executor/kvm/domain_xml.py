@@ -11,22 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-_KIB: Final = {
-    "b": 1 / 1024,
-    "bytes": 1 / 1024,
-    "kb": 1000 / 1024,
-    "k": 1,
-    "kib": 1,
-    "mb": 1e6 / 1024,
-    "m": 1024,
-    "mib": 1024,
-    "gb": 1e9 / 1024,
-    "g": 1024**2,
-    "gib": 1024**2,
-    "tb": 1e12 / 1024,
-    "t": 1024**3,
-    "tib": 1024**3,
+_BYTES: Final = {
+    unit: base**power
+    for base, units in (
+        (1024, (("b", "bytes"), ("k", "kib"), ("m", "mib"), ("g", "gib"), ("t", "tib"))),
+        (1000, ((), ("kb",), ("mb",), ("gb",), ("tb",))),
+    )
+    for power, names in enumerate(units)
+    for unit in names
 }
+"""Sizes of libvirt's units; see its page on the domain format."""
 
 OWNERS: Final[Mapping[str, str]] = {
     "http://openstack.org/xmlns/libvirt/nova": "OpenStack Nova",
@@ -139,7 +133,11 @@ def _memory_mib(root: ET.Element) -> int:
     memory = root.find("memory")
     if memory is None or not memory.text:
         return 0
-    return -(-round(float(memory.text) * _KIB[memory.get("unit", "KiB").lower()]) // 1024)
+    return -(-_bytes(memory.text, memory) // 2**20)
+
+
+def _bytes(number: str, element: ET.Element) -> int:
+    return int(number) * _BYTES[element.get("unit", "KiB").lower()]
 
 
 def _sources(interfaces: list[ET.Element], kind: str) -> tuple[str, ...]:
@@ -187,11 +185,7 @@ def _hugepages(root: ET.Element) -> tuple[int, ...]:
     pages = backing.findall("page")
     if not pages:
         return (0,)
-    return tuple(
-        sorted(
-            {round(float(p.get("size", "0")) * _KIB[p.get("unit", "KiB").lower()]) for p in pages}
-        )
-    )
+    return tuple(sorted({_bytes(page.get("size", "0"), page) // 1024 for page in pages}))
 
 
 def _numa_nodes(root: ET.Element) -> tuple[int, ...]:

@@ -24,7 +24,9 @@ def kvm_cluster() -> Iterator[KvmLab]:
 
     shelf = LabShelf()
     try:
-        yield KvmLab(shelf.take())
+        cluster = KvmLab(shelf.take())
+        yield cluster
+        cluster.close()
     finally:
         shelf.close()
 

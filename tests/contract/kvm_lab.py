@@ -56,6 +56,11 @@ class KvmLab:
         """A driver as a process has it that has just started."""
         return self._driver
 
+    def close(self) -> None:
+        """Let everything go."""
+        self._hosts["h1"].thaw()
+        self._driver.close()
+
     def restore(self) -> None:
         """Put every guest back to where it belongs, with as little work as will do."""
         self._driver.close()

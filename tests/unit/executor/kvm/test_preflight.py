@@ -1,0 +1,113 @@
+"""What a destination lacks is known before libvirt is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from executor.kvm import preflight
+from executor.kvm.config import MigrationConfig
+from executor.kvm.domain_xml import Domain, read_domain
+from executor.kvm.host_xml import HostFacts, read_host
+from tests.hypervisors import make_domain_xml, make_host_record
+
+NFS = (("vms", "netfs", "/srv/vms"),)
+FILE = "<disk type='file'><source file='{path}'/><target dev='vda'/></disk>"
+
+
+def lacking(domain: Domain, host: HostFacts, migration: MigrationConfig | None = None) -> set[str]:
+    """Return what the host lacks for a domain that runs on one with an NFS pool."""
+    pools = tuple(read_host(make_host_record(pools=NFS)).pools.values())
+    wanted = preflight.requirements(domain, pools, migration or MigrationConfig())
+    return set(wanted - preflight.provisions(domain, host))
+
+
+@pytest.mark.parametrize(
+    ("domain", "missing"),
+    [
+        (make_domain_xml(machine="pc-i440fx-2.1"), {"machine:pc-i440fx-2.1"}),
+        (
+            make_domain_xml(
+                devices="<interface type='network'><source network='dmz'/></interface>"
+            ),
+            {"network:dmz"},
+        ),
+        (
+            make_domain_xml(devices="<interface type='bridge'><source bridge='br7'/></interface>"),
+            {"bridge:br7"},
+        ),
+        (make_domain_xml(devices=FILE.format(path="/srv/vms/a.qcow2")), {"storage:vms"}),
+        (
+            make_domain_xml(
+                memory_mib=8192,
+                more="<numatune><memory mode='strict' nodeset='1'/></numatune>",
+            ),
+            {"numa:1"},
+        ),
+        (
+            make_domain_xml(more="<cputune><vcpupin vcpu='0' cpuset='63'/></cputune>"),
+            {"pinned-to:63"},
+        ),
+        (
+            make_domain_xml(
+                more="<memoryBacking><hugepages><page size='2048'/></hugepages></memoryBacking>"
+            ),
+            {"hugepages:2048KiB"},
+        ),
+        (make_domain_xml(), set()),
+    ],
+)
+def test_what_a_host_lacks_is_named(domain: str, missing: set[str]) -> None:
+    """Each by the name that solver and operator read."""
+    host = read_host(make_host_record(interfaces=("br0",)))
+    assert lacking(read_domain(domain), host) == missing
+
+
+def test_a_host_that_has_it_all_lacks_nothing() -> None:
+    """The same domain fits where pool, bridge and pages are."""
+    xml = make_domain_xml(
+        devices=FILE.format(path="/srv/vms/a.qcow2")
+        + "<interface type='bridge'><source bridge='br7'/></interface>",
+        more="<memoryBacking><hugepages><page size='2048'/></hugepages></memoryBacking>",
+    )
+    record = make_host_record(pools=NFS, interfaces=("br7",), free_pages={2048: 1024})
+    assert not lacking(read_domain(xml), read_host(record))
+
+
+def test_a_host_that_tells_no_interfaces_may_have_any() -> None:
+    """libvirt itself refuses where the bridge is not."""
+    xml = make_domain_xml(devices="<interface type='bridge'><source bridge='br7'/></interface>")
+    assert not lacking(read_domain(xml), read_host(make_host_record(interfaces=None)))
+
+
+def test_a_disk_on_storage_of_its_host_ties_the_vm() -> None:
+    """Unless disks are copied, or the operator says that the folder is the same everywhere."""
+    domain = read_domain(make_domain_xml(devices=FILE.format(path="/var/lib/a.qcow2")))
+    assert preflight.local_disks(domain, (), MigrationConfig()) == (
+        "disk vda on storage of its host alone"
+    )
+    for migration in (
+        MigrationConfig(copy_storage=True),
+        MigrationConfig(shared_paths=("/var/lib",)),
+    ):
+        assert not preflight.local_disks(domain, (), migration)
+
+
+def test_a_folder_that_only_begins_alike_is_another() -> None:
+    """``/srv/vms2`` is not in ``/srv/vms``."""
+    domain = read_domain(make_domain_xml(devices=FILE.format(path="/srv/vms2/a.qcow2")))
+    assert preflight.local_disks(domain, (), MigrationConfig(shared_paths=("/srv/vms",)))
+
+
+def test_snapshots_and_devices_are_told_together() -> None:
+    """An operator sees everything that has to go first."""
+    domain = read_domain(make_domain_xml(devices="<hostdev type='usb'/><hostdev type='usb'/>"))
+    assert preflight.ties(domain, 2) == "passed-through usb device, 2 snapshots kept by libvirt"
+
+
+def test_kinds_of_processors_have_names_that_last() -> None:
+    """The same guest processor has the same name in every process."""
+    cpu = "<cpu mode='custom'><model>qemu64</model></cpu>"
+    first = preflight.processor(read_domain(make_domain_xml(cpu=cpu)))
+    assert first == preflight.processor(read_domain(make_domain_xml("other", cpu=cpu)))
+    assert first.startswith("processor:qemu64/")
+    assert preflight.processor(read_domain(make_domain_xml())) == ""
