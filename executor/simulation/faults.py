@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -55,10 +55,20 @@ class IncidentKind(enum.Enum):
 
     HOST_UNREACHABLE = "host_unreachable"
     """Its management does not answer for ``duration_s``; VMs and migrations carry on."""
+    HOST_DAEMON_DIES = "host_daemon_dies"
+    """As above, and what it was sending or receiving fails, unless past the point of no return."""
+    LINK_SLOWED = "link_slowed"
+    """Its link carries only ``fraction`` of what it should for ``duration_s``; nobody is told."""
     VM_SHUT_DOWN = "vm_shut_down"
     VM_VANISHES = "vm_vanishes"
     VM_MOVED = "vm_moved"
     """Somebody else moved it to ``host_id``; does not happen where it has no room."""
+
+
+OF_HOSTS: Final = frozenset(
+    {IncidentKind.HOST_UNREACHABLE, IncidentKind.HOST_DAEMON_DIES, IncidentKind.LINK_SLOWED}
+)
+"""What happens to a host, whichever VMs are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +80,16 @@ class Incident:
     vm_id: VmId | None = None
     host_id: HostId | None = None
     duration_s: float = 0.0
+    fraction: float = 0.0
 
     def __post_init__(self) -> None:
         require_utc(self.at, f"incident {self.kind.value}", "at")
-        if self.kind is not IncidentKind.HOST_UNREACHABLE and self.vm_id is None:
+        if self.kind not in OF_HOSTS and self.vm_id is None:
             raise InvalidInputError(f"incident {self.kind.value}: expected a VM, got none")
-        hosted = (IncidentKind.HOST_UNREACHABLE, IncidentKind.VM_MOVED)
-        if self.kind in hosted and self.host_id is None:
+        if self.kind in OF_HOSTS | {IncidentKind.VM_MOVED} and self.host_id is None:
             raise InvalidInputError(f"incident {self.kind.value}: expected a host, got none")
+        if not 0 <= self.fraction < 1:
+            raise InvalidInputError(f"expected 0 to below 1, got {self.fraction}", path="fraction")
         if not (math.isfinite(self.duration_s) and self.duration_s >= 0):
             raise InvalidInputError(f"expected 0 or more, got {self.duration_s}", path="duration_s")
 
@@ -122,6 +134,8 @@ class FaultRates:
     stalls: float = 0.02
     longest_stall_s: float = 300.0
     hosts_unreachable: int = 0
+    host_daemons_dying: int = 0
+    links_slowed: int = 0
     longest_outage_s: float = 120.0
     vms_shut_down: int = 0
     vms_vanished: int = 0
@@ -167,6 +181,8 @@ class RandomFaults:
             IncidentKind.VM_SHUT_DOWN: rates.vms_shut_down,
             IncidentKind.VM_VANISHES: rates.vms_vanished,
             IncidentKind.VM_MOVED: rates.vms_moved,
+            IncidentKind.HOST_DAEMON_DIES: rates.host_daemons_dying,
+            IncidentKind.LINK_SLOWED: rates.links_slowed,
         }
         incidents = [
             Incident(
@@ -175,6 +191,10 @@ class RandomFaults:
                 vm_id=vm_ids[int(rng.integers(len(vm_ids)))],
                 host_id=host_ids[int(rng.integers(len(host_ids)))],
                 duration_s=round(rng.uniform(1.0, max(1.0, rates.longest_outage_s)), 3),
+                # Half of the slowed links are cut.
+                fraction=max(0.0, round(rng.uniform(-0.1, 0.1), 3))
+                if kind is IncidentKind.LINK_SLOWED
+                else 0.0,
             )
             for kind, number in numbers.items()
             for _ in range(number)

@@ -17,7 +17,14 @@ import numpy as np
 
 from executor.simulation.account import Account
 from executor.simulation.bandwidth import Flow, max_min_rates
-from executor.simulation.faults import Fate, FaultPlan, Incident, IncidentKind, ScriptedFaults
+from executor.simulation.faults import (
+    OF_HOSTS,
+    Fate,
+    FaultPlan,
+    Incident,
+    IncidentKind,
+    ScriptedFaults,
+)
 from executor.simulation.inventory import NOWHERE, Inventory
 from executor.simulation.precopy import PAUSED, SENDING, SWITCHED, Phase, Precopy
 from executor.simulation.workload import FloatArray, Life, Workload
@@ -114,6 +121,8 @@ class World:
         self._faults: FaultPlan = faults or ScriptedFaults()
         self._incidents = [(self.seconds(i.at), i) for i in self._faults.incidents()]
         self._reachable_again: dict[int, float] = {}
+        # Share of its bandwidth that a slowed link has left, and until when.
+        self._slowed: dict[int, tuple[float, float]] = {}
         self._overruled: dict[int, Life] = {}
         self._unplaced: set[int] = set()
         self._bands = np.array([vm.priority - 1 for vm in cluster.vms], dtype=np.int64)
@@ -150,6 +159,7 @@ class World:
             (self._bin_idx + 1) * self._workload.bin_seconds,
             self._incidents[0][0] if self._incidents else math.inf,
             min(self._reachable_again.values(), default=math.inf),
+            min((until_s for _, until_s in self._slowed.values()), default=math.inf),
             min((transfer.due_s for transfer in self._active), default=math.inf),
         )
 
@@ -171,6 +181,9 @@ class World:
         for h in [h for h, until_s in self._reachable_again.items() if until_s <= self.now_s]:
             del self._reachable_again[h]
             self.inventory.unreachable.discard(h)
+        for h in [h for h, (_, until_s) in self._slowed.items() if until_s <= self.now_s]:
+            del self._slowed[h]
+            self._share_links()
         while self._incidents and self._incidents[0][0] <= self.now_s:
             self._strike(self._incidents.pop(0)[1])
         if (self._bin_idx + 1) * self._workload.bin_seconds <= self.now_s:
@@ -493,7 +506,10 @@ class World:
                 )
                 for t in sending
             ],
-            [float(host.migration_bandwidth_mib_per_s) for host in self.inventory.hosts],
+            [
+                host.migration_bandwidth_mib_per_s * self._slowed.get(h, (1.0, 0.0))[0]
+                for h, host in enumerate(self.inventory.hosts)
+            ],
         )
         for transfer, rate in zip(sending, rates, strict=True):
             transfer.course.set_rate(rate)
@@ -508,12 +524,8 @@ class World:
 
     def _strike(self, incident: Incident) -> None:
         inventory = self.inventory
-        if incident.kind is IncidentKind.HOST_UNREACHABLE:
-            assert incident.host_id is not None
-            h = inventory.host_idx[incident.host_id]
-            inventory.unreachable.add(h)
-            until_s = self.now_s + incident.duration_s
-            self._reachable_again[h] = max(until_s, self._reachable_again.get(h, 0.0))
+        if incident.kind in OF_HOSTS:
+            self._strike_host(incident)
             return
         assert incident.vm_id is not None
         v = inventory.vm_idx[incident.vm_id]
@@ -526,6 +538,23 @@ class World:
             gone = incident.kind is IncidentKind.VM_VANISHES
             self._overruled[v] = Life.ABSENT if gone else Life.STOPPED
             self._set_life(v, self._overruled[v])
+
+    def _strike_host(self, incident: Incident) -> None:
+        assert incident.host_id is not None
+        h = self.inventory.host_idx[incident.host_id]
+        until_s = self.now_s + incident.duration_s
+        if incident.kind is IncidentKind.LINK_SLOWED:
+            self._slowed[h] = incident.fraction, until_s
+            self._share_links()
+            return
+        self.inventory.unreachable.add(h)
+        self._reachable_again[h] = max(until_s, self._reachable_again.get(h, 0.0))
+        if incident.kind is IncidentKind.HOST_DAEMON_DIES:
+            for transfer in list(self._active):
+                taken_back = transfer.course.phase not in PAUSED | SWITCHED
+                if taken_back and h in (transfer.source_idx, transfer.destination_idx):
+                    failure = f"the daemon of host {incident.host_id!r} died"
+                    self._end(transfer, failure=failure, temporary=True)
 
     def _move_by_others(self, v: int, h: int) -> None:
         inventory = self.inventory

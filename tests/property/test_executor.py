@@ -6,18 +6,24 @@ Clusters, plans and faults are generated; some plans are nonsense on purpose. Th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executor.clock import ManualClock
 from executor.drivers.simulated import SimulatedDriver
 from executor.engine import Executor
+from executor.errors import IllegalTransitionError, LeaseHeldError, LeaseLostError
 from executor.journal import MemoryJournal
-from executor.params import ExecutorParameters
+from executor.lease import FileLease
+from executor.params import ExecutorParameters, OnTimeout
 from executor.records import MoveChanged, Record
 from executor.report import ExecutionReport
 from executor.simulation.bandwidth import Flow, max_min_rates
@@ -25,10 +31,12 @@ from executor.simulation.faults import FaultRates, IncidentKind, RandomFaults
 from executor.states import (
     MOVE_TRANSITIONS,
     TERMINAL,
+    MoveEvent,
     MoveState,
     PlanState,
 )
 from solver.domain.cluster import Cluster
+from solver.domain.errors import InvalidInputError
 from solver.domain.plan import Plan
 from solver.domain.rules import Affinity, AntiAffinity, MoveBudget
 from solver.domain.units import HostId, VmId
@@ -38,15 +46,19 @@ from tests.executor_builders import make_plan, make_workload, migrate, start
 WINDOW_S = 200.0
 """When incidents happen: about as long as the plans last."""
 
+FAULT_RUNS = settings(max_examples=max(120, settings().max_examples))
+"""At least so many clusters with faults, whatever the profile says."""
+
 
 @dataclass(frozen=True)
 class Story:
-    """A cluster, a plan for it, and what goes wrong."""
+    """A cluster, a plan for it, what goes wrong, and how patient the executor is."""
 
     cluster: Cluster
     plan: Plan
     rates: FaultRates
     seed: int
+    params: ExecutorParameters
 
     def driver(self, clock: ManualClock) -> SimulatedDriver:
         """Return the cluster come to life."""
@@ -100,6 +112,8 @@ def stories(draw: st.DrawFn) -> Story:
         fails_for_good=draw(st.sampled_from([0.0, 0.1])),
         stalls=draw(st.sampled_from([0.0, 0.2])),
         hosts_unreachable=draw(st.integers(0, 3)),
+        host_daemons_dying=draw(st.integers(0, 2)),
+        links_slowed=draw(st.integers(0, 2)),
         vms_shut_down=draw(st.integers(0, 1)),
         vms_vanished=draw(st.integers(0, 1)),
         vms_moved=draw(st.integers(0, 2)),
@@ -110,7 +124,13 @@ def stories(draw: st.DrawFn) -> Story:
         rules=tuple(rules),
         budget=MoveBudget(max_parallel=draw(st.integers(1, 4))),
     )
-    return Story(cluster, make_plan(*steps), rates, draw(st.integers(0, 2**32 - 1)))
+    params = ExecutorParameters(
+        timeout_min_s=draw(st.sampled_from([10.0, 300.0])),
+        timeout_factor=draw(st.sampled_from([1.1, 4.0])),
+        stall_s=draw(st.sampled_from([10.0, 120.0])),
+        on_timeout=draw(st.sampled_from(OnTimeout)),
+    )
+    return Story(cluster, make_plan(*steps), rates, draw(st.integers(0, 2**32 - 1)), params)
 
 
 class Crash(BaseException):
@@ -135,8 +155,11 @@ class DyingJournal(MemoryJournal):
             raise Crash
 
 
-def require_whole(story: Story, driver: SimulatedDriver, report: ExecutionReport) -> None:
+def require_whole(
+    story: Story, driver: SimulatedDriver, report: ExecutionReport, clock: ManualClock
+) -> None:
     """Fail unless every VM is where it must be and the report says what happened."""
+    clock.advance(1000)
     assert driver.paused() == ()
     touched = _ended_by_owner(story)
     live = {vm.id: vm for vm in driver.snapshot().vms}
@@ -172,9 +195,12 @@ def _ended_by_owner(story: Story) -> set[VmId]:
     }
 
 
-def require_true(story: Story, journal: MemoryJournal, driver: SimulatedDriver) -> None:
+def require_true(
+    story: Story, journal: MemoryJournal, driver: SimulatedDriver, *, approval: bool = False
+) -> None:
     """Fail unless the journal tells one legal story per step, and reality agrees with its end."""
-    states = dict.fromkeys(range(len(story.plan.steps)), MoveState.WAITING)
+    first = MoveState.UNAPPROVED if approval else MoveState.WAITING
+    states = dict.fromkeys(range(len(story.plan.steps)), first)
     arrived: dict[VmId, HostId] = {}
     for record in journal.read():
         if isinstance(record, MoveChanged):
@@ -200,20 +226,21 @@ def require_true(story: Story, journal: MemoryJournal, driver: SimulatedDriver) 
                 assert placement[vm.id] == vm.host_id
 
 
+@FAULT_RUNS
 @given(story=stories())
 def test_every_plan_comes_to_rest_with_every_vm_whole(story: Story) -> None:
     """Nothing is lost, doubled or paused; no rule is broken by us; the journal agrees."""
     clock = ManualClock(NOW)
     driver = story.driver(clock)
     journal = MemoryJournal()
-    report = Executor(driver, clock, journal).run_until_done(story.plan)
-    clock.advance(1000)
-    require_whole(story, driver, report)
+    report = Executor(driver, clock, journal, story.params).run_until_done(story.plan)
+    require_whole(story, driver, report, clock)
     require_true(story, journal, driver)
     assert report.state is PlanState.FINISHED
     assert driver.account().violations == ()
 
 
+@FAULT_RUNS
 @given(
     story=stories(),
     lives=st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=4),
@@ -231,7 +258,7 @@ def test_killed_anywhere_and_recovered(
     for number, after in [*lives, (10**9, False)]:
         journal = DyingJournal(number, after=after)
         journal._lines.extend(MemoryJournal(written)._lines)
-        executor = Executor(driver, clock, journal)
+        executor = Executor(driver, clock, journal, story.params)
         try:
             if not executor.recover(resume=resume):
                 if journal.read():
@@ -243,9 +270,8 @@ def test_killed_anywhere_and_recovered(
         written = journal.read()
         if report is not None:
             break
-    clock.advance(1000)
     if report is not None:
-        require_whole(story, driver, report)
+        require_whole(story, driver, report, clock)
     require_true(story, MemoryJournal(written), driver)
     assert driver.account().violations == ()
 
@@ -257,7 +283,7 @@ def test_the_same_seed_gives_the_same_story(story: Story) -> None:
     for _ in range(2):
         clock = ManualClock(NOW)
         journal = MemoryJournal()
-        Executor(story.driver(clock), clock, journal).run_until_done(story.plan)
+        Executor(story.driver(clock), clock, journal, story.params).run_until_done(story.plan)
         journals.append(journal.read())
     assert journals[0] == journals[1]
 
@@ -268,7 +294,7 @@ def test_an_aborted_plan_comes_to_rest(story: Story, at_s: float, cancel: bool) 
     clock = ManualClock(NOW)
     driver = story.driver(clock)
     journal = MemoryJournal()
-    executor = Executor(driver, clock, journal, ExecutorParameters(poll_interval_s=1))
+    executor = Executor(driver, clock, journal, replace(story.params, poll_interval_s=1))
     executor.begin(story.plan)
     asked = False
     while executor.active:
@@ -279,9 +305,131 @@ def test_an_aborted_plan_comes_to_rest(story: Story, at_s: float, cancel: bool) 
         next_at = executor.next_event_at
         if next_at is not None:
             clock.sleep_until(next_at)
-    clock.advance(1000)
-    require_whole(story, driver, executor.report())
+    require_whole(story, driver, executor.report(), clock)
     require_true(story, journal, driver)
+
+
+class Contender:
+    """A process that wants to act: it has its own memory, and shares cluster, journal and lease."""
+
+    def __init__(
+        self, story: Story, driver: SimulatedDriver, journal: MemoryJournal, path: Path
+    ) -> None:
+        self._story = story
+        self._journal = journal
+        self._clock = driver._clock
+        self._lease = FileLease(path, ttl_s=20, now_s=self._now_s)
+        self._executor = Executor(driver, self._clock, journal, story.params, self._lease)
+        self.done = False
+
+    def _now_s(self) -> float:
+        return (self._clock.now() - NOW).total_seconds()
+
+    def turn(self) -> None:
+        """Do what a process does when it gets the processor."""
+        try:
+            if self._lease.token is None:
+                self._lease.acquire()
+                if not self._executor.recover() and not self._journal.read():
+                    self._executor.begin(self._story.plan)
+            self._executor.tick()
+        except (LeaseHeldError, LeaseLostError):
+            return
+        self.done = not self._executor.active
+
+
+@given(
+    story=stories(),
+    turns=st.lists(st.tuples(st.integers(0, 1), st.floats(0, 60)), max_size=60),
+)
+def test_two_executors_act_as_one(story: Story, turns: list[tuple[int, float]]) -> None:
+    """Whoever is stopped for however long between its turns, the journal tells one story.
+
+    Every record stands under a token at least as large as those before, so nobody wrote who had
+    lost the lease; what was started has been written before.
+    """
+    clock = ManualClock(NOW)
+    driver = story.driver(clock)
+    journal = MemoryJournal()
+    with TemporaryDirectory() as folder:
+        both = [Contender(story, driver, journal, Path(folder) / "lease") for _ in range(2)]
+        for who, pause_s in turns:
+            both[who].turn()
+            clock.advance(pause_s)
+        while not both[0].done:
+            both[0].turn()
+            clock.advance(2)
+        both[1].turn()
+    clock.advance(1000)
+    tokens = [record.token or 0 for record in journal.read()]
+    assert tokens == sorted(tokens)
+    assert tokens[0] > 0
+    starts = [
+        record
+        for record in journal.read()
+        if isinstance(record, MoveChanged) and record.event is MoveEvent.START
+    ]
+    assert len(driver._world.transfers) <= len(starts)
+    require_true(story, journal, driver)
+    # A new life of the last one, which knows nothing but the journal.
+    assert not Executor(driver, clock, MemoryJournal(journal.read())).recover()
+    for vm in story.cluster.vms:
+        assert driver.find_migration(vm.id) is None
+    assert driver.paused() == ()
+    assert driver.account().violations == ()
+
+
+@given(
+    story=stories(),
+    asked=st.lists(
+        st.tuples(
+            st.sampled_from(["pause", "resume", "approve", "skip", "crash"]), st.floats(0, 30)
+        ),
+        max_size=30,
+    ),
+    approval=st.booleans(),
+    rng=st.randoms(use_true_random=False),
+)
+def test_whatever_an_operator_asks_the_plan_comes_to_rest(
+    story: Story, asked: list[tuple[str, float]], approval: bool, rng: Random
+) -> None:
+    """Pausing, approving, skipping and crashing at any moment; what is illegal changes nothing."""
+    clock = ManualClock(NOW)
+    driver = story.driver(clock)
+    journal = MemoryJournal()
+    executor = Executor(driver, clock, journal, story.params)
+    executor.begin(story.plan, approval=approval)
+    for what, pause_s in asked:
+        executor.tick()
+        clock.advance(pause_s)
+        if what == "crash":
+            executor = Executor(driver, clock, journal, story.params)
+            if not executor.recover():
+                break
+        else:
+            step_idx = rng.randrange(len(story.plan.steps))
+            with suppress(IllegalTransitionError, InvalidInputError):
+                _ask(executor, what, step_idx)
+    if executor.active:
+        if executor.report().state is PlanState.PAUSED:
+            executor.resume()
+        for i, outcome in enumerate(executor.report().outcomes):
+            if outcome.state is MoveState.UNAPPROVED:
+                executor.approve(i)
+        require_whole(story, driver, executor.run_until_done(), clock)
+    require_true(story, journal, driver, approval=approval)
+    assert driver.account().violations == ()
+
+
+def _ask(executor: Executor, what: str, step_idx: int) -> None:
+    if what == "pause":
+        executor.pause("because")
+    elif what == "resume":
+        executor.resume()
+    elif what == "approve":
+        executor.approve(step_idx)
+    else:
+        executor.skip(step_idx, "because")
 
 
 FLOWS = st.lists(

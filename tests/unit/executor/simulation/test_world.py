@@ -298,6 +298,50 @@ def test_incidents_strike_at_their_time() -> None:
     assert driver.snapshot().placement == {V1: H3}
 
 
+def test_what_a_dying_daemon_sends_or_receives_fails() -> None:
+    """Its VMs carry on, and nobody can ask it; what does not concern it goes on."""
+    dies = Incident(
+        at=NOW + timedelta(seconds=5),
+        kind=IncidentKind.HOST_DAEMON_DIES,
+        host_id=H2,
+        duration_s=30,
+    )
+    vms = [make_vm("v1"), make_vm("v2", "h2"), make_vm("v3")]
+    driver, clock = simulate(make_cluster(HOSTS, vms), faults=ScriptedFaults(happening=[dies]))
+    to_it = driver.start_migration(V1, H2, bandwidth_mib_per_s=100)
+    from_it = driver.start_migration(V2, H3, bandwidth_mib_per_s=100)
+    past_it = driver.start_migration(V3, H3, bandwidth_mib_per_s=100)
+    clock.advance(10)
+    assert driver.snapshot().hosts[1].state is HostState.UNREACHABLE
+    assert driver.poll(to_it).state is MigrationState.FAILED
+    assert driver.poll(to_it).temporary
+    clock.advance(30)
+    assert driver.poll(from_it).state is MigrationState.FAILED
+    assert driver.poll(past_it).state is MigrationState.RUNNING
+    assert [driver.locate(vm) for vm in (V1, V2, V3)] == [(H1,), (H2,), (H1,)]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1])
+def test_a_slowed_link_carries_less_for_a_while(fraction: float) -> None:
+    """Cut, it carries nothing; afterwards everything is as before."""
+    slowed = Incident(
+        at=NOW + timedelta(seconds=2),
+        kind=IncidentKind.LINK_SLOWED,
+        host_id=H2,
+        duration_s=20,
+        fraction=fraction,
+    )
+    cluster = make_cluster(HOSTS, [make_vm("v1", memory_gib=16)])
+    driver, clock = simulate(cluster, faults=ScriptedFaults(happening=[slowed]))
+    handle = driver.start_migration(V1, H2, bandwidth_mib_per_s=1000)
+    clock.advance(5)
+    assert driver.wire_rates()[H2] == pytest.approx(1000 * fraction)
+    clock.advance(20)
+    assert driver.wire_rates()[H2] == pytest.approx(1000)
+    clock.advance(100)
+    assert driver.poll(handle).state is MigrationState.COMPLETED
+
+
 def test_random_faults_repeat_for_a_seed() -> None:
     """Fates and incidents, in the order they are asked for."""
 
