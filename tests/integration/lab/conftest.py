@@ -50,20 +50,32 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 class LabShelf:
-    """Keeps a lab between tests."""
+    """Keeps a lab between tests, and remembers why there can be none."""
 
     def __init__(self) -> None:
         self._lab: Lab | None = None
+        self._reason = REASON
 
     def take(self) -> Lab:
-        """Return a lab without faults and guests."""
+        """Return a lab without faults and guests; skip the test if there can be none."""
+        if self._reason is None and self._lab is None:
+            try:
+                self._lab = self._start()
+            except LabUnavailableError as error:
+                self._reason = f"no lab of real hosts here: {error}"
+        if self._lab is not None:
+            return self._lab
+        if MUST_RUN:
+            pytest.fail(f"CI must test on real hosts: {self._reason}")
+        pytest.skip(str(self._reason))
+
+    @staticmethod
+    def _start() -> Lab:
         from tests.integration.lab.hosts import Lab
 
-        if self._lab is None:
-            lab = Lab(num_hosts=NUM_HOSTS)
-            lab.start()
-            self._lab = lab
-        return self._lab
+        lab = Lab(num_hosts=NUM_HOSTS)
+        lab.start()
+        return lab
 
     def give_back(self) -> None:
         """Make the lab fresh again, or throw it away if it cannot be mended."""
@@ -92,8 +104,6 @@ class LabShelf:
 @pytest.fixture(scope="session")
 def lab_shelf() -> Iterator[LabShelf]:
     """Where the lab of this process is kept."""
-    if REASON is not None:
-        pytest.fail(f"CI must test on real hosts: {REASON}")
     shelf = LabShelf()
     yield shelf
     shelf.close()

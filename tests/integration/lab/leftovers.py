@@ -27,7 +27,7 @@ def make_folder() -> Path:
 
 def remove_leftovers() -> None:
     """Remove every lab of this machine that has no owner any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}[0-9]*-*"):
         if not _has_owner(folder):
             for process in processes_naming(folder):
                 with contextlib.suppress(psutil.NoSuchProcess):

@@ -11,7 +11,8 @@ import libvirt
 from tests.integration.lab.ticks import misnumbered
 
 if TYPE_CHECKING:
-    from tests.integration.lab.hosts import Lab, LabHost
+    from tests.integration.lab.host import LabHost
+    from tests.integration.lab.hosts import Lab
 
 SETTLE_TIMEOUT_S = 20.0
 NUM_TICKS = 2
@@ -48,7 +49,7 @@ def unsoundness(lab: Lab, expected: Mapping[str, str] | None = None) -> list[str
     processes: dict[str, list[str]] = {name: [] for name in names}
     running: dict[str, list[str]] = {name: [] for name in names}
     wrong: list[str] = []
-    for host in lab.hosts:
+    for host in filter(lambda host: host.is_on, lab.hosts):
         for qemu in host.qemu_processes():
             processes.setdefault(qemu.guest_name, []).append(host.name)
         for name, state in _active_states(host, wrong).items():

@@ -16,7 +16,7 @@ from tests.integration.lab.machines import wait_until
 from tests.integration.lab.soundness import assert_sound, unsoundness
 
 if TYPE_CHECKING:
-    from tests.integration.lab.hosts import LabHost
+    from tests.integration.lab.host import LabHost
 
 LIVE = (
     libvirt.VIR_MIGRATE_LIVE

@@ -8,6 +8,7 @@ at which it was seen, to ``*.seen``. It ends when its standard input does.
 
 from __future__ import annotations
 
+import re
 import select
 import sys
 import time
@@ -57,9 +58,9 @@ def parse_ticks(lines: list[tuple[float, str]]) -> tuple[Tick, ...]:
     for seen_at_s, line in lines:
         if line == "boot":
             boot += 1
-        word, _, rest = line.partition(" ")
-        if word == "tick":
-            number, guest_ms = map(int, rest.split())
+        # A guest that was killed leaves half a line.
+        if found := re.fullmatch(r"tick (\d+) (\d+)", line):
+            number, guest_ms = map(int, found.groups())
             ticks.append(Tick(number=number, guest_ms=guest_ms, seen_at_s=seen_at_s, boot=boot))
     return tuple(ticks)
 
