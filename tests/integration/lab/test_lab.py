@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import libvirt
 import pytest
 
+from tests.integration.lab.guests import domain_xml
 from tests.integration.lab.hosts import Lab
 from tests.integration.lab.machines import wait_until
 from tests.integration.lab.soundness import assert_sound, unsoundness
+from tests.integration.lab.ticks import misnumbered
 
 if TYPE_CHECKING:
     from tests.integration.lab.host import LabHost
@@ -47,6 +49,21 @@ def test_guest_ticks_on_through_a_live_migration(lab: Lab) -> None:
     assert guest.largest_gap_s(begun_s) < 5.0
     assert_sound(lab, {"vm1": destination.name})
     assert unsoundness(lab, {"vm1": source.name}) == ["vm1 should run on host1"]
+
+
+def test_a_second_copy_is_found(lab: Lab) -> None:
+    """A guest that runs on two hosts is unsound, and stays so when one copy has ended."""
+    first, second, *_ = lab.hosts
+    guest = lab.start_guest("vm1", first)
+    guest.wait_ticking(num_ticks=3)
+    copy = second.connection.defineXML(domain_xml(guest.spec, image=lab.image, log=guest.log))
+    copy.create()
+    wait_until(lambda: misnumbered(guest.ticks()) != [], 60.0, "both copies tick")
+    assert unsoundness(lab) == ["vm1 has QEMU processes on ['host1', 'host2'], must be one"]
+    copy.destroy()
+    assert unsoundness(lab, {"vm1": "host1"}) == []
+    with pytest.raises(AssertionError, match=r"vm1: \['tick 1 after"):
+        assert_sound(lab, {"vm1": "host1"})
 
 
 def last_tick_on(image: Path, raw: Path) -> int:
