@@ -12,8 +12,8 @@ from executor.monitor.source import HostSource, VmSource
 from executor.monitor.timekeeper import Timekeeper
 from solver.domain.errors import ExecutionError
 
-VM_WAIT_S: Final = 5.0
-"""Half of the interval; libvirt asks each guest's QEMU in turn, which takes milliseconds each."""
+VM_WAIT_S: Final = 8.0
+"""Most of the interval; libvirt asks each guest's QEMU in turn, which takes milliseconds each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ def set_up(settings: MonitorConfig, vms: VmSource | None, time: Timekeeper) -> M
         outbox = Outbox(settings.outbox, max_bytes=settings.outbox_max_mib * 2**20)
         delivery = Delivery(outbox, sender, host_id, time)
     return Monitor(
-        Sampler(PsutilHost(), vms, time, vm_wait_s=min(VM_WAIT_S, settings.interval_s / 2)),
+        Sampler(PsutilHost(), vms, time, vm_wait_s=min(VM_WAIT_S, 0.8 * settings.interval_s)),
         time,
         host_id=host_id,
         interval_s=settings.interval_s,
