@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-_BYTES: Final = {
+_BYTES: Final[Mapping[str, int]] = {
     unit: base**power
     for base, units in (
         (1024, (("b", "bytes"), ("k", "kib"), ("m", "mib"), ("g", "gib"), ("t", "tib"))),

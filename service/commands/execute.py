@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,6 +16,7 @@ from solver.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from executor.engine import Executor
+    from executor.lease import FileLease
 
 LOOK_S: Final = 0.5
 """Longest pause between two looks: what is shown is never older."""
@@ -47,15 +50,21 @@ def execute(
     from executor.clock import SystemClock
     from executor.engine import Executor
     from executor.journal import FileJournal
+    from executor.lease import FileLease
     from service.real_hosts import connect
     from solver.instances import read_plan
 
     wanted = None if plan is None else read_plan(plan)
-    with connect(hosts, policy) as driver, FileJournal(journal) as written:
+    lease = FileLease(journal.with_name(f"{journal.name}.lease"))
+    with (
+        connect(hosts, policy) as driver,
+        _held(lease),
+        FileJournal(journal, lease) as written,
+    ):
         if written.torn_tail:
             console.note("the journal's last line was torn by a crash and is left out")
         driver.snapshot()
-        executor = Executor(driver, SystemClock(), written)
+        executor = Executor(driver, SystemClock(), written, lease=lease)
         if executor.recover(resume=resume):
             console.note("taking up the plan that was interrupted")
             _carry_out(executor)
@@ -68,6 +77,20 @@ def execute(
             executor.begin(wanted)
             _carry_out(executor)
         _end(executor)
+
+
+@contextmanager
+def _held(lease: FileLease) -> Iterator[None]:
+    """Hold the lease: of several processes with one journal only one acts."""
+    from executor.errors import LeaseError, LeaseHeldError
+
+    lease.acquire()
+    try:
+        yield
+    finally:
+        # Whoever has lost it has nothing to give back.
+        with suppress(LeaseError, LeaseHeldError):
+            lease.release()
 
 
 def _carry_out(executor: Executor) -> None:
