@@ -1,9 +1,10 @@
 """Fits the migration estimator to what migrations really took.
 
 ``solver.domain.migration.estimate`` predicts; the executor measures; this closes the loop. Only
-parameters that measurements can tell apart are fitted: the share of the bandwidth that carries
-pages, the time before the first page, and the downtime beyond sending the rest. Everything else
-stays as it was. Robust: medians, so that a few moves disturbed by others do not count.
+parameters that measurements can tell apart are fitted: the share of the memory that has to be sent,
+the share of the bandwidth that carries pages, the time before the first page, and the downtime
+beyond sending the rest. Everything else stays as it was. Robust: medians, so that a few moves
+disturbed by others do not count.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from executor.report import MeasuredMove
-from solver.domain.migration import MigrationParameters, estimate
+from solver.domain.migration import MigrationEstimate, MigrationParameters, estimate
 
 MIN_MOVES: Final = 8
 """Fewer measured moves than that say more about chance than about the network."""
 
 _EFFICIENCY: Final = (0.05, 1.0)
 """Fitted shares outside are no property of a link but a sign of wrong units."""
+
+_SENT: Final = (0.01, 1.0)
+"""A guest that has touched next to nothing still has a kernel."""
 
 _ROUNDS: Final = 5
 """Setup and efficiency are fitted in turn; each round shrinks what is left of their mixing."""
@@ -83,33 +87,40 @@ def _fit(moves: Sequence[MeasuredMove], parameters: MigrationParameters) -> Migr
     setup_s, handover_s = parameters.setup_s, parameters.handover_s
     efficiency = parameters.wire_efficiency
     for _ in range(_ROUNDS):
+        # How much is sent again depends on how fast, so that this is one of what is fitted in turn.
+        trial = replace(parameters, wire_efficiency=efficiency)
+        parameters = replace(parameters, sent_fraction=_fit_sent(moves, trial))
         sending_s = np.maximum(duration_s - setup_s - handover_s, 1e-3)
         # Long moves tell the efficiency, short ones the setup: each is weighed accordingly.
         efficiency = float(np.clip(_weighted_median(wire_s / sending_s, wire_s), *_EFFICIENCY))
         rest_s = duration_s - wire_s / efficiency - handover_s
         setup_s = max(0.0, _weighted_median(rest_s, 1 / np.maximum(wire_s, 1e-3)))
         trial = replace(parameters, wire_efficiency=efficiency, setup_s=setup_s, handover_s=0.0)
-        predicted_s = _estimate(moves, trial)[1] / 1000
+        predicted_s = _courses(moves, trial).downtime_ms / 1000
         handover_s = max(0.0, float(np.median(downtime_s - predicted_s)))
     return replace(parameters, wire_efficiency=efficiency, setup_s=setup_s, handover_s=handover_s)
 
 
+def _fit_sent(moves: Sequence[MeasuredMove], parameters: MigrationParameters) -> float:
+    """Return the share of the memory that explains better what was sent."""
+    expected = _courses(moves, parameters).transferred_mib
+    ratio = float(np.median(_column(moves, "transferred_mib") / np.maximum(expected, 1)))
+    return float(np.clip(parameters.sent_fraction * ratio, *_SENT))
+
+
 def _median_error(moves: Sequence[MeasuredMove], parameters: MigrationParameters) -> float:
     measured = np.maximum(_column(moves, "duration_ms"), 1.0)
-    return float(np.median(np.abs(_estimate(moves, parameters)[0] - measured) / measured))
+    return float(np.median(np.abs(_courses(moves, parameters).duration_ms - measured) / measured))
 
 
-def _estimate(
-    moves: Sequence[MeasuredMove], parameters: MigrationParameters
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return predicted durations and downtimes in milliseconds."""
-    course = estimate(
+def _courses(moves: Sequence[MeasuredMove], parameters: MigrationParameters) -> MigrationEstimate:
+    """Return what the moves would have been expected to take."""
+    return estimate(
         _column(moves, "footprint_mib"),
         _column(moves, "dirty_mib_per_s"),
         _column(moves, "bandwidth_mib_per_s"),
         parameters,
     )
-    return course.duration_ms, course.downtime_ms
 
 
 def _column(moves: Sequence[MeasuredMove], name: str) -> npt.NDArray[np.float64]:

@@ -76,7 +76,7 @@ class Precopy:
         mark_mib: float = math.inf,
     ) -> None:
         self._parameters = parameters
-        self._footprint_mib = footprint_mib
+        self._footprint_mib = footprint_mib * parameters.sent_fraction
         self._dirty_mib_per_s = dirty_mib_per_s
         self._setup_left_s = parameters.setup_s
         self._handover_s = parameters.handover_s + parameters.handover_round_trips * round_trip_s
@@ -85,7 +85,7 @@ class Precopy:
         self._dirtied_mib = 0.0
         self.mark_mib = mark_mib
         self.phase = Phase.SETUP
-        self.remaining_mib = footprint_mib
+        self.remaining_mib = self._footprint_mib
         """Still to send of the present round."""
         self.sent_mib = 0.0
         self.downtime_s = 0.0

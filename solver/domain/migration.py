@@ -34,6 +34,9 @@ class MigrationParameters:
     wire_efficiency: float = 0.9
     """Share of the granted bandwidth that carries pages."""
 
+    sent_fraction: float = 1.0
+    """Share of the resident memory that has to be sent: pages of zeros cost nearly nothing."""
+
     source_millicores: int = 1_000
     """CPU burned at the source while pages are sent: QEMU's migration thread is one core."""
 
@@ -63,7 +66,7 @@ class MigrationParameters:
             value = getattr(self, item.name)
             if not (math.isfinite(value) and value >= 0):
                 raise InvalidInputError(f"expected 0 or more, got {value}", path=item.name)
-        for name in ("wire_efficiency", "max_dirty_fraction"):
+        for name in ("wire_efficiency", "sent_fraction", "max_dirty_fraction"):
             if not 0 < getattr(self, name) <= 1:
                 raise InvalidInputError(f"expected (0, 1], got {getattr(self, name)}", path=name)
         if self.max_dirty_fraction == 1:
@@ -107,7 +110,7 @@ def estimate(
     .. [1] Clark et al. (2005). Live Migration of Virtual Machines. NSDI '05.
     """
     footprint, dirty, granted = np.broadcast_arrays(
-        np.asarray(footprint_mib, dtype=np.float64),
+        np.asarray(footprint_mib, dtype=np.float64) * parameters.sent_fraction,
         np.asarray(dirty_mib_per_s, dtype=np.float64),
         np.asarray(bandwidth_mib_per_s, dtype=np.float64),
     )

@@ -66,6 +66,16 @@ def test_the_true_parameters_are_found() -> None:
     assert fit.error_after < 0.02 < 0.2 < fit.error_before
 
 
+def test_memory_that_is_mostly_zeros_is_known_by_what_was_sent() -> None:
+    """Guests of which a third is sent take a third of the time; the estimator learns it."""
+    truth = replace(TRUTH, sent_fraction=0.35)
+    fit = calibrate(measure(truth), DEFAULT_MIGRATION)
+    assert fit.parameters.sent_fraction == pytest.approx(0.35, rel=0.1)
+    assert fit.parameters.wire_efficiency == pytest.approx(0.6, rel=0.05)
+    assert fit.error_after is not None
+    assert fit.error_after < 0.05
+
+
 def test_a_few_disturbed_moves_do_not_count() -> None:
     """A fifth of the moves lasting five times as long changes next to nothing."""
     moves = measure(TRUTH)
