@@ -12,6 +12,7 @@ import typer
 
 from service.commands import console
 from service.commands.snapshot import HOSTS_HELP, POLICY_HELP
+from service.options import require_writable
 from solver.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ def execute(
         Path | None, typer.Option(help="Plan to carry out, of `foreswap solve --plan`.")
     ] = None,
     policy: Annotated[Path | None, typer.Option(help=POLICY_HELP, metavar="CLUSTER.json")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Add what moves took to this file, for `foreswap solve --calibration`.",
+            metavar="FILE",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -55,6 +63,7 @@ def execute(
     from solver.instances import read_plan
 
     wanted = None if plan is None else read_plan(plan)
+    require_writable(calibration, "--calibration")
     lease = FileLease(journal.with_name(f"{journal.name}.lease"))
     with (
         connect(hosts, policy) as driver,
@@ -76,6 +85,8 @@ def execute(
         if wanted is not None:
             executor.begin(wanted)
             _carry_out(executor)
+        if calibration is not None:
+            _keep(calibration, executor)
         _end(executor)
 
 
@@ -120,6 +131,19 @@ def _carry_out(executor: Executor) -> None:
                 stopping = True
                 console.note("stopping: nothing more is started, what is under way is cancelled")
                 executor.abort("stopped by the operator")
+
+
+def _keep(calibration: Path, executor: Executor) -> None:
+    """Keep what moves took, and say how well they can be predicted now."""
+    from service.calibration_file import add_moves
+
+    measured = [o.measured for o in executor.report().outcomes if o.measured is not None]
+    fit = add_moves(calibration, measured)
+    if fit.error_after is not None:
+        console.note(
+            f"{fit.num_moves} measured moves; predicted durations are off by "
+            f"{fit.error_after:.0%} (median)"
+        )
 
 
 def _end(executor: Executor) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from forecast.forecaster import Forecaster
     from forecast.history import History
     from solver.domain.cluster import Cluster
+    from solver.domain.migration import MigrationParameters
     from solver.domain.result import Result
     from solver.domain.scenario import ScenarioSet
     from solver.domain.units import Resource
@@ -52,6 +53,10 @@ def solve(
         ),
     ] = None,
     mend: Annotated[bool, typer.Option("--mend", help=MEND_HELP)] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="What moves took, of `foreswap execute --calibration`.", metavar="FILE"),
+    ] = None,
     limit: Annotated[str, typer.Option(help="Time to search for, e.g. 10s.")] = "10s",
     engine: Annotated[EngineName, typer.Option(help="Engine.")] = EngineName.PORTFOLIO,
     seed: Seed = 0,
@@ -75,7 +80,12 @@ def solve(
 
     require_writable(json, "--json")
     require_writable(plan, "--plan")
-    params = SolveParams(engine=engine.value, limit_s=positive_seconds(limit, "--limit"), seed=seed)
+    params = SolveParams(
+        engine=engine.value,
+        limit_s=positive_seconds(limit, "--limit"),
+        seed=seed,
+        migration=_estimator(calibration),
+    )
     _require_one_demand(scenarios, history, model)
     snapshot = read_cluster(cluster)
     with console.err().status("solving"):
@@ -90,6 +100,19 @@ def solve(
     if plan is not None:
         write_document(plan, plan_to_document(result.plan))
     _show(snapshot, demand, result)
+
+
+def _estimator(calibration: Path | None) -> MigrationParameters:
+    from service.calibration_file import read_parameters
+    from solver.domain.migration import DEFAULT_MIGRATION
+
+    if calibration is None:
+        return DEFAULT_MIGRATION
+    if not calibration.exists():
+        raise InvalidInputError(
+            f"file {str(calibration)!r}: expected a calibration, got none", path="--calibration"
+        )
+    return read_parameters(calibration)
 
 
 def _require_one_demand(scenarios: Path | None, history: Path | None, model: Path | None) -> None:
