@@ -21,7 +21,7 @@ from executor.errors import BusyError
 from executor.following import Following
 from executor.journal import Journal, UnfinishedPlan, unfinished_plan
 from executor.lease import Lease
-from executor.params import ExecutorParameters
+from executor.params import ExecutorParameters, OnFailure
 from executor.records import PlanBegun
 from executor.report import ExecutionReport
 from executor.run import Run
@@ -102,13 +102,22 @@ class Executor:
             instants.append(recheck_at or self._clock.now())
         return min(instants, default=None)
 
-    def begin(self, plan: Plan, *, plan_id: str | None = None, approval: bool = False) -> str:
+    def begin(
+        self,
+        plan: Plan,
+        *,
+        plan_id: str | None = None,
+        approval: bool = False,
+        on_failure: OnFailure = OnFailure.REPLAN,
+    ) -> str:
         """Accept a plan and return its id; nothing is started before the next ``tick``.
 
         Parameters
         ----------
         approval
             Whether each step waits until it is approved.
+        on_failure
+            What the report is to call for if the plan does not do all it is to do.
 
         Raises
         ------
@@ -126,6 +135,7 @@ class Executor:
                 at=self._clock.now(),
                 plan=plan,
                 approval=approval,
+                on_failure=on_failure,
                 token=token,
             )
             self._journal.append(begun)
@@ -162,6 +172,7 @@ class Executor:
             clock=self._clock,
             lease=self._lease,
             token=token,
+            on_failure=begun.on_failure,
         )
 
     @contextmanager
@@ -402,4 +413,5 @@ class Executor:
             state=self._run.state,
             reason=self._run.reason,
             outcomes=tuple(move.outcome() for move in self._run.moves),
+            on_failure=self._run.on_failure,
         )

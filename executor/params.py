@@ -17,6 +17,15 @@ class OnTimeout(enum.Enum):
     """Switch it to post-copy where the driver can, else cancel."""
 
 
+class OnFailure(enum.Enum):
+    """What is due when a plan has not done all it was to do."""
+
+    REPLAN = "replan"
+    """Reality is not what was planned for: plan anew from where VMs are."""
+    RETURN = "return"
+    """Bring back what was moved; see ``executor.compensation``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorParameters:
     """Settings of :class:`executor.engine.Executor`.

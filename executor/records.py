@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from executor.drivers.base import MigrationHandle
 from executor.errors import JournalError
+from executor.params import OnFailure
 from executor.states import MoveEvent, MoveState, PlanEvent, PlanState
 from solver.domain.errors import InvalidInputError
 from solver.domain.plan import MoveCost, Plan, Step, StepKind
@@ -29,6 +30,8 @@ class PlanBegun:
     ----------
     approval
         Whether every step waits for an operator to approve it.
+    on_failure
+        What is due if the plan does not do all it is to do.
     token
         Fencing token under which a record was written, here and below; ``None`` without a lease.
     """
@@ -37,6 +40,7 @@ class PlanBegun:
     at: datetime
     plan: Plan
     approval: bool = False
+    on_failure: OnFailure = OnFailure.REPLAN
     token: int | None = None
 
 
@@ -130,6 +134,7 @@ def _to_json(record: Record) -> dict[str, Any]:
             "kind": "plan_begun",
             "plan": {"made_at": made_at, "steps": steps},
             "approval": record.approval,
+            "on_failure": record.on_failure.value,
         }
     changed = {**common, "event": record.event.value, "state": record.state.value}
     changed["reason"] = record.reason
@@ -163,7 +168,9 @@ def _from_json(document: dict[str, Any]) -> Record:
             plan_id=plan_id,
             at=at,
             plan=Plan(made_at=made_at, steps=steps),
+            # Journals written before operators were asked lack both.
             approval=document.get("approval", False),
+            on_failure=OnFailure(document.get("on_failure", OnFailure.REPLAN.value)),
             token=token,
         )
     if kind == "plan_changed":

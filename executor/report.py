@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from executor.params import OnFailure
 from executor.states import MoveState, PlanState
 from solver.domain.plan import Step
 from solver.domain.units import VmId
@@ -57,12 +58,35 @@ class MoveOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionReport:
-    """A plan and its steps, in the plan's order."""
+    """A plan and its steps, in the plan's order.
+
+    Parameters
+    ----------
+    on_failure
+        What the operator wants done if the plan does not do all it was to do.
+    """
 
     plan_id: str
     state: PlanState
     reason: str
     outcomes: tuple[MoveOutcome, ...]
+    on_failure: OnFailure = OnFailure.REPLAN
+
+    @property
+    def due(self) -> OnFailure | None:
+        """What is due now; ``None`` while the plan goes on, and if nothing has to be made good.
+
+        A plan that was aborted counts as failed, a single step that an operator left out does not.
+        Where nothing was moved there is nothing to return.
+        """
+        if self.state not in (PlanState.FINISHED, PlanState.ABORTED):
+            return None
+        failed = self.in_state(MoveState.FAILED, MoveState.SKIPPED, MoveState.ADRIFT)
+        if not failed and self.state is PlanState.FINISHED:
+            return None
+        if self.on_failure is OnFailure.RETURN and not self.in_state(MoveState.DONE):
+            return None
+        return self.on_failure
 
     def in_state(self, *states: MoveState) -> tuple[MoveOutcome, ...]:
         """Return the outcomes in any of the states."""

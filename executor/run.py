@@ -11,6 +11,7 @@ from executor.clock import Clock
 from executor.errors import LeaseLostError
 from executor.journal import Journal
 from executor.lease import Lease
+from executor.params import OnFailure
 from executor.records import MoveChanged, PlanChanged, Record
 from executor.states import (
     MoveEvent,
@@ -38,6 +39,8 @@ class Run:
         When they are to be judged again though nothing happened.
     lease, token
         What gives the right to act, and the token under which the plan was taken up.
+    on_failure
+        What is due if the plan does not do all it is to do.
     lost
         Whether that right was lost: then another process goes on with the plan.
     """
@@ -49,6 +52,7 @@ class Run:
     clock: Clock
     lease: Lease | None = None
     token: int | None = None
+    on_failure: OnFailure = OnFailure.REPLAN
     lost: bool = False
     state: PlanState = PlanState.NEW
     reason: str = ""

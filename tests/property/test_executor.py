@@ -6,6 +6,7 @@ Clusters, plans and faults are generated; some plans are nonsense on purpose. Th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,16 +19,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executor.clock import ManualClock
+from executor.compensation import plan_return
 from executor.drivers.simulated import SimulatedDriver
 from executor.engine import Executor
 from executor.errors import IllegalTransitionError, LeaseHeldError, LeaseLostError
+from executor.guards import Decision, judge_step
 from executor.journal import MemoryJournal
 from executor.lease import FileLease
 from executor.params import ExecutorParameters, OnTimeout
 from executor.records import MoveChanged, Record
 from executor.report import ExecutionReport
 from executor.simulation.bandwidth import Flow, max_min_rates
-from executor.simulation.faults import FaultRates, IncidentKind, RandomFaults
+from executor.simulation.faults import (
+    GOOD_FATE,
+    Fate,
+    FaultPlan,
+    FaultRates,
+    Incident,
+    IncidentKind,
+    RandomFaults,
+)
 from executor.states import (
     MOVE_TRANSITIONS,
     TERMINAL,
@@ -35,6 +46,8 @@ from executor.states import (
     MoveState,
     PlanState,
 )
+from executor.under_way import rules_at_rest
+from solver.domain.check import check_plan, new_or_worse
 from solver.domain.cluster import Cluster
 from solver.domain.errors import InvalidInputError
 from solver.domain.plan import Plan
@@ -60,9 +73,9 @@ class Story:
     seed: int
     params: ExecutorParameters
 
-    def driver(self, clock: ManualClock) -> SimulatedDriver:
-        """Return the cluster come to life."""
-        faults = RandomFaults(
+    def faults(self) -> RandomFaults:
+        """Return what goes wrong."""
+        return RandomFaults(
             np.random.default_rng(self.seed),
             self.rates,
             vm_ids=[vm.id for vm in self.cluster.vms],
@@ -70,8 +83,11 @@ class Story:
             start_at=NOW,
             window_s=WINDOW_S,
         )
+
+    def driver(self, clock: ManualClock, faults: FaultPlan | None = None) -> SimulatedDriver:
+        """Return the cluster come to life."""
         workload = make_workload(self.cluster.vms, cores=0.5)
-        return SimulatedDriver(self.cluster, workload, clock, faults=faults)
+        return SimulatedDriver(self.cluster, workload, clock, faults=faults or self.faults())
 
 
 @st.composite
@@ -179,17 +195,9 @@ def require_whole(
 
 def _ended_by_owner(story: Story) -> set[VmId]:
     """Return the VMs that an incident shut down or deleted."""
-    faults = RandomFaults(
-        np.random.default_rng(story.seed),
-        story.rates,
-        vm_ids=[vm.id for vm in story.cluster.vms],
-        host_ids=[host.id for host in story.cluster.hosts],
-        start_at=NOW,
-        window_s=WINDOW_S,
-    )
     return {
         incident.vm_id
-        for incident in faults.incidents()
+        for incident in story.faults().incidents()
         if incident.vm_id is not None
         and incident.kind in (IncidentKind.VM_SHUT_DOWN, IncidentKind.VM_VANISHES)
     }
@@ -430,6 +438,56 @@ def _ask(executor: Executor, what: str, step_idx: int) -> None:
         executor.approve(step_idx)
     else:
         executor.skip(step_idx, "because")
+
+
+class Passing:
+    """Faults that are over one day."""
+
+    def __init__(self, faults: FaultPlan) -> None:
+        self._faults = faults
+        self.over = False
+
+    def fate(self, vm_id: VmId) -> Fate:
+        """Return what becomes of the next attempt."""
+        return GOOD_FATE if self.over else self._faults.fate(vm_id)
+
+    def incidents(self) -> Sequence[Incident]:
+        """Return what happens by itself."""
+        return self._faults.incidents()
+
+
+@FAULT_RUNS
+@given(story=stories())
+def test_what_a_failed_plan_has_moved_is_brought_back(story: Story) -> None:
+    """Whatever could return is where it began, nothing was broken on the way, the rest has reasons.
+
+    Could: moved there now, it would pass the last check before every move.
+    """
+    clock = ManualClock(NOW)
+    faults = Passing(story.faults())
+    driver = story.driver(clock, faults)
+    began = driver.snapshot().placement
+    report = Executor(driver, clock, MemoryJournal(), story.params).run_until_done(story.plan)
+    clock.advance(1000)
+    faults.over = True
+    cluster = driver.snapshot()
+    back = plan_return(report, cluster)
+    nothing = Plan(made_at=cluster.observed_at)
+    new = new_or_worse(check_plan(cluster, nothing), check_plan(cluster, back.plan))
+    at_rest = rules_at_rest(cluster)
+    assert [violation for violation in new if violation.key not in at_rest] == []
+    after = Executor(driver, clock, MemoryJournal()).run_until_done(back.plan)
+    assert {outcome.state for outcome in after.outcomes} <= {MoveState.DONE}
+    assert driver.account().violations == ()
+    live = driver.snapshot()
+    for step in back.plan.steps:
+        assert live.placement[step.vm_id] == began[step.vm_id] or story.rates.vms_moved
+    for staying in back.staying:
+        assert staying.reason
+        vm_id, home, there = staying.vm_id, began[staying.vm_id], live.placement.get(staying.vm_id)
+        if home is not None and there not in (home, None) and not story.rates.vms_moved:
+            alone = migrate(vm_id, there, home, mib_per_s=1000)
+            assert judge_step(live, alone, [], []).decision is not Decision.PROCEED
 
 
 FLOWS = st.lists(

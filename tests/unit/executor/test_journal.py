@@ -16,6 +16,7 @@ from executor.drivers.base import MigrationHandle
 from executor.errors import JournalError, LeaseLostError
 from executor.journal import FileJournal, Journal, MemoryJournal, unfinished_plan
 from executor.lease import FileLease
+from executor.params import OnFailure
 from executor.records import MoveChanged, PlanBegun, PlanChanged, Record, decode, encode
 from executor.states import MoveEvent, MoveState, PlanEvent, PlanState
 from solver.domain.plan import MoveCost, Step, StepKind
@@ -40,7 +41,7 @@ def begun(plan_id: str = "p1") -> PlanBegun:
         reason="relieves h1\nby a lot",
     )
     plan = make_plan(priced, migrate("v1", "h1", "h2", at_s=1), start("v2", "h1", at_s=2))
-    return PlanBegun(plan_id=plan_id, at=NOW, plan=plan)
+    return PlanBegun(plan_id=plan_id, at=NOW, plan=plan, approval=True, on_failure=OnFailure.RETURN)
 
 
 def changed(idx: int, event: MoveEvent, state: MoveState, plan_id: str = "p1") -> MoveChanged:
@@ -85,7 +86,11 @@ def test_records_read_back_as_they_were(record: Record) -> None:
 
 @pytest.mark.parametrize(
     ("record", "field", "default"),
-    [(STORY[0], "approval", False), (STORY[1], "iterations", None)],
+    [
+        (STORY[0], "approval", False),
+        (STORY[0], "on_failure", OnFailure.REPLAN),
+        (STORY[1], "iterations", None),
+    ],
 )
 def test_records_of_older_versions_are_read(record: Record, field: str, default: Any) -> None:
     """A journal outlives the version that wrote it: what it did not know yet has its default."""
