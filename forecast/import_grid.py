@@ -50,6 +50,29 @@ class Series:
     values: dict[str, Doubles]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gridded:
+    """One VM bin by bin, from its first to its last.
+
+    Parameters
+    ----------
+    first_bin
+        Index of the first bin, counted from 1970.
+    values
+        By metric, shape ``(num_bins,)``; NaN in missing bins.
+    state
+        :class:`~forecast.history.BinState` of each bin, ``uint8``.
+    merged
+        Readings that shared their bin with another.
+    """
+
+    vm: str
+    first_bin: int
+    values: dict[str, Doubles]
+    state: npt.NDArray[np.uint8]
+    merged: int
+
+
 @dataclass(slots=True)
 class Tally:
     vms: int = 0
@@ -60,12 +83,12 @@ class Tally:
     def add(self, write: Callable[[pa.Table], None], series: Series) -> None:
         if not len(series.seconds):
             return  # a VM that was listed but never read: the archive has such files
-        table, state, merged = _on_grid(series)
-        write(table)
+        one = on_grid(series)
+        write(_table(one))
         self.vms += 1
         self.readings += len(series.seconds)
-        self.merged += merged
-        counts = np.bincount(state, minlength=4).astype(np.int64)
+        self.merged += one.merged
+        counts = np.bincount(one.state, minlength=4).astype(np.int64)
         self.states = counts if self.states is None else self.states + counts
 
     def report(self) -> ImportReport:
@@ -81,9 +104,18 @@ class Tally:
         )
 
 
-def _on_grid(series: Series) -> tuple[pa.Table, npt.NDArray[np.uint8], int]:
-    """Return the tidy rows of one VM from its first to its last bin."""
-    bins = (series.seconds + STEP_SECONDS // 2) // STEP_SECONDS
+def on_grid(series: Series, *, step_seconds: int = STEP_SECONDS) -> Gridded:
+    """Put the readings of one VM, at least one, on the grid.
+
+    Each goes to its nearest bin, where the last one known counts. Gaps of up to ``MAX_FILLED_BINS``
+    between two measured bins are interpolated, longer ones are missing; no cores mean off.
+
+    Raises
+    ------
+    InvalidInputError
+        If they lie further apart than any history.
+    """
+    bins = (series.seconds + step_seconds // 2) // step_seconds
     first, num_bins = int(bins[0]), int(bins[-1] - bins[0]) + 1
     if num_bins > MAX_GRID_BINS:
         raise InvalidInputError(
@@ -107,8 +139,8 @@ def _on_grid(series: Series) -> tuple[pa.Table, npt.NDArray[np.uint8], int]:
     state[short] = BinState.INTERPOLATED
     for numbers in values.values():
         numbers[state == BinState.MISSING] = np.nan
-    stamps = (first + np.arange(num_bins, dtype=np.int64)) * STEP_SECONDS * 1000
-    return _table(series.vm, stamps, values, state), state, len(place) - len(np.unique(place))
+    merged = len(place) - len(np.unique(place))
+    return Gridded(vm=series.vm, first_bin=first, values=values, state=state, merged=merged)
 
 
 def _short_gaps(state: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
@@ -124,17 +156,18 @@ def _short_gaps(state: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     return short
 
 
-def _table(
-    vm: str, stamps: npt.NDArray[np.int64], values: dict[str, Doubles], state: npt.NDArray[np.uint8]
-) -> pa.Table:
-    codes = pa.array(np.zeros(len(stamps), dtype=np.int32))
+def _table(one: Gridded) -> pa.Table:
+    num_bins = len(one.state)
+    stamps = (one.first_bin + np.arange(num_bins, dtype=np.int64)) * STEP_SECONDS * 1000
     columns = [
-        pa.DictionaryArray.from_arrays(codes, pa.array([vm])),
+        pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(num_bins, dtype=np.int32)), pa.array([one.vm])
+        ),
         pa.array(stamps).cast(pa.timestamp("ms", tz="UTC")),
-        *(pa.array(numbers, pa.float32(), from_pandas=True) for numbers in values.values()),
-        pa.array(state),
+        *(pa.array(numbers, pa.float32(), from_pandas=True) for numbers in one.values.values()),
+        pa.array(one.state),
     ]
-    return pa.Table.from_arrays(columns, schema=_schema(tuple(values)))
+    return pa.Table.from_arrays(columns, schema=_schema(tuple(one.values)))
 
 
 def _schema(metrics: tuple[str, ...]) -> pa.Schema:
