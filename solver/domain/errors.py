@@ -4,7 +4,8 @@
     ├── InvalidInputError(ValueError)      bad cluster, rule, parameter, file
     ├── ForecastError
     │   ├── NotEnoughHistoryError          too few clean readings to answer
-    │   └── ModelMismatchError             a model file of another kind or version
+    │   ├── ModelMismatchError             a model file of another kind or version
+    │   └── TelemetrySourceError           a source of telemetry did not answer, or not sensibly
     └── ExecutionError                     carries .vm_id and .host_id
         ├── TemporaryError                 carries .delay_s: try again later
         ├── PermanentError                 refused or unsupported: stop and report
@@ -46,6 +47,10 @@ class NotEnoughHistoryError(ForecastError):
 
 class ModelMismatchError(ForecastError):
     """A model file that this version, feature set or cluster cannot use."""
+
+
+class TelemetrySourceError(ForecastError):
+    """A source of telemetry that did not answer, or answered what cannot be used."""
 
 
 class ExecutionError(ForeswapError):
