@@ -547,6 +547,7 @@ FLAGS: Final[Mapping[str, int]] = {
     "compressed": libvirt.VIR_MIGRATE_COMPRESSED,
     "parallel": libvirt.VIR_MIGRATE_PARALLEL,
     "copy_storage": libvirt.VIR_MIGRATE_NON_SHARED_DISK,
+    "unsafe": libvirt.VIR_MIGRATE_UNSAFE,
 }
 """Migration flags by the names ``executor.kvm.migration`` uses."""
 

@@ -45,12 +45,15 @@ class Disk:
         an empty drive.
     source
         Path, pool or network name.
+    cached
+        Whether the host may hold writes back that another host then does not see.
     """
 
     target: str
     kind: str
     source: str
     read_only: bool
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,14 @@ def _disk(disk: ET.Element) -> Disk:
         kind=disk.get("type", "") if name else "",
         source=name,
         read_only=disk.find("readonly") is not None,
+        cached=_cached(disk),
     )
+
+
+def _cached(disk: ET.Element) -> bool:
+    driver = disk.find("driver")
+    mode = "default" if driver is None else driver.get("cache", "default")
+    return mode not in ("none", "directsync") and disk.find("readonly") is None
 
 
 def _fixed(root: ET.Element) -> Iterator[str]:

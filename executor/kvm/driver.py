@@ -21,6 +21,7 @@ from executor.drivers.base import (
     MigrationState,
     MigrationUnderWay,
 )
+from executor.kvm import preflight
 from executor.kvm.api import (
     FLAGS,
     PARAMS,
@@ -129,7 +130,7 @@ class KvmDriver:
             destination_id=destination_id,
         )
         self._transfers.begin(
-            transfer, lambda: self._drive(transfer, destination, bandwidth_mib_per_s)
+            transfer, lambda: self._drive(transfer, vm, destination, bandwidth_mib_per_s)
         )
         self._wait_until_begun(transfer)
         return transfer.handle
@@ -306,11 +307,23 @@ class KvmDriver:
         while not transfer.ended.wait(BEGIN_LOOK_S) and time.monotonic() < deadline_s:
             with suppress(TemporaryError, HypervisorError):
                 if self._links[transfer.source_id].call(lambda c: c.job(transfer.uuid)) is not None:
+                    self._limit_downtime(transfer)
                     return
 
-    def _drive(self, transfer: Transfer, destination: HostView, bandwidth_mib_per_s: int) -> None:
+    def _limit_downtime(self, transfer: Transfer) -> None:
+        """Tell QEMU how long the guest may stand still, which it takes of a migration under way."""
+        limit_ms = self._config.migration.max_downtime_ms
+        if limit_ms is not None:
+            self._links[transfer.source_id].call(
+                lambda c: c.set_max_downtime(transfer.uuid, limit_ms)
+            )
+
+    def _drive(
+        self, transfer: Transfer, vm: SeenVm, destination: HostView, bandwidth_mib_per_s: int
+    ) -> None:
         """Migrate; returns when that is over. Runs in a thread of its own."""
         config = self._config.migration
+        vouched = preflight.vouched_for(vm.copy.domain, config)
         params = parameters(
             config,
             address=destination.config.migration_address,
@@ -326,7 +339,7 @@ class KvmDriver:
                     transfer.uuid,
                     peer=peer,
                     params={PARAMS[name]: value for name, value in params.items()},
-                    flags=sum(FLAGS[name] for name in flag_names(config)),
+                    flags=sum(FLAGS[n] for n in flag_names(config, disks_vouched_for=vouched)),
                 )
             finally:
                 if isinstance(peer, Connection):

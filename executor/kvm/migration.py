@@ -5,8 +5,14 @@ from __future__ import annotations
 from executor.kvm.config import MigrationConfig, Mode
 
 
-def flag_names(config: MigrationConfig) -> tuple[str, ...]:
-    """Return the names of the flags of every migration, for ``executor.kvm.api.FLAGS``."""
+def flag_names(config: MigrationConfig, *, disks_vouched_for: bool = False) -> tuple[str, ...]:
+    """Return the names of the flags of a migration, for ``executor.kvm.api.FLAGS``.
+
+    Parameters
+    ----------
+    disks_vouched_for
+        Whether libvirt is not to doubt that the destination sees the VM's disks.
+    """
     wanted = {
         "live": True,
         "peer_to_peer": config.mode is Mode.PEER_TO_PEER,
@@ -19,6 +25,7 @@ def flag_names(config: MigrationConfig) -> tuple[str, ...]:
         "compressed": config.compressed,
         "parallel": config.parallel_connections > 0,
         "copy_storage": config.copy_storage,
+        "unsafe": disks_vouched_for,
     }
     return tuple(name for name, on in wanted.items() if on)
 

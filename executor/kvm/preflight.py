@@ -72,6 +72,15 @@ def local_disks(domain: Domain, pools: tuple[Pool, ...], migration: MigrationCon
     return f"disk {', '.join(local)} on storage of its host alone" if local else ""
 
 
+def vouched_for(domain: Domain, migration: MigrationConfig) -> bool:
+    """Return whether the operator vouches for disks that libvirt takes for one host's own.
+
+    Only where nothing of them is cached: a host that holds writes back would lose them.
+    """
+    disks = [disk for disk in domain.disks if _on_shared_path(disk, migration)]
+    return bool(disks) and not any(disk.cached for disk in disks)
+
+
 def provisions(domain: Domain, host: HostFacts) -> frozenset[str]:
     """Return which of the names the domain may require the host provides."""
     machines = host.machines.get((domain.arch, domain.virttype), frozenset())

@@ -48,15 +48,15 @@ def test_what_ties_a_domain_to_its_host_is_told_in_words(devices: str, words: st
 def test_disks_are_read_with_where_they_stand() -> None:
     """Files, volumes, network disks and empty drives."""
     devices = """
-    <disk type='file'><source file='/srv/a.qcow2'/><target dev='vda'/></disk>
+    <disk type='file'><driver cache='none'/><source file='/srv/a.qcow2'/><target dev='vda'/></disk>
     <disk type='volume'><source pool='fast' volume='b'/><target dev='vdb'/></disk>
     <disk type='network'><source protocol='rbd' name='pool/c'/><target dev='vdc'/><readonly/></disk>
     <disk type='file' device='cdrom'><target dev='sda'/></disk>"""
     assert read_domain(make_domain_xml(devices=devices)).disks == (
         Disk(target="vda", kind="file", source="/srv/a.qcow2", read_only=False),
-        Disk(target="vdb", kind="volume", source="fast", read_only=False),
+        Disk(target="vdb", kind="volume", source="fast", read_only=False, cached=True),
         Disk(target="vdc", kind="network", source="pool/c", read_only=True),
-        Disk(target="sda", kind="", source="", read_only=False),
+        Disk(target="sda", kind="", source="", read_only=False, cached=True),
     )
 
 

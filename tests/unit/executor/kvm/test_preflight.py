@@ -111,3 +111,17 @@ def test_kinds_of_processors_have_names_that_last() -> None:
     assert first == preflight.processor(read_domain(make_domain_xml("other", cpu=cpu)))
     assert first.startswith("processor:qemu64/")
     assert preflight.processor(read_domain(make_domain_xml())) == ""
+
+
+@pytest.mark.parametrize(
+    ("cache", "folder", "expected"),
+    [("none", "/srv", True), ("writeback", "/srv", False), ("none", "/other", False)],
+)
+def test_operators_vouch_for_disks_that_are_not_cached(
+    cache: str, folder: str, expected: bool
+) -> None:
+    """Writes that the source holds back are not seen by the destination, whatever they share."""
+    source = "<source file='/srv/a'/><target dev='a'/>"
+    disk = f"<disk type='file'><driver cache='{cache}'/>{source}</disk>"
+    domain = read_domain(make_domain_xml(devices=disk))
+    assert preflight.vouched_for(domain, MigrationConfig(shared_paths=(folder,))) == expected
