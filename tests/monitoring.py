@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
@@ -124,19 +124,21 @@ class MadeUpHost:
 class MadeUpVms:
     """VMs that each use a quarter of a processor and wait for a tenth.
 
-    ``away`` makes the hypervisor refuse to answer.
+    ``away`` makes the hypervisor refuse to answer; ``takes_s`` says how long an answer takes.
     """
 
     def __init__(self, time: WoundTime, names: Iterable[str] = ("vm1",)) -> None:
         self._time = time
         self.names = list(names)
         self.away = False
+        self.takes_s: Callable[[], float] = lambda: 0.0
 
     def read(self) -> tuple[VmCounters, ...]:
         """Return their counters."""
         if self.away:
             raise TemporaryError("libvirt cannot be asked: connection refused", delay_s=5.0)
         elapsed_s = self._time.elapsed_s()
+        self._time.wait(self.takes_s())
         return tuple(
             make_vm_counters(name, cpu_s=elapsed_s * 0.25, delay_s=elapsed_s * 0.1)
             for name in self.names

@@ -30,7 +30,7 @@ class Reading:
     Parameters
     ----------
     at
-        The wall clock after reading, aware UTC.
+        The wall clock when the host was read, aware UTC.
     host_s, vms_s
         The steady clock when each was read.
     vms

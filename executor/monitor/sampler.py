@@ -58,9 +58,11 @@ class Sampler:
         before_s = self._time.elapsed_s()
         host = self._host.read()
         host_s = (before_s + self._time.elapsed_s()) / 2
+        # Of the host's reading, not of the end: VMs may take seconds, one time more than another.
+        at = self._time.now()
         vms = self._read_vms()
         return Reading(
-            at=self._time.now(),
+            at=at,
             host=host,
             host_s=host_s,
             vms=vms.vms,

@@ -182,6 +182,18 @@ def test_a_clock_put_right_does_not_stop_the_samples(watched: Watched, receiver:
     )
 
 
+def test_a_slow_hypervisor_is_no_clock_that_steps(watched: Watched, receiver: Receiver) -> None:
+    """Answers that take between nothing and nine seconds leave six samples in every minute."""
+    random = Random(1)
+    watched.vms.takes_s = lambda: random.uniform(0, 9)
+    watched.monitor.tick()
+    watched.live(10)
+    records = [from_json(minute) for minute in receiver.minutes]
+    assert len(records) >= 9
+    assert all(CLOCK_STEPPED not in record.flags for record in records)
+    assert {record.num_samples for record in records[1:]} == {6}
+
+
 def test_a_clock_that_is_off_is_told_in_the_records(watched: Watched, receiver: Receiver) -> None:
     """The wound clock is far from the server's; from the first answer on every record says so."""
     watched.live(3)
