@@ -7,11 +7,13 @@
  *   dirty_mib=N        hold N MiB of random bytes
  *   dirty_mib_per_s=N  and write to that many of their pages a second, expressed in MiB
  *   busy_percent=N     keep the CPU busy for that share of each tick
+ *   power_off_s=N      tick on for so long after the power button was pressed
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/input.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,13 +119,22 @@ static int find_power_button(void) {
   return -1;
 }
 
-static void power_off_if_pressed(int button) {
+static bool is_pressed(int button) {
   struct input_event event;
+  bool pressed = false;
   while (read(button, &event, sizeof event) == sizeof event)
-    if (event.type == EV_KEY && event.code == KEY_POWER && event.value == 1) {
-      dprintf(serial, "power off\n");
-      reboot(RB_POWER_OFF);
-    }
+    pressed |= event.type == EV_KEY && event.code == KEY_POWER && event.value == 1;
+  return pressed;
+}
+
+static void power_off_in_time(bool pressed) {
+  static int64_t pressed_ms = INT64_MAX;
+  if (pressed && pressed_ms == INT64_MAX)
+    pressed_ms = now_ms();
+  if (pressed_ms != INT64_MAX && now_ms() - pressed_ms >= argument("power_off_s") * 1000) {
+    dprintf(serial, "power off\n");
+    reboot(RB_POWER_OFF);
+  }
 }
 
 static void tick(int disk, uint64_t *block) {
@@ -152,8 +163,9 @@ int main(void) {
   for (;;) {
     int64_t next_ms = now_ms() + TICK_MS;
     tick(disk, block);
+    power_off_in_time(false);
     for (int64_t left_ms; (left_ms = next_ms - now_ms()) > 0;)
       if (poll(&button, 1, left_ms) > 0)
-        power_off_if_pressed(button.fd);
+        power_off_in_time(is_pressed(button.fd));
   }
 }
