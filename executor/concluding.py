@@ -10,8 +10,9 @@ from executor.params import ExecutorParameters
 from executor.run import Run
 from executor.states import MoveEvent, PlanState
 from executor.tracker import Tracker
+from solver.domain.cluster import VM
 from solver.domain.errors import TemporaryError
-from solver.domain.plan import StepKind
+from solver.domain.plan import Step, StepKind
 from solver.domain.units import HostId
 
 
@@ -79,11 +80,19 @@ class Concluding:
     def _conclude_missing(self, run: Run, move: Tracker) -> None:
         """Tell apart what runs at neither end: moved by others, ended by its owner, or lost."""
         step = move.step
-        elsewhere = self._driver.locate(step.vm_id)
+        vm = next((vm for vm in self._driver.snapshot().vms if vm.id == step.vm_id), None)
+        ended_by_owner = vm is not None and not vm.migratable
+        if move.confirmed and not move.reason and ended_by_owner and _stands(vm, step):
+            # The driver says that it has arrived; its owner has paused it or switched it off since.
+            assert vm is not None
+            run.change(move, MoveEvent.ARRIVED, f"arrived, and is {vm.not_migratable_reason} now")
+            return
+        ended = move.confirmed and not move.retriable and ended_by_owner
+        # A VM that was ended where it stood need not be looked for on hosts that may not answer.
+        elsewhere = () if ended else self._driver.locate(step.vm_id)
         if len(elsewhere) == 1:
             run.change(move, MoveEvent.GIVE_UP, f"somebody else moved it to {elsewhere[0]!r}")
             return
-        vm = next((vm for vm in self._driver.snapshot().vms if vm.id == step.vm_id), None)
         if step.kind is StepKind.START and vm is not None and vm.host_id is None:
             self._back_at_source(run, move)
         elif move.confirmed and not move.retriable and (vm is None or not vm.migratable):
@@ -111,6 +120,10 @@ class Concluding:
         move.reason = what
         if self.unclear_for_too_long(move):
             run.change(move, MoveEvent.LOSE, f"VM {move.step.vm_id!r} {what}")
+
+
+def _stands(vm: VM | None, step: Step) -> bool:
+    return vm is not None and vm.host_id == step.destination_id
 
 
 def _is_own(move: Tracker, found: MigrationUnderWay) -> bool:

@@ -265,6 +265,7 @@ class Executor:
         if run.state is not PlanState.STOPPING:
             run.change_plan(PlanEvent.STOP, reason)
         self._abort_waiting(run)
+        run.cancel_running = cancel_running
         if cancel_running:
             for move in run.in_state(MoveState.RUNNING):
                 self._following.cancel(run, move, reason, retriable=False)

@@ -9,7 +9,7 @@ from executor.concluding import Concluding
 from executor.drivers.base import Driver, MigrationProgress, MigrationState
 from executor.params import ExecutorParameters, OnTimeout
 from executor.run import Run
-from executor.states import MoveEvent, MoveState
+from executor.states import MoveEvent, MoveState, PlanState
 from executor.tracker import Tracker
 from solver.domain.errors import PermanentError, StaleClusterError, TemporaryError
 
@@ -82,6 +82,9 @@ class Following:
     def _enforce_limits(self, run: Run, move: Tracker) -> None:
         """Switch or cancel a migration that lasts too long, cancel one that sends nothing."""
         now = self._clock.now()
+        if run.cancel_running and run.state is PlanState.STOPPING:
+            self.cancel(run, move, run.reason, retriable=False)
+            return
         assert move.deadline_at is not None
         assert move.advanced_at is not None
         silent_s = (now - move.advanced_at).total_seconds()

@@ -64,10 +64,13 @@ def judge_step(
         Steps of the plan that have not begun, ``step`` left out. Only rules that bind at rest look
         at them: members of an affinity group may follow one another.
     """
-    stale = _stale(cluster, step)
-    if stale:
-        return Verdict(decision=Decision.SKIP, reason=stale)
     hosts = {host.id: host for host in cluster.hosts}
+    source = None if step.source_id is None else hosts.get(step.source_id)
+    silent = source is not None and source.state is HostState.UNREACHABLE
+    stale = _stale(cluster, step)
+    # What a host that does not answer holds is not known: a VM not seen may be there.
+    if stale and not (silent and step.vm_id not in cluster.placement):
+        return Verdict(decision=Decision.SKIP, reason=stale)
     for host_id in (step.source_id, step.destination_id):
         if host_id is not None and hosts[host_id].state is HostState.UNREACHABLE:
             return Verdict(

@@ -41,6 +41,8 @@ class Run:
         What gives the right to act, and the token under which the plan was taken up.
     on_failure
         What is due if the plan does not do all it is to do.
+    cancel_running
+        Whether a stop cancels what is under way, or is found to be later.
     lost
         Whether that right was lost: then another process goes on with the plan.
     """
@@ -53,6 +55,7 @@ class Run:
     lease: Lease | None = None
     token: int | None = None
     on_failure: OnFailure = OnFailure.REPLAN
+    cancel_running: bool = False
     lost: bool = False
     state: PlanState = PlanState.NEW
     reason: str = ""

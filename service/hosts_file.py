@@ -15,6 +15,7 @@ from pydantic import Field
 
 from executor.kvm.config import HostConfig, KvmConfig, MigrationConfig, Mode, VmPolicy
 from executor.kvm.domain_xml import OWNERS
+from executor.kvm.preflight import is_found_out
 from solver.domain.cluster import Cluster, HostState, Overcommit
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import Amounts, HostId
@@ -22,6 +23,7 @@ from solver.schema import (
     Amount,
     AmountsModel,
     Id,
+    Name,
     OvercommitModel,
     PositiveAmount,
     Strict,
@@ -43,10 +45,11 @@ class HostEntry(Strict):
     memory_mib: Amount | None = None
     disk_io_kib_per_s: Amount | None = None
     net_io_kib_per_s: Amount | None = None
-    reserve: AmountsModel = AmountsModel()
+    reserve: AmountsModel | None = None
     overcommit: OvercommitModel = OvercommitModel()
     migration_bandwidth_mib_per_s: PositiveAmount = 1_000
     max_vms: Amount | None = None
+    provides: list[Name] = Field(default=[])
     state: Literal["up", "maintenance"] = "up"
 
 
@@ -114,6 +117,9 @@ def with_policy(config: KvmConfig, policy: Cluster) -> KvmConfig:
         config,
         vms={
             vm.id: VmPolicy(
+                uuid=vm.labels.get("uuid", ""),
+                not_before_at=vm.not_before_at,
+                requires=tuple(name for name in vm.requires if not is_found_out(name)),
                 priority=vm.priority,
                 group=vm.group,
                 app_type=vm.app_type,
@@ -146,7 +152,8 @@ def _host(entry: HostEntry) -> HostConfig:
         **{
             **values,
             "id": HostId(entry.id),
-            "reserve": Amounts(**values["reserve"]),
+            "reserve": None if entry.reserve is None else Amounts(**values["reserve"]),
+            "provides": tuple(entry.provides),
             "overcommit": Overcommit(**values["overcommit"]),
             "state": HostState(entry.state),
         }

@@ -1,7 +1,10 @@
 """Turns what monitors deliver into the history that forecasters read.
 
 Records are minutes of one host; bins are five minutes of one VM, wherever it ran. A VM that moved
-within a bin is in the records of two hosts, each for its part of the time.
+within a bin is in the records of two hosts, each counted by the samples it has of the running VM.
+
+Not by ``forecast.series_history``, whose rules are of meters read every five minutes: here a
+bin without a figure for one resource still has the others.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from executor.counters import VmState
 from executor.monitor.sample import MinuteRecord, VmMinute
 from forecast.history import STEP_SECONDS, BinState, History
 from solver.domain.errors import NotEnoughHistoryError
@@ -55,7 +59,9 @@ class _Bin:
     off: bool = False
 
 
-def history_of(records: Iterable[MinuteRecord], *, step_seconds: int = STEP_SECONDS) -> History:
+def history_of_minutes(
+    records: Iterable[MinuteRecord], *, step_seconds: int = STEP_SECONDS
+) -> History:
     """Return the history of every VM in the records, which may come in any order.
 
     A bin is measured if any minute of it has figures; off if the VM was seen switched off and not
@@ -78,7 +84,10 @@ def history_of(records: Iterable[MinuteRecord], *, step_seconds: int = STEP_SECO
     for record in records:
         number = int(record.minute_at.timestamp()) // step_seconds
         for vm in record.vms:
-            _add(bins[vm.vm_id].setdefault(number, _Bin()), vm, record.span_s)
+            # A copy that is being filled at its destination stands still there; it is not the VM.
+            if vm.state is not VmState.PAUSED:
+                share = vm.num_samples / max(1, record.num_samples)
+                _add(bins[vm.vm_id].setdefault(number, _Bin()), vm, record.span_s * share)
             _note_size(sizes, vm, record.minute_at)
     if not bins:
         raise NotEnoughHistoryError("expected records of at least one VM, got none")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -176,7 +176,13 @@ _REFUSED: Final = frozenset(
 _LOST: Final = ("client socket is closed", "connection closed", "end of file while reading")
 """How libvirt words a connection that broke in the middle of a call: an internal error."""
 
-_NOT_RUNNING: Final = "domain is not running"
+_OF_SNAPSHOT: Final = (
+    libvirt.VIR_DOMAIN_STATS_STATE
+    | libvirt.VIR_DOMAIN_STATS_BALLOON
+    | libvirt.VIR_DOMAIN_STATS_VCPU
+    | libvirt.VIR_DOMAIN_STATS_DIRTYRATE
+)
+"""What a snapshot needs; disks and networks are many, and asked one by one."""
 
 _MIGRATION_PAUSES: Final = frozenset(
     {
@@ -206,7 +212,9 @@ def _run_event_loop() -> None:
 
         def turn() -> None:
             while True:
-                libvirt.virEventRunDefaultImpl()
+                # One bad turn must not end the keepalives of all connections.
+                with suppress(libvirt.libvirtError):
+                    libvirt.virEventRunDefaultImpl()
 
         threading.Thread(target=turn, name="libvirt-events", daemon=True).start()
         _loop_runs = True
@@ -224,7 +232,7 @@ def _told(what: str) -> Iterator[None]:
 
 def _fault(error: libvirt.libvirtError, text: str) -> Fault:
     code = error.get_error_code()
-    if code in _GONE or (code == libvirt.VIR_ERR_OPERATION_INVALID and _NOT_RUNNING in text):
+    if code in _GONE:
         return Fault.GONE
     remote = error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
     if any(words in text.lower() for words in _LOST) or (code in _SILENT and remote):
@@ -306,13 +314,11 @@ class Connection:
 
     @staticmethod
     def _listed(ask: Callable[[], list[Any]]) -> list[Any]:
-        """Return what a driver lists; nothing where that driver is not installed."""
+        """Return what a part of libvirt lists; nothing where that part is not there."""
         try:
             return ask()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
-                return []
-            raise
+        except libvirt.libvirtError:
+            return []
 
     def _free_pages(self, capabilities: str) -> dict[int, int]:
         sizes = [size for size in (4, 2048, 1048576) if f"unit='KiB' size='{size}'" in capabilities]
@@ -320,9 +326,11 @@ class Connection:
             return {}
         cells = max(1, capabilities.count("<cell id="))
         free: dict[int, int] = dict.fromkeys(sizes, 0)
-        for cell in self._conn.getFreePages(sizes, 0, cells).values():
-            for size, count in cell.items():
-                free[int(size)] += int(count)
+        # Numbers of cells may have gaps.
+        with suppress(libvirt.libvirtError):
+            for cell in self._conn.getFreePages(sizes, 0, cells).values():
+                for size, count in cell.items():
+                    free[int(size)] += int(count)
         return free
 
     def domains(self, known: Mapping[str, DomainRecord]) -> tuple[DomainRecord, ...]:
@@ -335,7 +343,7 @@ class Connection:
             taken from there, because each costs two calls.
         """
         with _told("cannot list domains"):
-            told = self._stats(0)
+            told = self._stats(0, _OF_SNAPSHOT)
         records = (self._record(domain, stats, known) for domain, stats in told)
         return tuple(record for record in records if record is not None)
 
@@ -374,11 +382,13 @@ class Connection:
                 for domain, stats in self._stats(libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE)
             )
 
-    def _stats(self, flags: int) -> list[tuple[libvirt.virDomain, Mapping[str, int | str]]]:
+    def _stats(
+        self, flags: int, groups: int = 0
+    ) -> list[tuple[libvirt.virDomain, Mapping[str, int | str]]]:
         # A domain whose monitor is busy is told without the figures that would have to wait.
         nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
         told: list[tuple[libvirt.virDomain, Mapping[str, int | str]]]
-        told = self._conn.getAllDomainStats(0, flags | nowait)
+        told = self._conn.getAllDomainStats(groups, flags | nowait)
         return told
 
     def state(self, uuid: str) -> RunState | None:
@@ -425,16 +435,21 @@ class Connection:
             with _told(f"cannot read the last migration of domain {uuid}"):
                 stats = self._conn.lookupByUUIDString(uuid).jobStats(flags)
         except HypervisorError as error:
-            if error.fault in (Fault.GONE, Fault.FAILED):
-                return None
-            raise
-        return _job_record(stats)
+            if error.fault is Fault.SILENT:
+                raise
+            return None
+        return _job_record(stats, (libvirt.VIR_DOMAIN_JOB_COMPLETED,))
 
     @staticmethod
     def _job(domain: libvirt.virDomain) -> JobRecord | None:
         try:
             return _job_record(domain.jobStats(0))
         except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
+                # A domain that does not run has no migration; asked so late, it has just ended.
+                if not domain.isActive():
+                    return None
+                raise
             if error.get_error_code() != libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
                 raise
             # Only the source has statistics: this is how the destination says that it is one.
@@ -469,7 +484,12 @@ class Connection:
             self._conn.lookupByUUIDString(uuid).startDirtyRateCalc(seconds, 0)
 
     def migrate(
-        self, uuid: str, *, peer: str | Connection, params: Mapping[str, int | str], flags: int
+        self,
+        uuid: str,
+        *,
+        peer: str | Connection,
+        params: Mapping[str, int | str | list[str]],
+        flags: int,
     ) -> None:
         """Migrate a domain away; returns when that is over.
 
@@ -509,16 +529,17 @@ class Connection:
             self._conn.lookupByUUIDString(uuid).resume()
 
 
-def _job_record(stats: Mapping[str, Any]) -> JobRecord | None:
-    """Return a migration's statistics; ``None`` if they are of no migration."""
+_UNDER_WAY: Final = (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
+
+
+def _job_record(stats: Mapping[str, Any], kinds: Container[int] = _UNDER_WAY) -> JobRecord | None:
+    """Return a migration's statistics; ``None`` if they are of none of the kinds of jobs."""
     operation = stats.get("operation")
     migrating = (
         libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN,
         libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
     )
-    if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
-        return None
-    if operation not in migrating:
+    if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) not in kinds or operation not in migrating:
         return None
     return JobRecord(
         outgoing=operation == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
@@ -556,5 +577,6 @@ PARAMS: Final[Mapping[str, str]] = {
     "bandwidth": libvirt.VIR_MIGRATE_PARAM_BANDWIDTH,
     "parallel_connections": libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS,
     "compression": libvirt.VIR_MIGRATE_PARAM_COMPRESSION,
+    "copied_disks": libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS,
 }
 """Migration parameters likewise."""

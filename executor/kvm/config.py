@@ -18,6 +18,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from executor.kvm.domain_xml import OWNERS
 from solver.domain.cluster import HostState, Network, Overcommit, require_id, require_unique
@@ -43,7 +44,10 @@ class HostConfig:
     disk_io_kib_per_s, net_io_kib_per_s
         What its disks and network carry, which no host tells; ``None`` for unlimited.
     reserve
-        What is kept from VMs.
+        What is kept from VMs; 1 GiB and 5 % of its memory if neither this nor ``memory_mib`` is
+        said.
+    provides
+        What VMs may require of it beyond what is found out.
     """
 
     id: HostId
@@ -57,10 +61,11 @@ class HostConfig:
     memory_mib: int | None = None
     disk_io_kib_per_s: int | None = None
     net_io_kib_per_s: int | None = None
-    reserve: Amounts = field(default_factory=Amounts)
+    reserve: Amounts | None = None
     overcommit: Overcommit = field(default_factory=Overcommit)
     migration_bandwidth_mib_per_s: int = 1_000
     max_vms: int | None = None
+    provides: tuple[str, ...] = ()
     state: HostState = HostState.UP
 
     def __post_init__(self) -> None:
@@ -142,8 +147,19 @@ class MigrationConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmPolicy:
-    """What no hypervisor knows of a VM; see ``solver.domain.cluster.VM``."""
+    """What no hypervisor knows of a VM; see ``solver.domain.cluster.VM``.
 
+    Parameters
+    ----------
+    uuid
+        Which domain is meant, should there be several of the name; empty for the only one.
+    requires
+        What its host has to provide beyond what is found out.
+    """
+
+    uuid: str = ""
+    not_before_at: datetime | None = None
+    requires: tuple[str, ...] = ()
     priority: int = 5
     group: str = ""
     app_type: str = ""

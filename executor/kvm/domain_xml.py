@@ -99,6 +99,28 @@ class Domain:
     owner: str
 
 
+UNREADABLE: Final = Domain(
+    name="",
+    uuid="",
+    memory_mib=0,
+    vcpus=0,
+    virttype="",
+    arch="",
+    machine="",
+    emulator="",
+    cpu_xml="",
+    networks=(),
+    bridges=(),
+    disks=(),
+    fixed=("a description that cannot be read",),
+    hugepage_kib=(),
+    numa_nodes=(),
+    pinned_cpus=(),
+    owner="",
+)
+"""Stands for a domain whose XML makes no sense to us."""
+
+
 def read_domain(xml: str, owners: Mapping[str, str] = OWNERS) -> Domain:
     """Return what a domain's XML says.
 
@@ -155,16 +177,24 @@ def _sources(interfaces: list[ET.Element], kind: str) -> tuple[str, ...]:
 def _disk(disk: ET.Element) -> Disk:
     source = disk.find("source")
     target = disk.find("target")
+    kind = disk.get("type", "")
     keys = ("file", "dev", "dir", "pool", "name")
     names = [] if source is None else [source.get(key, "") for key in keys]
-    name = next(filter(None, names), "")
+    # A source of another kind (a PCI address, a socket) is a thing of the host; without any the
+    # drive is empty.
+    name = next(filter(None, names), "" if source is None or _is_empty(source) else kind)
     return Disk(
         target="" if target is None else target.get("dev", ""),
-        kind=disk.get("type", "") if name else "",
+        kind=kind if name else "",
         source=name,
         read_only=disk.find("readonly") is not None,
         cached=_cached(disk),
     )
+
+
+def _is_empty(source: ET.Element) -> bool:
+    """Whether a source only says what to do without one (``startupPolicy``)."""
+    return not len(source) and not set(source.keys()) - {"startupPolicy"}
 
 
 def _cached(disk: ET.Element) -> bool:

@@ -6,6 +6,7 @@ Formats: https://libvirt.org/formatcaps.html and https://libvirt.org/formatstora
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -51,6 +52,8 @@ class HostFacts:
     ----------
     threads_per_core
         2 or more with simultaneous multithreading: a logical processor is less than a core.
+    cpu_fingerprint
+        The same for hosts with the same processor, as libvirt describes it.
     machines
         Machine types, by architecture and kind of virtualisation (``kvm``, ``qemu``).
     pools, networks, interfaces
@@ -63,6 +66,7 @@ class HostFacts:
     num_cpus: int
     threads_per_core: int
     cpu_model: str
+    cpu_fingerprint: str
     cells: tuple[NumaCell, ...]
     machines: Mapping[tuple[str, str], frozenset[str]]
     pools: Mapping[str, Pool]
@@ -81,6 +85,7 @@ def read_host(record: HostRecord) -> HostFacts:
         num_cpus=record.num_cpus,
         threads_per_core=threads,
         cpu_model=root.findtext("host/cpu/model", ""),
+        cpu_fingerprint=_fingerprint(root.find("host/cpu")),
         cells=tuple(_cell(cell) for cell in root.findall("host/topology/cells/cell")),
         machines=_machines(root),
         pools={
@@ -92,6 +97,16 @@ def read_host(record: HostRecord) -> HostFacts:
         interfaces=None if record.interfaces is None else frozenset(record.interfaces),
         free_pages=record.free_pages,
     )
+
+
+def _fingerprint(cpu: ET.Element | None) -> str:
+    if cpu is None:
+        return ""
+    told = [cpu.findtext("arch", ""), cpu.findtext("model", ""), cpu.findtext("vendor", "")]
+    signature = cpu.find("signature")
+    told += [] if signature is None else sorted(signature.attrib.values())
+    features = sorted(feature.get("name", "") for feature in cpu.findall("feature"))
+    return f"{told[1] or told[0]}/{zlib.crc32(repr((told, features)).encode()):08x}"
 
 
 def _cell(cell: ET.Element) -> NumaCell:

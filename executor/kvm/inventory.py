@@ -7,18 +7,19 @@ frozen as it was last seen: it is never taken for empty.
 from __future__ import annotations
 
 import time
+import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 from executor.kvm import preflight
-from executor.kvm.api import Connection, DomainRecord, HypervisorError, RunState
-from executor.kvm.config import HostConfig, KvmConfig
-from executor.kvm.domain_xml import Domain, read_domain
+from executor.kvm.api import Connection, DomainRecord, Fault, HypervisorError, RunState
+from executor.kvm.config import HostConfig, KvmConfig, VmPolicy
+from executor.kvm.domain_xml import UNREADABLE, Domain, read_domain
 from executor.kvm.host_xml import HostFacts, read_host
 from executor.kvm.link import HostLink
 from solver.domain.errors import TemporaryError
@@ -92,6 +93,8 @@ class Inventory:
         }
         self._fits: dict[tuple[HostId, str], bool] = {}
         self._parsed: dict[str, tuple[str, Domain]] = {}
+        self._ids: dict[str, VmId] = {}
+        self._vms: dict[VmId, SeenVm] = {}
 
     # Looking ----------------------------------------------------------------------------------
 
@@ -122,6 +125,7 @@ class Inventory:
         if not any(view.reachable for view in self.views.values()):
             first = next(iter(self.views.values()))
             raise TemporaryError(f"no host can be reached; {first.why_not}", delay_s=5.0)
+        self._index()
         self._compare_processors()
 
     def _ask(
@@ -144,7 +148,7 @@ class Inventory:
     def _copy(self, record: DomainRecord) -> Copy:
         xml, domain = self._parsed.get(record.uuid, ("", None))
         if domain is None or xml != record.xml:
-            domain = read_domain(record.xml, self._config.owners)
+            domain = _readable(record, self._config.owners)
             self._parsed[record.uuid] = (record.xml, domain)
         return Copy(record=record, domain=domain)
 
@@ -157,9 +161,11 @@ class Inventory:
             if new and view.reachable:
                 with suppress(TemporaryError):
                     asked.append((host_id, view.link.ask(partial(_compare, kinds=new))))
+        deadline_s = time.monotonic() + self._config.timeout_s
         for host_id, future in asked:
+            left_s = max(0.0, deadline_s - time.monotonic())
             try:
-                answers = self.views[host_id].link.wait(future)
+                answers = self.views[host_id].link.wait(future, timeout_s=left_s)
             except (TemporaryError, HypervisorError):
                 continue
             self._fits.update({(host_id, kind): fits for kind, fits in answers.items()})
@@ -168,24 +174,63 @@ class Inventory:
 
     def vms(self) -> tuple[SeenVm, ...]:
         """Return every VM with the host it counts for, in the order of hosts and names."""
+        return tuple(self._vms.values())
+
+    def find(self, vm_id: VmId) -> SeenVm | None:
+        """Return a VM as last seen."""
+        return self._vms.get(vm_id)
+
+    def unseen(self) -> HostView | None:
+        """Return a host that was never seen, if there is one: nobody knows what it holds."""
+        return next((view for view in self.views.values() if view.facts is None), None)
+
+    def ambiguous(self) -> set[VmId]:
+        """Return the names of which there are several domains, none of them known to be meant."""
+        shared = {name for name, uuids in self._by_name().items() if len(uuids) > 1}
+        return {VmId(name) for name in shared if VmId(name) not in self._vms}
+
+    def _by_name(self) -> dict[str, set[str]]:
+        names: defaultdict[str, set[str]] = defaultdict(set)
+        for view in self.views.values():
+            for uuid, copy in view.copies.items():
+                names[copy.record.name].add(uuid)
+        return names
+
+    def _index(self) -> None:
+        """Find out which copy of each VM counts, and what the VM is called."""
         copies: defaultdict[str, list[tuple[HostId, Copy]]] = defaultdict(list)
         for host_id, view in self.views.items():
             for uuid, copy in view.copies.items():
                 copies[uuid].append((host_id, copy))
-        names: defaultdict[str, set[str]] = defaultdict(set)
-        for uuid, found in copies.items():
-            names[found[0][1].record.name].add(uuid)
-        seen = (self._seen(uuid, found, names) for uuid, found in copies.items())
+        names = self._by_name()
+        seen = [self._seen(uuid, found) for uuid, found in copies.items()]
+        for name, uuids in names.items():
+            self._name(name, uuids)
         order = {host_id: i for i, host_id in enumerate(self.views)}
-        present = [vm for vm in seen if vm is not None]
-        return tuple(sorted(present, key=lambda vm: (order[vm.host_id], vm.id)))
+        named = [replace(vm, id=self._ids[vm.copy.record.uuid]) for vm in seen if vm is not None]
+        named.sort(key=lambda vm: (order[vm.host_id], vm.id))
+        self._vms = {vm.id: vm for vm in named}
+        self._parsed = {uuid: kept for uuid, kept in self._parsed.items() if uuid in copies}
 
-    def _seen(
-        self,
-        uuid: str,
-        found: Sequence[tuple[HostId, Copy]],
-        names: Mapping[str, set[str]],
-    ) -> SeenVm | None:
+    def _name(self, name: str, uuids: set[str]) -> None:
+        """Give the domains of one name their ids; who has had one keeps it.
+
+        The plain name is that of the one the operator means, else of the only one. A newcomer of
+        the same name must not take the rules and priorities of the VM that was there before.
+        """
+        meant = self._config.vms.get(VmId(name), VmPolicy()).uuid
+        holder = next((uuid for uuid in uuids if self._ids.get(uuid) == name), None)
+        for uuid in uuids:
+            plain = uuid == meant or (
+                not meant and holder in (None, uuid) and (len(uuids) == 1 or holder == uuid)
+            )
+            known = self._ids.get(uuid)
+            if plain:
+                self._ids[uuid] = VmId(name)
+            elif known is None or known == name or not known.startswith(f"{name}~"):
+                self._ids[uuid] = VmId(f"{name}~{uuid[:8]}")
+
+    def _seen(self, uuid: str, found: Sequence[tuple[HostId, Copy]]) -> SeenVm | None:
         ranked = sorted(
             (pair for pair in found if pair[1].record.state in _PRESENT),
             # What was seen just now tells more than what a silent host held.
@@ -198,19 +243,13 @@ class Inventory:
             return None
         host_id, copy = ranked[0]
         running = [h for h, c in ranked if c.record.state is RunState.RUNNING]
-        name = copy.record.name
-        unique = len(names[name]) == 1
         handed_over = copy.record.state is RunState.LEAVING
         return SeenVm(
-            id=VmId(name if unique else f"{name}~{uuid[:8]}"),
+            id=VmId(uuid),
             copy=copy,
             host_id=host_id,
             elsewhere=() if handed_over else tuple(h for h in running if h != host_id),
         )
-
-    def find(self, vm_id: VmId) -> SeenVm | None:
-        """Return a VM as last seen."""
-        return next((vm for vm in self.vms() if vm.id == vm_id), None)
 
     def fits(self, host_id: HostId, processor: str) -> bool:
         """Return whether a host can run a kind of processor; true as long as it has not told."""
@@ -229,6 +268,17 @@ def _compare(connection: Connection, kinds: Mapping[str, Domain]) -> dict[str, b
         }
         try:
             answers[kind] = connection.compare_cpu(guest, domain.cpu_xml)
-        except HypervisorError:
-            continue
+        except HypervisorError as error:
+            if error.fault is Fault.SILENT:
+                raise
+            # A host without this emulator cannot compare: it refuses the guest by its machine.
+            answers[kind] = True
     return answers
+
+
+def _readable(record: DomainRecord, owners: Mapping[str, str]) -> Domain:
+    """Return a domain as its XML describes it; one that cannot be read is tied to its host."""
+    try:
+        return read_domain(record.xml, owners)
+    except (ET.ParseError, ValueError, KeyError):
+        return replace(UNREADABLE, name=record.name, uuid=record.uuid)

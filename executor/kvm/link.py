@@ -2,8 +2,9 @@
 
 libvirt's calls block. Each host has one worker thread; who asks waits for the answer no longer
 than the limit. A host whose worker is still stuck in an earlier call is silent: it is not asked
-again before that call has come back, so that there is never more than one thread waiting for a dead
-host. Keepalives end such calls after a while, and the connection is opened anew.
+again before that call has come back, so that threads do not pile up before a dead host. Keepalives
+end such calls after a while, and the connection is opened anew; one stuck while it is being opened,
+which no keepalive ends, is left to itself after two minutes, a few times at most.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from solver.domain.errors import TemporaryError
 from solver.domain.units import HostId
 
 T = TypeVar("T")
+
+ABANDON_S: Final = 120.0
+"""A worker stuck for so long is left to itself: opening a connection has no limit of its own."""
+
+MAX_ABANDONED: Final = 3
 
 RECONNECT_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses between tries to reach a host that cannot be reached."""
@@ -67,6 +73,8 @@ class HostLink:
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
         self._asked = queue.SimpleQueue()
         self._stuck: Future[Any] | None = None
+        self._stuck_since_s = 0.0
+        self._abandoned = 0
         self._worker: threading.Thread | None = None
 
     def ask(self, operation: Callable[[Connection], T]) -> Future[T]:
@@ -78,7 +86,7 @@ class HostLink:
             If the host is still silent from an earlier call, or was out of reach a moment ago.
         """
         with self._lock:
-            if self._stuck is not None and not self._stuck.done():
+            if self._stuck is not None and not self._stuck.done() and not self._abandon():
                 raise self._silent("has not answered an earlier question yet")
             self._stuck = None
             wait_s = self._retry_at_s - time.monotonic()
@@ -86,12 +94,28 @@ class HostLink:
                 raise self._silent(self._last_error, delay_s=wait_s)
             if self._worker is None:
                 self._worker = threading.Thread(
-                    target=self._work, name=f"host-{self.host_id}", daemon=True
+                    target=self._work,
+                    args=(self._asked,),
+                    name=f"host-{self.host_id}",
+                    daemon=True,
                 )
                 self._worker.start()
+            asked = self._asked
         future: Future[T] = Future()
-        self._asked.put((lambda: operation(self._connected()), future))
+        asked.put((lambda: operation(self._connected()), future))
         return future
+
+    def _abandon(self) -> bool:
+        """Leave a worker that has been stuck for long to itself; return whether that was done."""
+        long_s = time.monotonic() - self._stuck_since_s
+        if long_s < ABANDON_S or self._abandoned >= MAX_ABANDONED:
+            return False
+        self._abandoned += 1
+        self._asked.put(None)
+        self._asked = queue.SimpleQueue()
+        self._worker = None
+        self._connection = None
+        return True
 
     def wait(self, future: Future[T], *, timeout_s: float | None = None) -> T:
         """Return the answer to what ``ask`` began.
@@ -109,6 +133,7 @@ class HostLink:
         except TimeoutError as error:
             with self._lock:
                 self._stuck = future
+                self._stuck_since_s = time.monotonic()
             raise self._silent(f"did not answer within {limit_s:.3g} s") from error
         except HypervisorError as error:
             if error.fault is Fault.SILENT:
@@ -128,8 +153,10 @@ class HostLink:
 
     # In the worker's thread -------------------------------------------------------------------
 
-    def _work(self) -> None:
-        while (asked := self._asked.get()) is not None:
+    def _work(
+        self, questions: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
+    ) -> None:
+        while (asked := questions.get()) is not None:
             operation, future = asked
             if not future.set_running_or_notify_cancel():
                 continue
@@ -139,7 +166,8 @@ class HostLink:
                 if isinstance(error, HypervisorError) and error.fault is Fault.SILENT:
                     self._drop()
                 future.set_exception(error)
-        self._drop()
+        if questions is self._asked:
+            self._drop()
 
     def _connected(self) -> Connection:
         """Return the connection, opened if need be; only the worker calls this."""

@@ -9,30 +9,63 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from executor.kvm.config import MigrationConfig
 from executor.kvm.domain_xml import Disk, Domain
 from executor.kvm.host_xml import HostFacts, Pool
 
-_REACHABLE: Final = frozenset({"network", "nvme", "vhostuser"})
-"""Kinds of disks that stand outside any host."""
+_REACHABLE: Final = "network"
+"""Kind of disks that stand outside any host; what else there is (NVMe, vhost-user) is a host's."""
+
+_KINDS: Final = frozenset(
+    {
+        "machine",
+        "processor",
+        "host-processor",
+        "network",
+        "bridge",
+        "storage",
+        "hugepages",
+        "numa",
+        "pinned-to",
+        "free-name",
+    }
+)
+
+DEFAULT_HUGEPAGE_KIB: Final = 2048
+"""What ``<hugepages/>`` without a size means on x86 and most others."""
 
 
 def processor(domain: Domain) -> str:
     """Return a name for the kind of processor a domain needs; empty if any will do.
 
-    Hosts provide it once libvirt has compared the two.
+    Hosts provide it once libvirt has compared the two. A guest that is shown the processor of its
+    host needs the very same one, which no comparison tells: see ``same_processor``.
     """
-    if not domain.cpu_xml:
+    if not domain.cpu_xml or _shows_host(domain):
         return ""
     parts = (domain.cpu_xml, domain.arch, domain.machine, domain.virttype, domain.emulator)
-    model = re.search(r"<model[^>]*>([^<]+)<", domain.cpu_xml) or re.search(
-        r'mode=["\']([^"\']+)', domain.cpu_xml
-    )
-    kind = domain.virttype if model is None else model[1]
-    return f"processor:{kind}/{zlib.crc32(repr(parts).encode()):08x}"
+    model = re.search(r"<model[^>]*>([^<]+)<", domain.cpu_xml)
+    mode = re.search(r'mode=["\']([^"\']+)', domain.cpu_xml)
+    kind = model or mode
+    name = domain.virttype if kind is None else kind[1]
+    return f"processor:{name}/{zlib.crc32(repr(parts).encode()):08x}"
+
+
+def same_processor(domain: Domain, host: HostFacts) -> str:
+    """Return the name of its present host's processor if a domain is shown that, else nothing."""
+    return f"host-processor:{host.cpu_fingerprint}" if _shows_host(domain) else ""
+
+
+def _shows_host(domain: Domain) -> bool:
+    return "host-passthrough" in domain.cpu_xml or "mode='maximum'" in domain.cpu_xml
+
+
+def is_found_out(name: str) -> bool:
+    """Return whether a name that VMs require is one of those made here, not an operator's."""
+    return name.split(":", 1)[0] in _KINDS
 
 
 def ties(domain: Domain, num_snapshots: int) -> str:
@@ -43,65 +76,87 @@ def ties(domain: Domain, num_snapshots: int) -> str:
     return ", ".join(dict.fromkeys(found))
 
 
-def requirements(
-    domain: Domain, pools: tuple[Pool, ...], migration: MigrationConfig
-) -> frozenset[str]:
+def requirements(domain: Domain, host: HostFacts, migration: MigrationConfig) -> frozenset[str]:
     """Return the names that a host must provide for the domain to run there.
+
+    What depends on how much of it there is has the amount in its name.
 
     Parameters
     ----------
-    pools
-        Of the host it runs on: they tell where its disks stand.
+    host
+        On which it runs: it tells where its disks stand.
     """
-    names = {f"machine:{domain.machine}", *(f"network:{name}" for name in domain.networks)}
-    names |= {processor(domain)} - {""}
+    mib = domain.memory_mib
+    names = {f"machine:{domain.virttype}/{domain.arch}/{domain.machine}"}
+    names |= {processor(domain), same_processor(domain, host)} - {""}
+    names |= {f"network:{name}" for name in domain.networks}
     names |= {f"bridge:{name}" for name in domain.bridges}
-    names |= {f"hugepages:{size}KiB" for size in domain.hugepage_kib if size}
-    names |= {f"numa:{node}" for node in domain.numa_nodes}
+    names |= {
+        f"hugepages:{size or DEFAULT_HUGEPAGE_KIB}KiB/{mib}MiB" for size in domain.hugepage_kib
+    }
+    names |= {f"numa:{node}/{mib}MiB" for node in domain.numa_nodes}
     names |= {f"pinned-to:{number}" for number in domain.pinned_cpus}
     for disk in domain.disks:
-        names |= set(_disk_requirement(disk, pools, migration))
+        names |= set(_disk_requirement(disk, _pools(host), migration))
     return frozenset(names)
 
 
-def local_disks(domain: Domain, pools: tuple[Pool, ...], migration: MigrationConfig) -> str:
-    """Return the disks that no other host can reach, in words; empty if there are none."""
-    if migration.copy_storage:
-        return ""
-    local = [d.target for d in domain.disks if not _reachable(d, pools, migration)]
-    return f"disk {', '.join(local)} on storage of its host alone" if local else ""
+def local_disks(domain: Domain, host: HostFacts, migration: MigrationConfig) -> tuple[str, ...]:
+    """Return the targets of the disks that no other host can reach."""
+    pools = _pools(host)
+    return tuple(d.target for d in domain.disks if not _reachable(d, pools, migration))
 
 
-def vouched_for(domain: Domain, migration: MigrationConfig) -> bool:
+def vouched_for(domain: Domain, host: HostFacts, migration: MigrationConfig) -> bool:
     """Return whether the operator vouches for disks that libvirt takes for one host's own.
 
-    Only where nothing of them is cached: a host that holds writes back would lose them.
+    libvirt then doubts nothing about any disk. So all must be within reach, and none cached: a
+    host that holds writes back would lose them.
     """
-    disks = [disk for disk in domain.disks if _on_shared_path(disk, migration)]
-    return bool(disks) and not any(disk.cached for disk in disks)
+    written = [disk for disk in domain.disks if disk.source and not disk.read_only]
+    pools = _pools(host)
+    return (
+        any(_on_shared_path(disk, migration) for disk in written)
+        and all(_reachable(disk, pools, migration) for disk in written)
+        and not any(disk.cached for disk in written)
+    )
 
 
-def provisions(domain: Domain, host: HostFacts) -> frozenset[str]:
-    """Return which of the names the domain may require the host provides."""
-    machines = host.machines.get((domain.arch, domain.virttype), frozenset())
-    names = {f"machine:{name}" for name in machines if name == domain.machine}
-    names |= {f"network:{name}" for name in host.networks}
-    if host.interfaces is None:
-        # Not told: libvirt itself will refuse where there is none.
-        names |= {f"bridge:{name}" for name in domain.bridges}
-    else:
-        names |= {f"bridge:{name}" for name in host.interfaces}
-    names |= {f"storage:{pool.name}" for pool in host.pools.values() if pool.shared}
-    names |= {
-        f"hugepages:{size}KiB" for size in domain.hugepage_kib if _pages_fit(domain, host, size)
-    }
-    names |= {f"numa:{cell.id}" for cell in host.cells if cell.memory_mib >= domain.memory_mib}
-    names |= {f"pinned-to:{cpu}" for cell in host.cells for cpu in cell.cpus}
-    return frozenset(names)
+def provided(wanted: Iterable[str], host: HostFacts) -> set[str]:
+    """Return which of the names that a domain may require a host is known to provide.
+
+    Kinds of processors are not among them: libvirt has to compare those.
+    """
+    return {name for name in wanted if _provides(host, *name.split(":", 1))}
 
 
-def _pages_fit(domain: Domain, host: HostFacts, size_kib: int) -> bool:
-    return host.free_pages.get(size_kib, 0) * size_kib >= domain.memory_mib * 1024
+def _provides(host: HostFacts, kind: str, name: str) -> bool:
+    match kind:
+        case "machine":
+            virttype, arch, machine = name.split("/", 2)
+            return machine in host.machines.get((arch, virttype), frozenset())
+        case "network":
+            return name in host.networks
+        case "bridge":
+            # Where hosts do not tell, libvirt itself refuses where there is none.
+            return host.interfaces is None or name in host.interfaces
+        case "storage":
+            return name in host.pools and host.pools[name].shared
+        case "host-processor":
+            return name == host.cpu_fingerprint
+        case "hugepages":
+            size_kib, mib = (int(text) for text in re.findall(r"\d+", name))
+            return host.free_pages.get(size_kib, 0) * size_kib >= mib * 1024
+        case "numa":
+            node, mib = (int(text) for text in re.findall(r"\d+", name))
+            return any(cell.id == node and cell.memory_mib >= mib for cell in host.cells)
+        case "pinned-to":
+            return any(int(name) in cell.cpus for cell in host.cells)
+    return False
+
+
+def _pools(host: HostFacts) -> tuple[Pool, ...]:
+    return tuple(host.pools.values())
 
 
 def _disk_requirement(
@@ -113,14 +168,15 @@ def _disk_requirement(
 
 
 def _reachable(disk: Disk, pools: tuple[Pool, ...], migration: MigrationConfig) -> bool:
-    if not disk.source or disk.kind in _REACHABLE or _on_shared_path(disk, migration):
+    if not disk.source or disk.kind == _REACHABLE or _on_shared_path(disk, migration):
         return True
     pool = _pool_of(disk, pools)
     return pool is not None and pool.shared
 
 
 def _on_shared_path(disk: Disk, migration: MigrationConfig) -> bool:
-    return any(_under(disk.source, folder) for folder in migration.shared_paths)
+    stands = disk.kind in ("file", "dir")
+    return stands and any(_under(disk.source, folder) for folder in migration.shared_paths)
 
 
 def _pool_of(disk: Disk, pools: tuple[Pool, ...]) -> Pool | None:

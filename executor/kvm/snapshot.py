@@ -14,24 +14,37 @@ from typing import Final
 from executor.kvm import preflight
 from executor.kvm.api import RunState
 from executor.kvm.config import KvmConfig, VmPolicy
-from executor.kvm.domain_xml import Domain
-from executor.kvm.host_xml import Pool
 from executor.kvm.inventory import HostView, Inventory, SeenVm
 from solver.domain.cluster import VM, Cluster, Host, HostState
+from solver.domain.errors import PermanentError
 from solver.domain.units import Amounts, HostId, Limits, VmId
 
 POWERED_OFF: Final = "powered off"
+HOLD: Final = "hold"
+"""Label by which an operator keeps a VM where it is; its value says why."""
+
+RESERVE_FRACTION: Final = 0.05
+RESERVE_MIB: Final = 1024
+"""Kept from VMs where the operator names neither a reserve nor a size: host, page cache, and what
+QEMU needs for itself beside its guests' memory."""
 
 Taken = Mapping[VmId, Mapping[HostId, str]]
 """Hosts on which a VM's name or UUID belongs to another domain, and in words which."""
 
 
 def make_snapshot(inventory: Inventory, config: KvmConfig, observed_at: datetime) -> Cluster:
-    """Return the cluster as last seen; rules about VMs that do not exist are left out."""
+    """Return the cluster as last seen; rules about VMs that do not exist are left out.
+
+    Raises
+    ------
+    PermanentError
+        If the operator's rules or priorities name a VM of which there are several.
+    """
     seen = inventory.vms()
+    _require_unambiguous(inventory, config)
     taken = find_taken(seen, inventory)
     wanted = {vm.id: wanted_names(vm, inventory, config) for vm in seen}
-    kinds = {(wanted[vm.id], vm.copy.domain.memory_mib): vm.copy.domain for vm in seen}
+    everything = frozenset(name for names in wanted.values() for name in names)
     held: defaultdict[HostId, set[str]] = defaultdict(set)
     for vm in seen:
         held[vm.host_id] |= wanted[vm.id]
@@ -44,7 +57,7 @@ def make_snapshot(inventory: Inventory, config: KvmConfig, observed_at: datetime
             _host(
                 view,
                 held[view.config.id]
-                | _provided(view, inventory, kinds)
+                | _provided(view, inventory, everything)
                 | {_free_name(v) for v, at in taken.items() if view.config.id not in at},
             )
             for view in inventory.views.values()
@@ -56,9 +69,23 @@ def make_snapshot(inventory: Inventory, config: KvmConfig, observed_at: datetime
     )
 
 
+def _require_unambiguous(inventory: Inventory, config: KvmConfig) -> None:
+    named = {v for rule in config.rules for ids in rule.named_vm_ids.values() for v in ids}
+    for name in sorted(inventory.ambiguous() & ({*config.vms} | named)):
+        raise PermanentError(
+            f"VM {name!r} is named by a rule or has a priority, and there are several domains of "
+            "this name: say which one is meant by its label 'uuid'",
+            vm_id=name,
+        )
+
+
 def wanted_names(vm: SeenVm, inventory: Inventory, config: KvmConfig) -> frozenset[str]:
-    """Return the names a VM requires of a host."""
-    return preflight.requirements(vm.copy.domain, _pools(vm, inventory), config.migration)
+    """Return the names a VM requires of a host, the operator's own among them."""
+    facts = inventory.views[vm.host_id].facts
+    own = config.vms.get(vm.id, VmPolicy()).requires
+    if facts is None:
+        return frozenset(own)
+    return preflight.requirements(vm.copy.domain, facts, config.migration) | frozenset(own)
 
 
 def ties(vm: SeenVm, inventory: Inventory, config: KvmConfig) -> str:
@@ -72,18 +99,32 @@ def ties(vm: SeenVm, inventory: Inventory, config: KvmConfig) -> str:
         return f"runs on {vm.host_id!r} and on {', '.join(map(repr, vm.elsewhere))} at once"
     if domain.owner and not config.move_foreign:
         return f"managed by {domain.owner}"
-    local = preflight.local_disks(domain, _pools(vm, inventory), config.migration)
+    hold = config.vms.get(vm.id, VmPolicy()).labels.get(HOLD)
+    held = f"held by the operator: {hold}" if hold else ""
     tied = preflight.ties(domain, vm.copy.record.num_snapshots)
-    return ", ".join(filter(None, (tied, local)))
+    local = copied_disks(vm, inventory, config)
+    alone = (
+        ""
+        if not local or config.migration.copy_storage
+        else (f"disk {', '.join(local)} on storage of its host alone")
+    )
+    return ", ".join(filter(None, (held, tied, alone)))
+
+
+def copied_disks(vm: SeenVm, inventory: Inventory, config: KvmConfig) -> tuple[str, ...]:
+    """Return the targets of the disks that have to be copied if a VM moves."""
+    facts = inventory.views[vm.host_id].facts
+    if facts is None:
+        return ()
+    return preflight.local_disks(vm.copy.domain, facts, config.migration)
 
 
 def obstacle(vm: SeenVm, view: HostView, inventory: Inventory, config: KvmConfig) -> str:
     """Return why a host would not take a VM, in words; empty if nothing is known against it."""
-    domain = vm.copy.domain
     wanted = wanted_names(vm, inventory, config)
     reasons = [find_taken([vm], inventory).get(vm.id, {}).get(view.config.id, "")]
     if view.facts is not None:
-        lacking = wanted - _provided(view, inventory, {(wanted, domain.memory_mib): domain})
+        lacking = wanted - _provided(view, inventory, wanted)
         reasons.extend(f"lacks {name}" for name in sorted(lacking))
     return ", ".join(filter(None, reasons))
 
@@ -123,30 +164,21 @@ def dirty_mib_per_s(stats: Mapping[str, int | str]) -> int:
     return int(stats.get("dirtyrate.megabytes_per_second", 0))
 
 
-def _pools(vm: SeenVm, inventory: Inventory) -> tuple[Pool, ...]:
-    facts = inventory.views[vm.host_id].facts
-    return () if facts is None else tuple(facts.pools.values())
-
-
 def _free_name(vm_id: VmId) -> str:
     return f"free-name:{vm_id}"
 
 
-def _provided(
-    view: HostView,
-    inventory: Inventory,
-    kinds: Mapping[tuple[frozenset[str], int], Domain],
-) -> set[str]:
-    """Return what a host provides of the names that kinds of VMs require."""
-    provided: set[str] = set()
+def _provided(view: HostView, inventory: Inventory, wanted: Iterable[str]) -> set[str]:
+    """Return which of the names that VMs require a host provides."""
     if view.facts is None:
-        return provided
-    for (wanted, _), domain in kinds.items():
-        provided |= wanted & preflight.provisions(domain, view.facts)
-        processor = preflight.processor(domain)
-        if processor and inventory.fits(view.config.id, processor):
-            provided.add(processor)
-    return provided
+        return set()
+    names = set(wanted)
+    processors = {name for name in names if name.startswith("processor:")}
+    return (
+        preflight.provided(names - processors, view.facts)
+        | {name for name in processors if inventory.fits(view.config.id, name)}
+        | (names & set(view.config.provides))
+    )
 
 
 def _vm(
@@ -167,6 +199,7 @@ def _vm(
         priority=policy.priority,
         group=policy.group,
         app_type=policy.app_type,
+        not_before_at=policy.not_before_at,
         labels={**policy.labels, "uuid": domain.uuid},
         not_migratable_reason=ties(seen, inventory, config),
         requires=tuple(sorted(requires)),
@@ -176,7 +209,10 @@ def _vm(
 def _host(view: HostView, provides: Iterable[str]) -> Host:
     config, facts = view.config, view.facts
     memory_mib, cpu_millicores = config.memory_mib, config.cpu_millicores
+    reserve = config.reserve or Amounts()
     if facts is not None:
+        if config.reserve is None and memory_mib is None:
+            reserve = Amounts(memory_mib=RESERVE_MIB + round(RESERVE_FRACTION * facts.memory_mib))
         memory_mib = facts.memory_mib if memory_mib is None else memory_mib
         cpu_millicores = facts.num_cpus * 1000 if cpu_millicores is None else cpu_millicores
     return Host(
@@ -188,11 +224,13 @@ def _host(view: HostView, provides: Iterable[str]) -> Host:
             disk_io_kib_per_s=config.disk_io_kib_per_s,
             net_io_kib_per_s=config.net_io_kib_per_s,
         ),
-        reserve=config.reserve,
+        reserve=reserve,
         overcommit=config.overcommit,
         zone=config.zone,
         rack=config.rack,
-        labels=config.labels,
+        labels=config.labels
+        if facts is None
+        else {"threads_per_core": str(facts.threads_per_core), **config.labels},
         cpu_model="" if facts is None else facts.cpu_model,
         state=config.state if view.reachable else HostState.UNREACHABLE,
         migration_bandwidth_mib_per_s=config.migration_bandwidth_mib_per_s,

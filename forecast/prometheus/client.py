@@ -79,6 +79,10 @@ class Access:
             raise InvalidInputError("expected username and password_file together or neither")
         if self.username is not None and self.bearer_token_file is not None:
             raise InvalidInputError("expected bearer_token_file or username, got both")
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise InvalidInputError(
+                f"expected a file of certificates, got {str(self.ca_file)!r}", path="ca_file"
+            )
         if not 0 < self.timeout_s <= 3600:
             raise InvalidInputError(
                 f"expected more than 0 and up to 3600, got {self.timeout_s:g}", path="timeout_s"

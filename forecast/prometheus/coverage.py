@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 NEIGHBOUR_BINS: Final = 12
 """Bins before and after that tell how many samples are usual; an interval may be changed."""
-FRESH_INTERVALS: Final = 1.5
-"""A sample this many intervals old still stands for the edge of a bin."""
+FRESH_INTERVALS: Final = 1.1
+"""How old a sample may be to stand for the edge of a bin still; as Prometheus has it."""
 
 Doubles = npt.NDArray[np.float64]
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import typer
 
@@ -17,7 +22,10 @@ from solver.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from executor.engine import Executor
+    from executor.kvm.config import KvmConfig
+    from executor.kvm.driver import KvmDriver
     from executor.lease import FileLease
+    from executor.params import ExecutorParameters
 
 LOOK_S: Final = 0.5
 """Longest pause between two looks: what is shown is never older."""
@@ -58,25 +66,25 @@ def execute(
     from executor.clock import SystemClock
     from executor.engine import Executor
     from executor.journal import FileJournal
-    from executor.lease import FileLease
     from service.real_hosts import connect
     from solver.instances import read_plan
 
     wanted = None if plan is None else read_plan(plan)
     require_writable(calibration, "--calibration")
-    lease = FileLease(journal.with_name(f"{journal.name}.lease"))
+    if policy is None:
+        console.note("without --policy no rule is checked, and no priority known")
     with (
         connect(hosts, policy) as driver,
-        _held(lease),
+        _held(lease_of(driver.config)) as lease,
         FileJournal(journal, lease) as written,
     ):
         if written.torn_tail:
             console.note("the journal's last line was torn by a crash and is left out")
         driver.snapshot()
-        executor = Executor(driver, SystemClock(), written, lease=lease)
+        executor = Executor(driver, SystemClock(), written, _params(driver), lease=lease)
         if executor.recover(resume=resume):
             console.note("taking up the plan that was interrupted")
-            _carry_out(executor)
+            _to_its_end(executor, calibration)
         elif wanted is None:
             raise InvalidInputError(
                 "expected a plan, got none, and the journal knows of none that was interrupted",
@@ -84,53 +92,102 @@ def execute(
             )
         if wanted is not None:
             executor.begin(wanted)
-            _carry_out(executor)
-        if calibration is not None:
-            _keep(calibration, executor)
-        _end(executor)
+            _to_its_end(executor, calibration)
+
+
+def _params(driver: KvmDriver) -> ExecutorParameters:
+    from executor.params import ExecutorParameters, OnTimeout
+
+    may_switch = driver.capabilities().can_post_copy
+    return ExecutorParameters(on_timeout=OnTimeout.POST_COPY if may_switch else OnTimeout.CANCEL)
+
+
+def lease_of(config: KvmConfig) -> FileLease:
+    """Return the lease of a cluster on this machine, whatever file its journal is in."""
+    from executor.lease import TTL_S, FileLease
+
+    uris = "\n".join(sorted(host.uri for host in config.hosts))
+    name = hashlib.sha256(uris.encode()).hexdigest()[:16]
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    folder = state / "foreswap"
+    folder.mkdir(parents=True, exist_ok=True)
+    # A call inside the lease asks a host several questions, each for as long as it may take.
+    return FileLease(folder / f"{name}.lease", ttl_s=max(TTL_S, 8 * config.timeout_s))
+
+
+def _to_its_end(executor: Executor, calibration: Path | None) -> None:
+    """Carry out what is begun; raise if it did not end well."""
+    _carry_out(executor)
+    if calibration is not None:
+        _keep(calibration, executor)
+    _end(executor)
 
 
 @contextmanager
-def _held(lease: FileLease) -> Iterator[None]:
-    """Hold the lease: of several processes with one journal only one acts."""
+def _held(lease: FileLease) -> Iterator[FileLease]:
+    """Hold the lease: of several processes on one cluster only one acts."""
     from executor.errors import LeaseError, LeaseHeldError
 
     lease.acquire()
     try:
-        yield
+        yield lease
     finally:
         # Whoever has lost it has nothing to give back.
         with suppress(LeaseError, LeaseHeldError):
             lease.release()
 
 
+class _Stop:
+    """Notes SIGINT and SIGTERM instead of raising in the middle of a step; a second one raises."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def __enter__(self) -> Self:
+        self._before = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
+
+
 def _carry_out(executor: Executor) -> None:
     """Show the plan being carried out until it has ended."""
-    from datetime import UTC, datetime
-
     from rich.live import Live
 
-    from executor.clock import SystemClock
+    from executor.errors import LeaseError, LeaseHeldError
+    from executor.states import PlanState
     from service.tables import moves_table
 
-    clock = SystemClock()
     view = console.err()
-    with Live(console=view, transient=True, auto_refresh=False, screen=False) as live:
+    if executor.report().state is PlanState.PAUSED:
+        executor.resume()
+    with _Stop() as stop, Live(console=view, transient=True, auto_refresh=False) as live:
         stopping = False
         while executor.active:
             try:
+                if stop.wanted and not stopping:
+                    console.note("stopping: nothing more is begun, what is under way is cancelled")
+                    executor.abort("stopped by the operator")
+                    stopping = True
                 executor.tick()
-                if view.is_terminal:
-                    live.update(moves_table(executor.report()), refresh=True)
-                latest_at = datetime.now(UTC) + timedelta(seconds=LOOK_S)
-                next_at = executor.next_event_at
-                clock.sleep_until(latest_at if next_at is None else min(next_at, latest_at))
-            except KeyboardInterrupt:
-                if stopping:
-                    raise
-                stopping = True
-                console.note("stopping: nothing more is started, what is under way is cancelled")
-                executor.abort("stopped by the operator")
+            except (LeaseError, LeaseHeldError) as error:
+                console.note(f"waiting: {error}")
+                time.sleep(LOOK_S)
+            if view.is_terminal:
+                live.update(moves_table(executor.report()), refresh=True)
+            next_at = executor.next_event_at
+            if next_at is not None:
+                pause_s = (next_at - datetime.now(UTC)).total_seconds()
+                time.sleep(min(LOOK_S, max(0.0, pause_s)))
 
 
 def _keep(calibration: Path, executor: Executor) -> None:

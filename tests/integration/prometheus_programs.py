@@ -154,11 +154,22 @@ def prometheus(
 
 
 def backfill(folder: Path, openmetrics: Path) -> None:
-    """Put the samples of an OpenMetrics file into the data folder of a Prometheus to be started."""
+    """Put the samples of an OpenMetrics file into the data folder of a Prometheus to be started.
+
+    The file is read once for each block, so there must be few.
+    """
     data = folder / "data"
     data.mkdir(exist_ok=True)
     subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", openmetrics, data],
+        [
+            "promtool",
+            "tsdb",
+            "create-blocks-from",
+            "--max-block-duration=672h",
+            "openmetrics",
+            openmetrics,
+            data,
+        ],
         check=True,
         capture_output=True,
     )

@@ -34,6 +34,7 @@ def test_hosts_and_migration_are_read(tmp_path: Path) -> None:
     )
     config = read_hosts(write(tmp_path, text))
     (host,) = config.hosts
+    assert host.reserve is not None
     assert (host.id, host.zone, host.reserve.memory_mib, host.overcommit.cpu) == (
         "h1",
         "a",

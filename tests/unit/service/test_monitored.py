@@ -10,7 +10,7 @@ import pytest
 from executor.counters import VmState
 from executor.monitor.sample import Figure, HostMinute, MinuteRecord, VmMinute
 from forecast.history import BinState
-from service.monitored import history_of
+from service.monitored import history_of_minutes
 from solver.domain.errors import NotEnoughHistoryError
 from solver.domain.units import HostId, Resource, VmId
 from tests.builders import NOW
@@ -19,12 +19,23 @@ HOST = HostMinute(num_cpus=4, memory_total_mib=1000.0, figures={})
 
 
 def vm(
-    name: str, *, state: VmState = VmState.RUNNING, vcpus: int = 2, **figures: float
+    name: str,
+    *,
+    state: VmState = VmState.RUNNING,
+    vcpus: int = 2,
+    num_samples: int = 6,
+    **figures: float,
 ) -> VmMinute:
     """Return a VM's minute; figures are means."""
     told = {key: Figure(mean=value, p95=value, max=value) for key, value in figures.items()}
     return VmMinute(
-        vm_id=VmId(name), name=name, uuid=name, state=state, num_vcpus=vcpus, figures=told
+        vm_id=VmId(name),
+        name=name,
+        uuid=name,
+        state=state,
+        num_vcpus=vcpus,
+        num_samples=num_samples,
+        figures=told,
     )
 
 
@@ -42,7 +53,7 @@ def minute(number: int, *vms: VmMinute, host: str = "h1", span_s: float = 60.0) 
 
 def test_minutes_are_averaged_by_the_time_they_stand_for() -> None:
     """A short minute counts less; what the VM waited for is part of its demand."""
-    history = history_of(
+    history = history_of_minutes(
         [
             minute(0, vm("a", cpu_demand_millicores=1000, memory_used_mib=400), span_s=60),
             minute(1, vm("a", cpu_demand_millicores=400, memory_used_mib=100), span_s=30),
@@ -62,14 +73,26 @@ def test_a_vm_that_moved_is_one_vm() -> None:
         minute(0, vm("a", cpu_demand_millicores=100), host="h1"),
         minute(1, vm("a", cpu_demand_millicores=200), host="h2"),
     ]
-    history = history_of(records)
+    history = history_of_minutes(records)
     assert history.vm_ids == ("a",)
     assert history.readings[Resource.CPU, 0].tolist() == [150.0, 300.0]
 
 
+def test_each_host_counts_by_the_samples_it_has_of_the_running_vm() -> None:
+    """Not by the whole minute, and not the copy that stands still while it is being filled."""
+    history = history_of_minutes(
+        [
+            minute(0, vm("a", num_samples=5, cpu_demand_millicores=1000), host="h1"),
+            minute(0, vm("a", num_samples=1, cpu_demand_millicores=100), host="h2"),
+            minute(1, vm("a", state=VmState.PAUSED, cpu_demand_millicores=0), host="h2"),
+        ]
+    )
+    assert history.readings[Resource.CPU, 0].tolist() == [850.0]
+
+
 def test_bins_without_a_record_are_missing_only_between_records() -> None:
     """Before its first and after its last record a VM is absent."""
-    history = history_of(
+    history = history_of_minutes(
         [
             minute(0, vm("a", cpu_demand_millicores=1)),
             minute(5, vm("b", cpu_demand_millicores=1)),
@@ -86,7 +109,7 @@ def test_bins_without_a_record_are_missing_only_between_records() -> None:
 def test_a_vm_that_is_off_demands_nothing() -> None:
     """And one that ran for a part of the bin is measured."""
     off = vm("a", state=VmState.OFF)
-    history = history_of(
+    history = history_of_minutes(
         [minute(0, off), minute(5, off), minute(6, vm("a", cpu_used_millicores=5))]
     )
     assert history.state.tolist() == [[BinState.OFF, BinState.MEASURED]]
@@ -95,7 +118,7 @@ def test_a_vm_that_is_off_demands_nothing() -> None:
 
 def test_the_newest_size_counts() -> None:
     """A VM that was given more is as large as it is now."""
-    history = history_of(
+    history = history_of_minutes(
         [
             minute(5, vm("a", vcpus=8, cpu_demand_millicores=1, memory_current_mib=4096)),
             minute(0, vm("a", vcpus=2, cpu_demand_millicores=1, memory_current_mib=2048)),
@@ -108,4 +131,4 @@ def test_the_newest_size_counts() -> None:
 def test_without_vms_there_is_no_history() -> None:
     """Nothing can be forecast of nobody."""
     with pytest.raises(NotEnoughHistoryError):
-        history_of([minute(0)])
+        history_of_minutes([minute(0)])

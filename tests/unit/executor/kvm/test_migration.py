@@ -33,7 +33,7 @@ def test_every_choice_has_its_flag() -> None:
         copy_storage=True,
         persist=False,
     )
-    assert set(flag_names(config)) == {
+    assert set(flag_names(config, copies_disks=True)) == {
         "live",
         "tls",
         "post_copy",
@@ -41,11 +41,14 @@ def test_every_choice_has_its_flag() -> None:
         "parallel",
         "copy_storage",
     }
-    assert parameters(config, address="fd00::1", bandwidth_mib_per_s=80) == {
+    assert parameters(
+        config, address="fd00::1", bandwidth_mib_per_s=80, copied_disks=("vdb",)
+    ) == {
         "bandwidth": 80,
         "uri": "tcp://[fd00::1]",
         "parallel_connections": 4,
         "compression": "xbzrle",
+        "copied_disks": ["vdb"],
     }
 
 

@@ -225,6 +225,7 @@ def test_a_secret_that_cannot_be_read(fake: FakePrometheus, tmp_path: Path) -> N
         ({"url": "http://"}, "expected the address of a Prometheus"),
         ({"url": "http://me:secret@host"}, "without a user name"),
         ({"url": "http://host", "username": "me"}, "together or neither"),
+        ({"url": "https://host", "ca_file": Path("none.pem")}, "ca_file: expected a file of cert"),
         ({"url": "http://host", "timeout_s": 0.0}, "timeout_s: expected more than 0"),
         ({"url": "http://host", "attempts": 0}, r"attempts: expected 1\.\.20, got 0"),
         (
