@@ -102,6 +102,8 @@ class Hypervisor:
     ----------
     refused_processors
         Models of guest processors that it cannot run.
+    errs
+        What it answers to questions about one domain.
     hangs
         While cleared, its answers do not come.
     """
@@ -110,6 +112,7 @@ class Hypervisor:
     held: dict[str, DomainRecord] = field(default_factory=dict)
     refused_processors: tuple[str, ...] = ()
     down: bool = False
+    errs: HypervisorError | None = None
     hangs: threading.Event = field(default_factory=threading.Event)
     num_opened: int = 0
     compared: list[str] = field(default_factory=list)
@@ -155,12 +158,18 @@ class FakeConnection(Connection):
 
     def state(self, uuid: str) -> RunState | None:
         """Return what a copy is doing."""
+        self._about_one()
         record = self._answer().held.get(uuid)
         return None if record is None else record.state
 
     def job(self, uuid: str) -> None:
         """Return no migration: here none is ever under way."""
-        self._answer()
+        self._about_one()
+
+    def _about_one(self) -> None:
+        errs = self._answer().errs
+        if errs is not None:
+            raise errs
 
     def compare_cpu(self, capabilities_of: Mapping[str, str], cpu_xml: str) -> bool:
         """Return whether it runs a processor."""

@@ -136,6 +136,23 @@ class JobRecord:
     memory_remaining_mib: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningCopy:
+    """A domain that runs on a host.
+
+    Parameters
+    ----------
+    whole
+        Whether all of its memory is there: not so while a migration of it is under way, nor in
+        post-copy.
+    persistent
+        Whether the host keeps its definition once it is off.
+    """
+
+    whole: bool
+    persistent: bool
+
+
 INCOMING: Final = JobRecord(
     outgoing=False,
     elapsed_ms=None,
@@ -193,8 +210,14 @@ _MIGRATION_PAUSES: Final = frozenset(
     }
 )
 
+_FORGET: Final = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+
 _LEFT_BY_PRE_COPY: Final = frozenset(
     {libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP}
+)
+
+_RUNS_IN_POST_COPY: Final = frozenset(
+    {libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED}
 )
 
 _loop_lock = threading.Lock()
@@ -411,12 +434,30 @@ class Connection:
             return RunState.RUNNING
         if reason not in _MIGRATION_PAUSES:
             return RunState.PAUSED
+        if reason == libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED:
+            # Its migration may be shown for ever; neither end goes on by itself.
+            return RunState.PAUSED
         job = self._job(domain)
         if job is None:
             # In post-copy the memory is at both ends: such a copy must never be let go on alone.
             left = reason in _LEFT_BY_PRE_COPY
             return RunState.LEFT_PAUSED if left else RunState.PAUSED
         return RunState.LEAVING if job.outgoing else RunState.INCOMING
+
+    def running_copy(self, uuid: str) -> RunningCopy | None:
+        """Return how a domain runs here; ``None`` if it does not."""
+        try:
+            with _told(f"cannot read domain {uuid}"):
+                domain = self._conn.lookupByUUIDString(uuid)
+                state, reason = domain.state()
+                if self._run_state(domain, state, reason) is not RunState.RUNNING:
+                    return None
+                whole = reason not in _RUNS_IN_POST_COPY and self._job(domain) is None
+                return RunningCopy(whole=whole, persistent=bool(domain.isPersistent()))
+        except HypervisorError as error:
+            if error.fault is Fault.GONE:
+                return None
+            raise
 
     def job(self, uuid: str) -> JobRecord | None:
         """Return the migration of a domain that is under way here; ``None`` if there is none."""
@@ -527,6 +568,41 @@ class Connection:
         """Let a paused domain go on."""
         with _told(f"cannot resume domain {uuid}"):
             self._conn.lookupByUUIDString(uuid).resume()
+
+    def discard(self, uuid: str, *, forget: bool) -> None:
+        """End a copy that a migration left paused, or that is off already.
+
+        Parameters
+        ----------
+        forget
+            Whether to remove the definition, too.
+
+        Raises
+        ------
+        HypervisorError
+            If the copy does anything else; it goes on.
+        """
+        try:
+            self._discard(uuid, forget=forget)
+        except HypervisorError as error:
+            if error.fault is not Fault.GONE:
+                raise
+
+    def _discard(self, uuid: str, *, forget: bool) -> None:
+        with _told(f"cannot end what was left of domain {uuid}"):
+            domain = self._conn.lookupByUUIDString(uuid)
+            state = self._state(domain)
+            if state not in (RunState.LEFT_PAUSED, RunState.OFF):
+                raise HypervisorError(
+                    f"domain {uuid} is to be ended: expected a copy left paused, got one that is "
+                    f"{state.value}",
+                    fault=Fault.FAILED,
+                )
+            # First, so that a copy with a definition is never the last trace of an interruption.
+            if forget and domain.isPersistent():
+                domain.undefineFlags(_FORGET)
+            if state is RunState.LEFT_PAUSED:
+                domain.destroy()
 
 
 _UNDER_WAY: Final = (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)

@@ -8,11 +8,14 @@ from silence, and nothing from one end alone.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from typing import Final
+from urllib.parse import quote, unquote
 
 from executor.drivers.base import (
     Capabilities,
@@ -32,10 +35,18 @@ from executor.kvm.api import (
     RunState,
 )
 from executor.kvm.config import KvmConfig, Mode
+from executor.kvm.copies import ABSENT, Copies
 from executor.kvm.inventory import HostView, Inventory, SeenVm
 from executor.kvm.link import HostLink, Open
 from executor.kvm.migration import flag_names, parameters
-from executor.kvm.snapshot import make_snapshot, obstacle, ties
+from executor.kvm.snapshot import (
+    copied_disks,
+    make_host,
+    make_snapshot,
+    obstacle,
+    sized_vm,
+    ties,
+)
 from executor.kvm.transfers import Transfer, Transfers
 from solver.domain.cluster import Cluster, reserved_amounts
 from solver.domain.errors import (
@@ -50,8 +61,6 @@ BUSY_DELAY_S: Final = 10.0
 BEGIN_LOOK_S: Final = 0.02
 DIRTY_RATE_S: Final = 60.0
 """Between two measurements of how fast a guest rewrites its memory; each lasts a second."""
-
-_ABSENT: Final = (None, RunState.OFF)
 
 ELSEWHERE: Final = HostId("(a host of no configuration)")
 """Destination of a migration that leaves the cluster."""
@@ -78,14 +87,21 @@ class KvmDriver:
             for host in config.hosts
         }
         self._inventory = Inventory(config, tuple(self._links.values()))
+        self._copies = Copies(self._links)
         self._transfers = Transfers()
         # Of their own, because a domain that is busy lets who asks for its dirty rate wait.
         self._watchers = {
             host.id: HostLink(host.id, host.uri, open_connection=open_connection)
             for host in config.hosts
         }
+        self._watching: dict[HostId, Future[None]] = {}
         self._numbers = count(1)
         self._dirty_at_s: dict[str, float] = {}
+
+    @property
+    def config(self) -> KvmConfig:
+        """The hosts and settings."""
+        return self._config
 
     def close(self) -> None:
         """Close all connections; migrations under way go on where they do not need us."""
@@ -120,19 +136,17 @@ class KvmDriver:
             raise InvalidInputError(
                 f"expected at least 1, got {bandwidth_mib_per_s}", path="bandwidth_mib_per_s"
             )
-        vm, destination = self._require_startable(vm_id, destination_id)
-        number = f"{time.time_ns():x}-{next(self._numbers)}"
-        transfer = Transfer(
-            handle=MigrationHandle(f"{vm.copy.record.uuid}/{vm.host_id}/{destination_id}/{number}"),
-            vm_id=vm_id,
-            uuid=vm.copy.record.uuid,
-            source_id=vm.host_id,
-            destination_id=destination_id,
-        )
-        self._transfers.begin(
-            transfer, lambda: self._drive(transfer, vm, destination, bandwidth_mib_per_s)
-        )
-        self._wait_until_begun(transfer)
+        with _in_our_words(vm_id, destination_id):
+            vm, destination = self._require_startable(vm_id, destination_id)
+            number = f"{time.time_ns():x}-{next(self._numbers)}"
+            transfer = Transfer(
+                handle=make_handle(vm.copy.record.uuid, vm.host_id, destination_id, number),
+                vm_id=vm_id,
+                uuid=vm.copy.record.uuid,
+                source_id=vm.host_id,
+                destination_id=destination_id,
+            )
+            self._begin(transfer, vm, destination, bandwidth_mib_per_s)
         return transfer.handle
 
     def start_vm(self, vm_id: VmId, host_id: HostId) -> None:
@@ -157,16 +171,21 @@ class KvmDriver:
             return transfer.outcome
         try:
             ended = transfer.thread_ended
-            job = self._links[transfer.source_id].call(lambda c: c.job(transfer.uuid))
+            job = self._copies.job(transfer.uuid, transfer.source_id)
             if job is not None and job.outgoing:
-                transfer.latest = _running(job, post_copy=self._in_post_copy(transfer))
+                if transfer.found and not self._goes_there(transfer):
+                    return _unknown(
+                        f"VM {transfer.vm_id!r} is under way, but not by this migration"
+                    )
+                post_copy = self._in_post_copy(transfer)
+                if post_copy and self._broke(transfer):
+                    return _unknown("its post-copy broke: neither end has all of its memory")
+                transfer.latest = _running(job, post_copy=post_copy)
                 return transfer.latest
             if not ended:
                 return transfer.latest or MigrationProgress(state=MigrationState.RUNNING)
             return self._settled(transfer)
-        except TemporaryError as error:
-            return _unknown(str(error))
-        except HypervisorError as error:
+        except (TemporaryError, HypervisorError) as error:
             return _unknown(str(error))
 
     def cancel(self, handle: MigrationHandle) -> None:
@@ -174,6 +193,7 @@ class KvmDriver:
         transfer = self._require_transfer(handle)
         if transfer.outcome is not None:
             return
+        self._require_own(transfer)
         if self._in_post_copy(transfer):
             raise PermanentError(
                 f"the migration of VM {transfer.vm_id!r} is in post-copy: stopping it would lose "
@@ -193,6 +213,7 @@ class KvmDriver:
             )
         if transfer.outcome is not None or transfer.post_copy:
             return
+        self._require_own(transfer)
         self._tell(transfer, lambda connection: connection.start_post_copy(transfer.uuid))
         transfer.post_copy = True
 
@@ -208,39 +229,57 @@ class KvmDriver:
         if uuid is None:
             self._require_reachable(asked)
             return ()
-        states = self._states(uuid, asked)
+        states = self._copies.states(uuid, asked)
         running = tuple(h for h, state in states.items() if state is RunState.RUNNING)
         return running or tuple(h for h, state in states.items() if state is RunState.LEAVING)
 
     def find_migration(self, vm_id: VmId) -> MigrationUnderWay | None:
-        """Return the migration of the VM that is under way, if there is one."""
-        vm = self._inventory.find(vm_id)
-        if vm is None:
-            self._inventory.refresh()
+        """Return the migration of the VM that is under way, if there is one.
+
+        If there is none, what one has left over is tidied up.
+        """
+        with _in_our_words(vm_id, None):
             vm = self._inventory.find(vm_id)
-        if vm is None:
-            return None
+            if vm is None or self._transfers.of(vm.copy.record.uuid) is None:
+                self._inventory.refresh()
+                vm = self._inventory.find(vm_id)
+            if vm is None:
+                self._require_all_seen(vm_id)
+                return None
+            found = self._under_way(vm)
+            if found is None:
+                self._tidy(vm.copy.record.uuid)
+            return found
+
+    def _under_way(self, vm: SeenVm) -> MigrationUnderWay | None:
         uuid = vm.copy.record.uuid
         own = self._transfers.of(uuid)
         source_id = vm.host_id if own is None else own.source_id
         if own is not None and not own.thread_ended:
             return MigrationUnderWay(handle=own.handle, destination_id=own.destination_id)
-        job = self._links[source_id].call(lambda connection: connection.job(uuid))
+        job = self._copies.job(uuid, source_id)
         if job is None or not job.outgoing:
-            if self._states(uuid, (source_id,))[source_id] is RunState.LEFT_PAUSED:
-                self._revived(uuid, source_id)
             return None
         if own is not None:
             return MigrationUnderWay(handle=own.handle, destination_id=own.destination_id)
         return self._adopt(vm)
 
+    def _tidy(self, uuid: str) -> None:
+        """Let go on or end what a broken migration has left paused, if it was seen to."""
+        views = self._inventory.views.values()
+        seen = [view.copies[uuid].record.state for view in views if uuid in view.copies]
+        if RunState.LEFT_PAUSED in seen:
+            self._copies.tidy(uuid, definition=self._config.migration.persist)
+
     # Starting -----------------------------------------------------------------------------------
 
     def _require_startable(self, vm_id: VmId, destination_id: HostId) -> tuple[SeenVm, HostView]:
         """Return the VM and its destination, or raise why the migration cannot be begun."""
-        self._inventory.refresh()
-        vm = self._require_vm(vm_id)
         self._require_host(destination_id, vm_id)
+        before = self._inventory.find(vm_id)
+        # The plan's other hosts were looked at when the step was judged.
+        self._inventory.refresh(None if before is None else {before.host_id, destination_id})
+        vm = self._require_vm(vm_id)
         destination = self._inventory.views[destination_id]
         if vm.host_id == destination_id:
             raise StaleClusterError(
@@ -257,7 +296,7 @@ class KvmDriver:
                 raise TemporaryError(
                     view.why_not, delay_s=BUSY_DELAY_S, vm_id=vm_id, host_id=host_id
                 )
-        if self.find_migration(vm_id) is not None:
+        if self._under_way(vm) is not None:
             raise TemporaryError(
                 f"VM {vm_id!r} is under way already", delay_s=BUSY_DELAY_S, vm_id=vm_id
             )
@@ -273,8 +312,7 @@ class KvmDriver:
 
     def _require_room(self, vm_id: VmId, destination_id: HostId) -> None:
         """Raise unless the VM's memory fits beside what is there and what is on its way there."""
-        cluster = make_snapshot(self._inventory, self._config, datetime.now(UTC))
-        host = next(host for host in cluster.hosts if host.id == destination_id)
+        host = make_host(self._inventory.views[destination_id])
         usable = host.usable()[Resource.MEMORY]
         if usable is None:
             return
@@ -282,13 +320,13 @@ class KvmDriver:
             uuid
             for uuid, copy in self._inventory.views[destination_id].copies.items()
             if copy.record.state is RunState.INCOMING
-        } | {transfer.uuid for transfer in self._transfers.under_way_to(destination_id)}
-        needed = {vm.id: reserved_amounts(vm, host)[Resource.MEMORY] for vm in cluster.vms}
-        used = sum(
-            needed[vm.id]
-            for vm in cluster.vms
-            if vm.id != vm_id and (vm.host_id == destination_id or vm.labels["uuid"] in incoming)
-        )
+        } | {transfer.uuid for transfer in self._under_way_to(destination_id)}
+        needed = {
+            vm.id: reserved_amounts(sized_vm(vm), host)[Resource.MEMORY]
+            for vm in self._inventory.vms()
+            if vm.id == vm_id or vm.host_id == destination_id or vm.copy.record.uuid in incoming
+        }
+        used = sum(mib for other, mib in needed.items() if other != vm_id)
         if needed[vm_id] > usable - used:
             raise TemporaryError(
                 f"host {destination_id!r} has {usable - used} MiB left, VM {vm_id!r} needs "
@@ -298,15 +336,33 @@ class KvmDriver:
                 host_id=destination_id,
             )
 
-    def _wait_until_begun(self, transfer: Transfer) -> None:
-        """Return once the source shows the migration, or it has ended, or in vain after a while.
+    def _under_way_to(self, host_id: HostId) -> list[Transfer]:
+        """Return the migrations to a host; those that have ended unasked are asked about first."""
+        for transfer in self._transfers.under_way_to(host_id):
+            if transfer.thread_ended:
+                self.poll(transfer.handle)
+        return self._transfers.under_way_to(host_id)
 
-        Who is allowed to act must not leave a request behind that the source looks at later.
+    def _begin(
+        self, transfer: Transfer, vm: SeenVm, destination: HostView, bandwidth_mib_per_s: int
+    ) -> None:
+        """Let libvirt begin, and return once it has, or has refused.
+
+        Who is allowed to act must not leave a request behind that is looked at later. So what may
+        take long, connecting, comes before; and then there is no way back but the end of the call.
         """
-        deadline_s = time.monotonic() + self._config.timeout_s
-        while not transfer.ended.wait(BEGIN_LOOK_S) and time.monotonic() < deadline_s:
-            with suppress(TemporaryError, HypervisorError):
-                if self._links[transfer.source_id].call(lambda c: c.job(transfer.uuid)) is not None:
+        opened = [self._links[transfer.source_id].open_another()]
+        try:
+            if self._config.migration.mode is Mode.CLIENT_MANAGED:
+                opened.append(self._links[transfer.destination_id].open_another())
+        except TemporaryError:
+            _close(opened[0])
+            raise
+        drive = partial(self._drive, transfer, vm, destination, bandwidth_mib_per_s, opened)
+        self._transfers.begin(transfer, drive)
+        while not transfer.ended.wait(BEGIN_LOOK_S):
+            with suppress(TemporaryError):
+                if self._copies.job(transfer.uuid, transfer.source_id) is not None:
                     self._limit_downtime(transfer)
                     return
 
@@ -314,55 +370,64 @@ class KvmDriver:
         """Tell QEMU how long the guest may stand still, which it takes of a migration under way."""
         limit_ms = self._config.migration.max_downtime_ms
         if limit_ms is not None:
-            self._links[transfer.source_id].call(
-                lambda c: c.set_max_downtime(transfer.uuid, limit_ms)
-            )
+            # One that is over already has kept to whatever limit there was.
+            with suppress(TemporaryError, HypervisorError):
+                self._links[transfer.source_id].call(
+                    lambda c: c.set_max_downtime(transfer.uuid, limit_ms)
+                )
 
     def _drive(
-        self, transfer: Transfer, vm: SeenVm, destination: HostView, bandwidth_mib_per_s: int
+        self,
+        transfer: Transfer,
+        vm: SeenVm,
+        destination: HostView,
+        bandwidth_mib_per_s: int,
+        opened: list[Connection],
     ) -> None:
         """Migrate; returns when that is over. Runs in a thread of its own."""
         config = self._config.migration
-        vouched = preflight.vouched_for(vm.copy.domain, config)
+        source, *peers = opened
+        facts = self._inventory.views[transfer.source_id].facts
+        local = copied_disks(vm, self._inventory, self._config)
+        vouched = facts is not None and preflight.vouched_for(vm.copy.domain, facts, config)
+        flags = flag_names(config, copies_disks=bool(local), disks_vouched_for=vouched)
         params = parameters(
             config,
             address=destination.config.migration_address,
             bandwidth_mib_per_s=bandwidth_mib_per_s,
+            copied_disks=local,
         )
-        source = self._open(self._links[transfer.source_id].uri)
         try:
-            peer: str | Connection = destination.config.peer_uri
-            if config.mode is Mode.CLIENT_MANAGED:
-                peer = self._open(destination.config.uri)
-            try:
-                source.migrate(
-                    transfer.uuid,
-                    peer=peer,
-                    params={PARAMS[name]: value for name, value in params.items()},
-                    flags=sum(FLAGS[n] for n in flag_names(config, disks_vouched_for=vouched)),
-                )
-            finally:
-                if isinstance(peer, Connection):
-                    _close(peer)
+            source.migrate(
+                transfer.uuid,
+                peer=peers[0] if peers else destination.config.peer_uri,
+                params={PARAMS[name]: value for name, value in params.items()},
+                flags=sum(FLAGS[name] for name in flags),
+            )
         finally:
-            _close(source)
+            for connection in opened:
+                _close(connection)
 
     # Following ----------------------------------------------------------------------------------
 
     def _settled(self, transfer: Transfer) -> MigrationProgress:
         """Return how a migration ended, once both ends have come to rest."""
         ends = (transfer.source_id, transfer.destination_id)
-        states = self._states(transfer.uuid, ends)
+        states = self._copies.states(transfer.uuid, ends)
         source, destination = (states[end] for end in ends)
         if RunState.LEAVING in (source, destination) or destination is RunState.INCOMING:
             return transfer.latest or MigrationProgress(state=MigrationState.RUNNING)
-        if source is RunState.LEFT_PAUSED and self._revived(transfer.uuid, transfer.source_id):
-            source = RunState.RUNNING
         there = destination is RunState.RUNNING
-        if there and source in _ABSENT:
+        if there and source is not None:
+            source = self._discarded(transfer, source)
+        elif source is RunState.LEFT_PAUSED and destination in ABSENT:
+            # Both ends have said so, and the migration went from one to the other.
+            self._copies.resume(transfer.uuid, ends[0])
+            source = RunState.RUNNING
+        if there and source in ABSENT:
             link = self._links[transfer.destination_id]
             transfer.outcome = _completed(link.call(lambda c: c.completed_job(transfer.uuid)))
-        elif source in _ABSENT and destination in _ABSENT:
+        elif source in ABSENT and destination in ABSENT and not transfer.found:
             reason = str(transfer.error or "it ended") + "; the VM runs at neither end any more"
             transfer.outcome = _failed(transfer, reason, temporary=False)
         elif transfer.told and not transfer.succeeded:
@@ -376,25 +441,46 @@ class KvmDriver:
             return _unknown(f"the source has {_word(source)}, the destination {_word(destination)}")
         return transfer.outcome
 
-    def _revived(self, uuid: str, host_id: HostId) -> bool:
-        """Let a copy go on that a broken migration left paused, if no other host has one.
-
-        Hosts that do not answer may have one: then nothing is done.
-        """
-        others = tuple(h for h in self._links if h != host_id)
-        if any(state not in _ABSENT for state in self._states(uuid, others).values()):
-            return False
-        self._links[host_id].call(lambda connection: connection.resume(uuid))
-        return True
+    def _discarded(self, transfer: Transfer, source: RunState) -> RunState | None:
+        """End what is left at the source of a VM that runs at its destination."""
+        forget = self._config.migration.persist
+        left = source is RunState.LEFT_PAUSED or (source is RunState.OFF and forget)
+        gone = left and self._copies.discard(
+            transfer.uuid,
+            transfer.source_id,
+            running_on=transfer.destination_id,
+            definition=forget,
+        )
+        return None if gone else source
 
     def _in_post_copy(self, transfer: Transfer) -> bool:
         """Whether the VM runs at its destination while its memory is still being fetched."""
         if not transfer.post_copy and self._config.migration.post_copy:
             with suppress(TemporaryError, HypervisorError):
                 ends = (transfer.source_id, transfer.destination_id)
-                states = tuple(self._states(transfer.uuid, ends).values())
+                states = tuple(self._copies.states(transfer.uuid, ends).values())
                 transfer.post_copy = states == (RunState.LEAVING, RunState.RUNNING)
         return transfer.post_copy
+
+    def _broke(self, transfer: Transfer) -> bool:
+        """Whether the source of a migration in post-copy has given up."""
+        source_id = transfer.source_id
+        return self._copies.states(transfer.uuid, (source_id,))[source_id] is RunState.PAUSED
+
+    def _goes_there(self, transfer: Transfer) -> bool:
+        """Whether the migration that the source shows goes to this one's destination."""
+        destination_id = transfer.destination_id
+        state = self._copies.states(transfer.uuid, (destination_id,))[destination_id]
+        return state in (RunState.INCOMING, RunState.RUNNING)
+
+    def _require_own(self, transfer: Transfer) -> None:
+        """Raise unless what is under way, if anything, is the migration that is meant."""
+        if transfer.found and not self._goes_there(transfer):
+            raise StaleClusterError(
+                f"VM {transfer.vm_id!r} is not under way to {transfer.destination_id!r} any more",
+                vm_id=transfer.vm_id,
+                host_id=transfer.destination_id,
+            )
 
     def _adopt(self, vm: SeenVm) -> MigrationUnderWay:
         """Return a migration that this process did not begin, to be followed from now on."""
@@ -409,22 +495,23 @@ class KvmDriver:
         ]
         destination_id = incoming[0] if incoming else ELSEWHERE
         transfer = Transfer(
-            handle=MigrationHandle(f"{uuid}/{vm.host_id}/{destination_id}/found"),
+            handle=make_handle(uuid, vm.host_id, destination_id, "found"),
             vm_id=vm.id,
             uuid=uuid,
             source_id=vm.host_id,
             destination_id=destination_id,
+            found=True,
         )
         if incoming:
             self._transfers.adopt(transfer)
         return MigrationUnderWay(handle=transfer.handle, destination_id=destination_id)
 
-    def _tell(self, transfer: Transfer, what: object) -> None:
+    def _tell(self, transfer: Transfer, what: Callable[[Connection], None]) -> None:
         """Tell the source something about a migration under way."""
         try:
-            self._links[transfer.source_id].call(what)  # type: ignore[arg-type]
+            self._links[transfer.source_id].call(what)
         except HypervisorError as error:
-            job = self._links[transfer.source_id].call(lambda c: c.job(transfer.uuid))
+            job = self._copies.job(transfer.uuid, transfer.source_id)
             if job is None and transfer.thread_ended:
                 return
             raise TemporaryError(
@@ -432,17 +519,6 @@ class KvmDriver:
             ) from error
 
     # Asking -------------------------------------------------------------------------------------
-
-    def _states(self, uuid: str, host_ids: tuple[HostId, ...]) -> dict[HostId, RunState | None]:
-        """Return what each host's copy of a domain is doing; all are asked at once."""
-        asked = {h: self._links[h].ask(lambda c: c.state(uuid)) for h in host_ids}
-        states = {}
-        for host_id, future in asked.items():
-            try:
-                states[host_id] = self._links[host_id].wait(future)
-            except HypervisorError as error:
-                raise TemporaryError(str(error), delay_s=BUSY_DELAY_S, host_id=host_id) from error
-        return states
 
     def _measure_dirty_rates(self) -> None:
         """Let hosts watch for a second how fast their guests rewrite memory, now and then."""
@@ -455,14 +531,31 @@ class KvmDriver:
                     due.setdefault(host_id, []).append(uuid)
                     self._dirty_at_s[uuid] = now_s
         for host_id, uuids in due.items():
-            with suppress(TemporaryError):
-                self._watchers[host_id].ask(partial(_measure, uuids=uuids))
+            watching = self._watching.get(host_id)
+            # A host that is still at the last round has enough to do.
+            if watching is None or watching.done():
+                with suppress(TemporaryError):
+                    self._watching[host_id] = self._watchers[host_id].ask(
+                        partial(_measure, uuids=uuids)
+                    )
 
     def _require_vm(self, vm_id: VmId) -> SeenVm:
         vm = self._inventory.find(vm_id)
         if vm is None:
+            self._require_all_seen(vm_id)
             raise StaleClusterError(f"VM {vm_id!r} does not exist", vm_id=vm_id)
         return vm
+
+    def _require_all_seen(self, vm_id: VmId) -> None:
+        """Raise if a VM that was not seen may be on a host that was never seen."""
+        unseen = self._inventory.unseen()
+        if unseen is not None:
+            raise TemporaryError(
+                f"VM {vm_id!r} was not seen, and {unseen.why_not or 'a host was not asked'}",
+                delay_s=BUSY_DELAY_S,
+                vm_id=vm_id,
+                host_id=unseen.config.id,
+            )
 
     def _require_host(self, host_id: HostId, vm_id: VmId) -> None:
         if host_id not in self._links:
@@ -479,7 +572,7 @@ class KvmDriver:
     def _known(self, handle: MigrationHandle) -> Transfer | None:
         """Return a migration by its handle, be it one that a process before this one began."""
         transfer = self._transfers.get(handle)
-        parts = handle.split("/")
+        parts = [unquote(part) for part in handle.split("/")]
         if transfer is not None or len(parts) != 4 or not {parts[1], parts[2]} <= set(self._links):
             return transfer
         found = Transfer(
@@ -488,6 +581,7 @@ class KvmDriver:
             uuid=parts[0],
             source_id=HostId(parts[1]),
             destination_id=HostId(parts[2]),
+            found=True,
         )
         self._transfers.adopt(found)
         return found
@@ -501,6 +595,28 @@ class KvmDriver:
     def _uuid(self, vm_id: VmId) -> str | None:
         vm = self._inventory.find(vm_id)
         return None if vm is None else vm.copy.record.uuid
+
+
+def make_handle(uuid: str, source_id: HostId, destination_id: HostId, mark: str) -> MigrationHandle:
+    """Return a handle that tells the next process what it names."""
+    return MigrationHandle(
+        "/".join(quote(p, safe="") for p in (uuid, source_id, destination_id, mark))
+    )
+
+
+@contextmanager
+def _in_our_words(vm_id: VmId, host_id: HostId | None) -> Iterator[None]:
+    """Turn what libvirt says into the branches of the error tree that callers know."""
+    try:
+        yield
+    except HypervisorError as error:
+        if error.fault is Fault.REFUSED:
+            raise PermanentError(str(error), vm_id=vm_id, host_id=host_id) from error
+        if error.fault is Fault.GONE:
+            raise StaleClusterError(str(error), vm_id=vm_id, host_id=host_id) from error
+        raise TemporaryError(
+            str(error), delay_s=BUSY_DELAY_S, vm_id=vm_id, host_id=host_id
+        ) from error
 
 
 def _measure(connection: Connection, uuids: list[str]) -> None:

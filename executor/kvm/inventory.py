@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +22,7 @@ from executor.kvm.config import HostConfig, KvmConfig, VmPolicy
 from executor.kvm.domain_xml import UNREADABLE, Domain, read_domain
 from executor.kvm.host_xml import HostFacts, read_host
 from executor.kvm.link import HostLink
+from executor.kvm.stats import MEASURED
 from solver.domain.errors import TemporaryError
 from solver.domain.units import HostId, VmId
 
@@ -93,13 +94,19 @@ class Inventory:
         }
         self._fits: dict[tuple[HostId, str], bool] = {}
         self._parsed: dict[str, tuple[str, Domain]] = {}
+        self._dirty: dict[str, int] = {}
         self._ids: dict[str, VmId] = {}
         self._vms: dict[VmId, SeenVm] = {}
 
     # Looking ----------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Look at every host.
+    def refresh(self, host_ids: Container[HostId] | None = None) -> None:
+        """Look at hosts.
+
+        Parameters
+        ----------
+        host_ids
+            At which; ``None`` for all.
 
         Raises
         ------
@@ -107,7 +114,10 @@ class Inventory:
             If no host can be asked.
         """
         now_s = time.monotonic()
-        asked = [(view, self._ask(view, now_s)) for view in self.views.values()]
+        looked_at = [
+            view for host_id, view in self.views.items() if host_ids is None or host_id in host_ids
+        ]
+        asked = [(view, self._ask(view, now_s)) for view in looked_at]
         for view, future in asked:
             if future is None:
                 continue
@@ -122,6 +132,10 @@ class Inventory:
             if facts is not None:
                 view.facts, view.facts_at_s = facts, now_s
             view.copies = {record.uuid: self._copy(record) for record in records}
+            for record in records:
+                if record.stats.get("dirtyrate.calc_status") == MEASURED:
+                    rate = int(record.stats.get("dirtyrate.megabytes_per_second", 0))
+                    self._dirty[record.uuid] = max(0, rate)
         if not any(view.reachable for view in self.views.values()):
             first = next(iter(self.views.values()))
             raise TemporaryError(f"no host can be reached; {first.why_not}", delay_s=5.0)
@@ -211,6 +225,7 @@ class Inventory:
         named.sort(key=lambda vm: (order[vm.host_id], vm.id))
         self._vms = {vm.id: vm for vm in named}
         self._parsed = {uuid: kept for uuid, kept in self._parsed.items() if uuid in copies}
+        self._dirty = {uuid: kept for uuid, kept in self._dirty.items() if uuid in copies}
 
     def _name(self, name: str, uuids: set[str]) -> None:
         """Give the domains of one name their ids; who has had one keeps it.
@@ -250,6 +265,13 @@ class Inventory:
             host_id=host_id,
             elsewhere=() if handed_over else tuple(h for h in running if h != host_id),
         )
+
+    def dirty_mib_per_s(self, record: DomainRecord) -> int:
+        """Return the rate at which a guest was last seen to rewrite its memory.
+
+        It moves with the guest: the statistics of its new host know nothing yet.
+        """
+        return self._dirty.get(record.uuid, 0)
 
     def fits(self, host_id: HostId, processor: str) -> bool:
         """Return whether a host can run a kind of processor; true as long as it has not told."""

@@ -144,6 +144,38 @@ class HostLink:
         """Ask and wait; see both."""
         return self.wait(self.ask(operation), timeout_s=timeout_s)
 
+    def open_another(self) -> Connection:
+        """Return a connection of its own to the host, for a call that lasts; the caller closes it.
+
+        Raises
+        ------
+        TemporaryError
+            If it is not there within the time limit; one that comes later is closed.
+        """
+        opened: Future[Connection] = Future()
+
+        def run() -> None:
+            try:
+                connection = self._open(self.uri)
+            except HypervisorError as error:
+                opened.set_exception(error)
+                return
+            if opened.set_running_or_notify_cancel():
+                opened.set_result(connection)
+            else:
+                connection.close()
+
+        threading.Thread(target=run, name=f"connect-{self.host_id}", daemon=True).start()
+        try:
+            return opened.result(self._timeout_s)
+        except TimeoutError as error:
+            if not opened.cancel():
+                # It came in the same instant.
+                return opened.result()
+            raise self._silent(f"no connection within {self._timeout_s:.3g} s") from error
+        except HypervisorError as error:
+            raise self._silent(str(error)) from error
+
     def close(self) -> None:
         """Close the connection once what is under way has ended; do not wait for it."""
         with self._lock:

@@ -127,7 +127,8 @@ def provided(wanted: Iterable[str], host: HostFacts) -> set[str]:
 
     Kinds of processors are not among them: libvirt has to compare those.
     """
-    return {name for name in wanted if _provides(host, *name.split(":", 1))}
+    found_out = filter(is_found_out, wanted)
+    return {name for name in found_out if _provides(host, *name.split(":", 1))}
 
 
 def _provides(host: HostFacts, kind: str, name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -54,7 +55,7 @@ def make_snapshot(inventory: Inventory, config: KvmConfig, observed_at: datetime
     return Cluster(
         observed_at=observed_at,
         hosts=tuple(
-            _host(
+            make_host(
                 view,
                 held[view.config.id]
                 | _provided(view, inventory, everything)
@@ -159,11 +160,6 @@ def footprint_mib(memory_mib: int, stats: Mapping[str, int | str]) -> int:
     return memory_mib if told is None else min(memory_mib, -(-int(told) // 1024))
 
 
-def dirty_mib_per_s(stats: Mapping[str, int | str]) -> int:
-    """Return the rate at which the guest was last seen to rewrite its memory; 0 if not measured."""
-    return int(stats.get("dirtyrate.megabytes_per_second", 0))
-
-
 def _free_name(vm_id: VmId) -> str:
     return f"free-name:{vm_id}"
 
@@ -181,13 +177,10 @@ def _provided(view: HostView, inventory: Inventory, wanted: Iterable[str]) -> se
     )
 
 
-def _vm(
-    seen: SeenVm, inventory: Inventory, config: KvmConfig, wanted: Iterable[str], contested: bool
-) -> VM:
+def sized_vm(seen: SeenVm) -> VM:
+    """Return a VM with what it takes of a host, and nothing else."""
     domain, stats = seen.copy.domain, seen.copy.record.stats
-    policy = config.vms.get(seen.id, VmPolicy())
     off = seen.copy.record.state is RunState.OFF
-    requires = {*wanted, _free_name(seen.id)} if contested else {*wanted}
     return VM(
         id=seen.id,
         allocation=Amounts(
@@ -195,18 +188,29 @@ def _vm(
         ),
         host_id=seen.host_id,
         memory_footprint_mib=0 if off else footprint_mib(domain.memory_mib, stats),
-        dirty_mib_per_s=0 if off else dirty_mib_per_s(stats),
+    )
+
+
+def _vm(
+    seen: SeenVm, inventory: Inventory, config: KvmConfig, wanted: Iterable[str], contested: bool
+) -> VM:
+    policy = config.vms.get(seen.id, VmPolicy())
+    requires = {*wanted, _free_name(seen.id)} if contested else {*wanted}
+    return replace(
+        sized_vm(seen),
+        dirty_mib_per_s=inventory.dirty_mib_per_s(seen.copy.record),
         priority=policy.priority,
         group=policy.group,
         app_type=policy.app_type,
         not_before_at=policy.not_before_at,
-        labels={**policy.labels, "uuid": domain.uuid},
+        labels={**policy.labels, "uuid": seen.copy.domain.uuid},
         not_migratable_reason=ties(seen, inventory, config),
         requires=tuple(sorted(requires)),
     )
 
 
-def _host(view: HostView, provides: Iterable[str]) -> Host:
+def make_host(view: HostView, provides: Iterable[str] = ()) -> Host:
+    """Return a host as last seen."""
     config, facts = view.config, view.facts
     memory_mib, cpu_millicores = config.memory_mib, config.cpu_millicores
     reserve = config.reserve or Amounts()

@@ -28,8 +28,8 @@ _STATES: Final = (
 )
 """By libvirt's ``virDomainState``."""
 
-_MEASURED: Final = 2
-"""``VIR_DOMAIN_DIRTYRATE_MEASURED``: before, the rate means nothing."""
+MEASURED: Final = 2
+"""``VIR_DOMAIN_DIRTYRATEMEASURED``: before, the rate means nothing."""
 
 _LARGEST: Final = 2**63 - 1
 """Larger counters are a -1 of the hypervisor, told without its sign."""
@@ -41,7 +41,7 @@ def vm_counters(record: Mapping[str, object], *, vm_id: VmId, name: str, uuid: s
     What is missing, or is no whole number of 0 or more, is ``None``.
     """
     state = _count(record, "state.state")
-    measured = _count(record, "dirtyrate.calc_status") == _MEASURED
+    measured = _count(record, "dirtyrate.calc_status") == MEASURED
     return VmCounters(
         vm_id=vm_id,
         name=name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from executor.drivers.base import MigrationHandle, MigrationProgress
 from executor.kvm.api import Fault, HypervisorError
@@ -26,6 +27,8 @@ class Transfer:
         Whether the call that drives it has come back; true for one that was found.
     error
         What the call raised; ``None`` if it succeeded or has not come back.
+    found
+        Whether it was begun by somebody else, or by a process before this one.
     post_copy
         Whether it was switched to post-copy.
     latest
@@ -39,6 +42,7 @@ class Transfer:
     uuid: str
     source_id: HostId
     destination_id: HostId
+    found: bool = False
     thread_ended: bool = False
     succeeded: bool = False
     error: HypervisorError | None = None
@@ -53,6 +57,10 @@ class Transfer:
         return self.thread_ended and (
             self.succeeded or (self.error is not None and self.error.fault is not Fault.SILENT)
         )
+
+
+MAX_REMEMBERED: Final = 1000
+"""How many migrations are remembered after they have ended."""
 
 
 class Transfers:
@@ -88,10 +96,16 @@ class Transfers:
                 transfer.thread_ended = True
                 transfer.ended.set()
 
-        self._by_handle[transfer.handle] = transfer
+        self._remember(transfer)
         threading.Thread(target=run, name=f"migration-{transfer.vm_id}", daemon=True).start()
 
     def adopt(self, transfer: Transfer) -> None:
         """Follow a migration that somebody else drives."""
         transfer.thread_ended = True
+        self._remember(transfer)
+
+    def _remember(self, transfer: Transfer) -> None:
         self._by_handle[transfer.handle] = transfer
+        over = [handle for handle, known in self._by_handle.items() if known.outcome is not None]
+        for handle in over[: max(0, len(over) - MAX_REMEMBERED)]:
+            del self._by_handle[handle]

@@ -41,9 +41,7 @@ def test_every_choice_has_its_flag() -> None:
         "parallel",
         "copy_storage",
     }
-    assert parameters(
-        config, address="fd00::1", bandwidth_mib_per_s=80, copied_disks=("vdb",)
-    ) == {
+    assert parameters(config, address="fd00::1", bandwidth_mib_per_s=80, copied_disks=("vdb",)) == {
         "bandwidth": 80,
         "uri": "tcp://[fd00::1]",
         "parallel_connections": 4,
