@@ -62,6 +62,8 @@ class RunState(enum.Enum):
     """Paused, and filled by a migration from elsewhere."""
     LEFT_PAUSED = "left_paused"
     """Paused by a migration that is not under way any more, all its memory there."""
+    BROKEN = "broken"
+    """Stopped in post-copy by a failure: its memory is at both ends, and all of it at neither."""
     OFF = "off"
 
 
@@ -436,7 +438,7 @@ class Connection:
             return RunState.PAUSED
         if reason == libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED:
             # Its migration may be shown for ever; neither end goes on by itself.
-            return RunState.PAUSED
+            return RunState.BROKEN
         job = self._job(domain)
         if job is None:
             # In post-copy the memory is at both ends: such a copy must never be let go on alone.

@@ -465,7 +465,7 @@ class KvmDriver:
     def _broke(self, transfer: Transfer) -> bool:
         """Whether the source of a migration in post-copy has given up."""
         source_id = transfer.source_id
-        return self._copies.states(transfer.uuid, (source_id,))[source_id] is RunState.PAUSED
+        return self._copies.states(transfer.uuid, (source_id,))[source_id] is RunState.BROKEN
 
     def _goes_there(self, transfer: Transfer) -> bool:
         """Whether the migration that the source shows goes to this one's destination."""

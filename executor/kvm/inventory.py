@@ -36,6 +36,7 @@ _PRESENT: Final = (
     # In post-copy a VM stands at its source until the migration is over: its memory is there.
     RunState.LEAVING,
     RunState.RUNNING,
+    RunState.BROKEN,
     RunState.LEFT_PAUSED,
     RunState.PAUSED,
     RunState.OFF,

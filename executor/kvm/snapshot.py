@@ -94,6 +94,8 @@ def ties(vm: SeenVm, inventory: Inventory, config: KvmConfig) -> str:
     domain, state = vm.copy.domain, vm.copy.record.state
     if state is RunState.OFF:
         return POWERED_OFF
+    if state is RunState.BROKEN:
+        return "stopped by a post-copy that broke"
     if state in (RunState.PAUSED, RunState.LEFT_PAUSED):
         return "paused"
     if vm.elsewhere:

@@ -67,6 +67,7 @@ class KvmLab:
         self._driver = KvmDriver(self._config)
         self._breaks = {"v2"}
         self._hosts["h1"].thaw()
+        self._hosts["h1"].unslow_link()
         wait_until(self._at_rest, 60.0, "migrations of the test before have ended")
         for name, memory_mib in SIZE_MIB.items():
             self._bring_home(name, memory_mib)
@@ -113,6 +114,10 @@ class KvmLab:
                 if process.guest_name == name:
                     self._breaks.discard(name)
                     psutil.Process(process.pid).kill()
+
+    def narrow_link(self) -> None:
+        """Let ``h1`` send slowly."""
+        self._hosts["h1"].slow_link(self.slow_mib_per_s * 8.4)
 
     def lose_source(self) -> None:
         """Stop every process of ``h1``: it hangs."""
