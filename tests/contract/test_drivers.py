@@ -64,7 +64,7 @@ class Lab(Protocol):
         """Bring the cluster to a time when ``h1`` does not answer."""
 
     def narrow_link(self) -> None:
-        """Let the link of ``h1`` carry no more than ``slow_mib_per_s``, whoever grants more."""
+        """Let the link of ``h1`` carry so little that the rest of ``v1`` takes seconds."""
 
 
 class SimulatedLab:
