@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,6 +14,7 @@ from service.options import require_writable
 if TYPE_CHECKING:
     from solver.domain.cluster import Cluster
 
+WATCH_S: Final = 1.5
 HOSTS_HELP = "Hosts file, TOML."
 POLICY_HELP = (
     "Cluster document with what hosts do not know: priorities, groups, rules, network, budget."
@@ -32,6 +34,9 @@ def snapshot(
 
     require_writable(json, "--json")
     with connect(hosts, policy) as driver, console.err().status("asking hosts"):
+        driver.snapshot()
+        # By then QEMU has seen for a second how fast guests rewrite their memory.
+        time.sleep(WATCH_S)
         cluster = driver.snapshot()
     if json is not None:
         write_cluster(json, cluster)
