@@ -17,6 +17,7 @@ from executor.kvm.api import (
     Fault,
     HostRecord,
     HypervisorError,
+    KeptCopy,
     RunState,
 )
 
@@ -106,6 +107,10 @@ class Hypervisor:
         What it answers to questions about one domain.
     hangs
         While cleared, its answers do not come.
+    fetching
+        Domains that run here and still fetch memory from elsewhere.
+    transient
+        Domains that it forgets once they are off.
     """
 
     facts: HostRecord = field(default_factory=make_host_record)
@@ -117,6 +122,8 @@ class Hypervisor:
     num_opened: int = 0
     compared: list[str] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
+    fetching: set[str] = field(default_factory=set)
+    transient: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.hangs.set()
@@ -186,6 +193,22 @@ class FakeConnection(Connection):
         hypervisor = self._answer()
         hypervisor.resumed.append(uuid)
         hypervisor.held[uuid] = replace(hypervisor.held[uuid], state=RunState.RUNNING)
+
+    def kept_copy(self, uuid: str) -> KeptCopy | None:
+        """Return a copy that runs or was left paused."""
+        hypervisor = self._answer()
+        if self.state(uuid) not in (RunState.RUNNING, RunState.LEFT_PAUSED):
+            return None
+        whole = uuid not in hypervisor.fetching
+        return KeptCopy(whole=whole, persistent=uuid not in hypervisor.transient)
+
+    def discard(self, uuid: str, *, forget: bool) -> None:
+        """End what was left of a domain."""
+        hypervisor = self._answer()
+        if forget or uuid in hypervisor.transient:
+            del hypervisor.held[uuid]
+        else:
+            hypervisor.held[uuid] = replace(hypervisor.held[uuid], state=RunState.OFF)
 
 
 class Hypervisors:

@@ -139,8 +139,8 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunningCopy:
-    """A domain that runs on a host.
+class KeptCopy:
+    """A copy of a domain that runs, or could go on.
 
     Parameters
     ----------
@@ -446,16 +446,18 @@ class Connection:
             return RunState.LEFT_PAUSED if left else RunState.PAUSED
         return RunState.LEAVING if job.outgoing else RunState.INCOMING
 
-    def running_copy(self, uuid: str) -> RunningCopy | None:
-        """Return how a domain runs here; ``None`` if it does not."""
+    def kept_copy(self, uuid: str) -> KeptCopy | None:
+        """Return the host's copy of a domain if it runs or was left paused, else ``None``."""
         try:
             with _told(f"cannot read domain {uuid}"):
                 domain = self._conn.lookupByUUIDString(uuid)
                 state, reason = domain.state()
-                if self._run_state(domain, state, reason) is not RunState.RUNNING:
+                doing = self._run_state(domain, state, reason)
+                if doing not in (RunState.RUNNING, RunState.LEFT_PAUSED):
                     return None
-                whole = reason not in _RUNS_IN_POST_COPY and self._job(domain) is None
-                return RunningCopy(whole=whole, persistent=bool(domain.isPersistent()))
+                fetches = doing is RunState.RUNNING and reason in _RUNS_IN_POST_COPY
+                whole = not fetches and self._job(domain) is None
+                return KeptCopy(whole=whole, persistent=bool(domain.isPersistent()))
         except HypervisorError as error:
             if error.fault is Fault.GONE:
                 return None

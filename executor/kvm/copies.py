@@ -91,17 +91,17 @@ class Copies:
         """
         self._ask(host_id, lambda connection: connection.resume(uuid))
 
-    def discard(self, uuid: str, host_id: HostId, *, running_on: HostId, definition: bool) -> bool:
-        """End a copy that was left paused, as the domain runs elsewhere; return whether it is gone.
+    def discard(self, uuid: str, host_id: HostId, *, kept_on: HostId, definition: bool) -> bool:
+        """End a copy that was left paused, as another host has one; return whether it is gone.
 
-        Nothing is done while the copy that runs may still fetch memory from this one.
+        Nothing is done while the copy that is kept may still fetch memory from this one.
 
         Parameters
         ----------
-        running_on
-            Where it was seen to run.
+        kept_on
+            Where the domain runs, or is to go on.
         definition
-            Whether the host is to forget the domain, too; it does not before another host keeps
+            Whether the host is to forget the domain, too; it does not before the other host keeps
             its definition.
 
         Raises
@@ -109,12 +109,48 @@ class Copies:
         TemporaryError
             If one of the two hosts cannot be asked, or refuses.
         """
-        there = self._ask(running_on, lambda connection: connection.running_copy(uuid))
-        if there is None or not there.whole:
+        kept = self._ask(kept_on, lambda connection: connection.kept_copy(uuid))
+        if kept is None or not kept.whole:
             return False
-        forget = definition and there.persistent
+        forget = definition and kept.persistent
         self._ask(host_id, lambda connection: connection.discard(uuid, forget=forget))
         return True
+
+    def settle(
+        self, uuid: str, source_id: HostId, destination_id: HostId, *, definition: bool
+    ) -> tuple[RunState | None, RunState | None]:
+        """Bring both ends of a migration to rest that is over, and return what they do then.
+
+        A copy left paused at the source goes on, unless the domain runs at its destination; then
+        it is ended. One left at the destination never ran: the source has all of its memory.
+
+        Parameters
+        ----------
+        definition
+            Whether the source is to forget a domain that runs at its destination.
+
+        Raises
+        ------
+        TemporaryError
+            If one of the two hosts cannot be asked, or refuses.
+        """
+        states = self.states(uuid, (source_id, destination_id))
+        source, destination = states[source_id], states[destination_id]
+        left = RunState.LEFT_PAUSED
+        if destination is RunState.RUNNING:
+            ended = source is left or (source is RunState.OFF and definition)
+            if ended and self.discard(
+                uuid, source_id, kept_on=destination_id, definition=definition
+            ):
+                source = None
+        elif destination is left and source in (RunState.RUNNING, left):
+            gone = self.discard(uuid, destination_id, kept_on=source_id, definition=False)
+            destination = None if gone else destination
+        if source is left and destination in ABSENT:
+            # Both ends have said so, and the migration went from one to the other.
+            self.resume(uuid, source_id)
+            source = RunState.RUNNING
+        return source, destination
 
     def tidy(self, uuid: str, *, definition: bool) -> None:
         """Let go on or end every copy that was left paused, by what all hosts have.
@@ -130,7 +166,7 @@ class Copies:
             if state is RunState.LEFT_PAUSED and not running:
                 self.revive(uuid, host_id)
             elif state is RunState.LEFT_PAUSED and len(running) == 1:
-                self.discard(uuid, host_id, running_on=running[0], definition=definition)
+                self.discard(uuid, host_id, kept_on=running[0], definition=definition)
 
     def _ask(self, host_id: HostId, what: Callable[[Connection], T]) -> T:
         with _temporary(host_id):

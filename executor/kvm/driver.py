@@ -412,18 +412,15 @@ class KvmDriver:
 
     def _settled(self, transfer: Transfer) -> MigrationProgress:
         """Return how a migration ended, once both ends have come to rest."""
-        ends = (transfer.source_id, transfer.destination_id)
-        states = self._copies.states(transfer.uuid, ends)
-        source, destination = (states[end] for end in ends)
+        source, destination = self._copies.settle(
+            transfer.uuid,
+            transfer.source_id,
+            transfer.destination_id,
+            definition=self._config.migration.persist,
+        )
         if RunState.LEAVING in (source, destination) or destination is RunState.INCOMING:
             return transfer.latest or MigrationProgress(state=MigrationState.RUNNING)
         there = destination is RunState.RUNNING
-        if there and source is not None:
-            source = self._discarded(transfer, source)
-        elif source is RunState.LEFT_PAUSED and destination in ABSENT:
-            # Both ends have said so, and the migration went from one to the other.
-            self._copies.resume(transfer.uuid, ends[0])
-            source = RunState.RUNNING
         if there and source in ABSENT:
             link = self._links[transfer.destination_id]
             transfer.outcome = _completed(link.call(lambda c: c.completed_job(transfer.uuid)))
@@ -440,18 +437,6 @@ class KvmDriver:
         else:
             return _unknown(f"the source has {_word(source)}, the destination {_word(destination)}")
         return transfer.outcome
-
-    def _discarded(self, transfer: Transfer, source: RunState) -> RunState | None:
-        """End what is left at the source of a VM that runs at its destination."""
-        forget = self._config.migration.persist
-        left = source is RunState.LEFT_PAUSED or (source is RunState.OFF and forget)
-        gone = left and self._copies.discard(
-            transfer.uuid,
-            transfer.source_id,
-            running_on=transfer.destination_id,
-            definition=forget,
-        )
-        return None if gone else source
 
     def _in_post_copy(self, transfer: Transfer) -> bool:
         """Whether the VM runs at its destination while its memory is still being fetched."""
