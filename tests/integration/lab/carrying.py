@@ -176,7 +176,8 @@ def carrying(
 
 def read_journal(path: Path) -> tuple[Record, ...]:
     """Return the records of a journal that another process may have open."""
-    return tuple(decode(line) for line in path.read_text(encoding="ascii").splitlines())
+    whole_lines = path.read_text(encoding="ascii").rpartition("\n")[0]
+    return tuple(decode(line) for line in whole_lines.splitlines())
 
 
 def assert_well_ended(
