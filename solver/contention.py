@@ -16,8 +16,10 @@ from solver.domain.score import HostContention
 from solver.domain.units import HostId
 from solver.domain.weights import to_units
 
-DEFAULT_ACT_HOST_S: Final = 5.0
-"""Act above this: 10 % of a host short for 50 s. About ten times what a typical move costs."""
+DEFAULT_ACT_HOST_S: Final = 20.0
+"""Act above this: 10 % of a host short for 200 s. For a day after an event hosts carry some 5 to 20
+host-seconds of risk that mostly does not come true: insurance against it moves twice as much for
+the same shortfall in the end (docs/decisions/0013)."""
 
 DEFAULT_STOP_HOST_S: Final = 1.0
 """Stop below this: what is left is worth about two moves."""

@@ -43,7 +43,7 @@ def hosts_at(*host_s: float) -> list[HostContention]:
 
 @pytest.mark.parametrize(
     ("score", "was_acting", "expected"),
-    [(4.9, False, False), (5.1, False, True), (1.1, True, True), (0.9, True, False)],
+    [(19.9, False, False), (20.1, False, True), (1.1, True, True), (0.9, True, False)],
 )
 def test_hysteresis(score: float, was_acting: bool, expected: bool) -> None:
     """Balancing begins above the higher threshold and ends below the lower."""

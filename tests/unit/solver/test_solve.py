@@ -23,7 +23,7 @@ from tests.builders import make_cluster, make_host, make_scenarios, make_vm
         ({"limit_s": math.nan}, "more than 0 seconds"),
         ({"work_limit": -1.0}, "more than 0 seconds"),
         ({"seed": -1}, "0..2147483647, got -1"),
-        ({"stop_threshold_host_s": 6.0}, "got stop 6.0 and act 5.0"),
+        ({"stop_threshold_host_s": 21.0}, "got stop 21.0 and act 20.0"),
     ],
 )
 def test_wrong_parameters_are_refused(wrong: dict[str, Any], message: str) -> None:

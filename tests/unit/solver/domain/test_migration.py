@@ -136,7 +136,7 @@ def test_absurd_parameters_are_refused(wrong: dict[str, float]) -> None:
 @pytest.mark.parametrize("name", TERMS)
 def test_each_weight_scales_its_own_term_only(name: str) -> None:
     """Three times the weight is three times the term; the other three stay."""
-    changed: dict[str, Any] = {name: 3.0}
+    changed: dict[str, Any] = {name: 3.0 * getattr(Weights(), name)}
     usual, heavier = cost_of(), cost_of(replace(Weights(), **changed))
     for term in TERMS:
         factor = 3 if term == name else 1
