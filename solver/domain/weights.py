@@ -72,8 +72,8 @@ class Weights:
     transfer: float = 3.0
     """Price of a host-second of CPU burned at both ends while memory is on the wire.
 
-    Three times what is burned: large guests also hold links and memory at both ends, and a plan that
-    prefers small ones comes out as well in the end (docs/decisions/0013).
+    Three times what is burned: large guests also hold links and memory at both ends, and a plan
+    that prefers small ones comes out as well in the end (docs/decisions/0013).
     """
 
     downtime: float = 1.0
