@@ -102,7 +102,13 @@ def test_guest_runs_and_nobody_has_told_its_source(lab: Lab, tmp_path: Path, mod
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize(
-    "hosts", [(), (0,), (1,), (0, 1)], ids=["process", "source", "destination", "all"]
+    "hosts",
+    [
+        pytest.param((), id="process"),
+        pytest.param((0,), id="source", marks=pytest.mark.slow),
+        pytest.param((1,), id="destination", marks=pytest.mark.slow),
+        pytest.param((0, 1), id="all"),
+    ],
 )
 def test_whoever_dies_while_a_guest_is_handed_over(
     lab: Lab, tmp_path: Path, hosts: tuple[int, ...], mode: Mode

@@ -88,8 +88,8 @@ def test_slow_move_is_switched_to_post_copy_at_its_time_limit(lab: Lab, tmp_path
     """A guest that rewrites its memory faster than it can be sent runs at its destination."""
     source, destination, *_ = lab.hosts
     lab.start_guest("vm1", source, memory_mib=96, dirty_mib=16, dirty_mib_per_s=16).wait_ticking()
-    source.slow_link(64)
-    params = replace(PARAMS, timeout_min_s=6.0, on_timeout=OnTimeout.POST_COPY)
+    source.slow_link(32)
+    params = replace(PARAMS, timeout_min_s=2.0, on_timeout=OnTimeout.POST_COPY)
     with carrying(lab, tmp_path, params=params, post_copy=True) as carrier:
         carrier.begin(go("vm1", source, destination))
         carrier.until_state(MoveState.POST_COPY)

@@ -30,11 +30,14 @@ BESIDE = pytest.mark.parametrize(
     "after",
     [pytest.param(False, marks=pytest.mark.slow, id="before"), pytest.param(True, id="after")],
 )
+MODE = pytest.mark.parametrize(
+    "mode", [Mode.PEER_TO_PEER, pytest.param(Mode.CLIENT_MANAGED, marks=pytest.mark.slow)]
+)
 SHORT_S = 1.0
 """Too short for any move over a slow link."""
 
 
-@pytest.mark.parametrize("mode", Mode)
+@MODE
 @BESIDE
 @pytest.mark.parametrize("event", [MoveEvent.CANCEL, MoveEvent.RETURNED, MoveEvent.RETRY])
 def test_killed_around_a_cancelled_move(
@@ -84,7 +87,7 @@ def finish_post_copy(lab: Lab, folder: Path, mode: Mode) -> None:
         assert_well_ended(lab, carrier.records(), {GUEST: destination.name})
 
 
-@pytest.mark.parametrize("mode", Mode)
+@MODE
 @BESIDE
 def test_killed_around_the_switch(lab: Lab, tmp_path: Path, after: bool, mode: Mode) -> None:
     """Written down and not yet asked for, the switch is asked for by the next process."""
