@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from executor.params import OnTimeout
@@ -92,7 +93,10 @@ def test_slow_move_is_switched_to_post_copy_at_its_time_limit(lab: Lab, tmp_path
     params = replace(PARAMS, timeout_min_s=2.0, on_timeout=OnTimeout.POST_COPY)
     with carrying(lab, tmp_path, params=params, post_copy=True) as carrier:
         carrier.begin(go("vm1", source, destination))
-        carrier.until_state(MoveState.POST_COPY)
+        running = libvirt.VIR_DOMAIN_RUNNING
+        carrier.until(lambda: destination.domain_states().get("vm1") == running, "it runs there")
+        assert carrier.outcome().state is MoveState.POST_COPY
+        source.unslow_link()
         carrier.finish()
         assert MoveEvent.SWITCH in events(carrier.records())
         assert_well_ended(lab, carrier.records(), {"vm1": destination.name})
