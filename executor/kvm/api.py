@@ -203,6 +203,15 @@ _OF_SNAPSHOT: Final = (
 )
 """What a snapshot needs; disks and networks are many, and asked one by one."""
 
+_ENDED: Final = frozenset(
+    {
+        # Its processors stand still already; QEMU is on its way out.
+        libvirt.VIR_DOMAIN_SHUTDOWN,
+        libvirt.VIR_DOMAIN_SHUTOFF,
+        libvirt.VIR_DOMAIN_CRASHED,
+    }
+)
+
 _MIGRATION_PAUSES: Final = frozenset(
     {
         libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
@@ -430,7 +439,7 @@ class Connection:
         return self._run_state(domain, *domain.state())
 
     def _run_state(self, domain: libvirt.virDomain, state: int, reason: int | str) -> RunState:
-        if state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED):
+        if state in _ENDED:
             return RunState.OFF
         if state != libvirt.VIR_DOMAIN_PAUSED:
             return RunState.RUNNING
