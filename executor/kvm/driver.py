@@ -236,11 +236,13 @@ class KvmDriver:
     def find_migration(self, vm_id: VmId) -> MigrationUnderWay | None:
         """Return the migration of the VM that is under way, if there is one.
 
-        If there is none, what one has left over is tidied up.
+        If there is none, what one has left over is tidied up; while a host has not yet ended what
+        it had received, that cannot be told.
         """
         with _in_our_words(vm_id, None):
             vm = self._inventory.find(vm_id)
-            if vm is None or self._transfers.of(vm.copy.record.uuid) is None:
+            own = None if vm is None else self._transfers.of(vm.copy.record.uuid)
+            if own is None:
                 self._inventory.refresh()
                 vm = self._inventory.find(vm_id)
             if vm is None:
@@ -249,6 +251,8 @@ class KvmDriver:
             found = self._under_way(vm)
             if found is None:
                 self._tidy(vm.copy.record.uuid)
+            if found is None and own is None:
+                self._require_not_received(vm)
             return found
 
     def _under_way(self, vm: SeenVm) -> MigrationUnderWay | None:
@@ -270,6 +274,19 @@ class KvmDriver:
         seen = [view.copies[uuid].record.state for view in views if uuid in view.copies]
         if RunState.LEFT_PAUSED in seen:
             self._copies.tidy(uuid, definition=self._config.migration.persist)
+
+    def _require_not_received(self, vm: SeenVm) -> None:
+        """Raise if a host was just seen to receive a VM that no host sends."""
+        uuid = vm.copy.record.uuid
+        for host_id, view in self._inventory.views.items():
+            copy = view.copies.get(uuid) if view.reachable else None
+            if copy is not None and copy.record.state is RunState.INCOMING:
+                raise TemporaryError(
+                    f"host {host_id!r} still receives VM {vm.id!r}, which no host sends",
+                    delay_s=1.0,
+                    vm_id=vm.id,
+                    host_id=host_id,
+                )
 
     # Starting -----------------------------------------------------------------------------------
 

@@ -86,7 +86,8 @@ def test_move_is_closed_by_the_next_process(
     assert run_to_its_end(tmp_path, task) == -signal.SIGKILL
     with carrying(shuttle.lab, tmp_path, mode=mode) as carrier:
         if carrier.executor.recover():
-            carrier.finish()
+            # A client-managed move dies with its process; no further try is wasted.
+            assert carrier.finish().outcomes[0].attempts <= 2
         if not carrier.records():
             assert (number, after) == (1, False)
             return

@@ -303,6 +303,18 @@ def test_a_copy_left_paused_by_a_broken_migration_goes_on_if_it_is_the_only_one(
     assert other.locate(WEB) == (H1,)
 
 
+def test_a_migration_is_not_over_while_what_was_received_is_still_there() -> None:
+    """Once the next try was wasted on a destination that had not yet ended the copy of the last."""
+    h1, h2 = Hypervisor(), Hypervisor()
+    h1.hold(make_record("web", uuid=U1))
+    h2.hold(make_record("web", uuid=U1, state=RunState.INCOMING))
+    driver = drive(h1, h2)
+    with pytest.raises(TemporaryError, match="'h2' still receives VM 'web', which no host sends"):
+        driver.find_migration(WEB)
+    del h2.held[U1]
+    assert driver.find_migration(WEB) is None
+
+
 def test_memory_that_is_promised_at_the_destination_is_counted() -> None:
     """A VM that does not fit beside what is there is refused for now."""
     h1, h2 = Hypervisor(), Hypervisor(facts=make_host_record())
