@@ -94,11 +94,8 @@ class Admission:
         source, destination = self._hosts.get(step.source_id), self._hosts.get(step.destination_id)
         if source is None or destination is None:
             return step
-        most = min(
-            source.migration_bandwidth_mib_per_s,
-            destination.migration_bandwidth_mib_per_s,
-            self._cluster.network.link(source, destination).bandwidth_mib_per_s,
-        )
+        link = self._cluster.network.link(source, destination)
+        most = link.narrowest_mib_per_s(source, destination)
         return replace(step, bandwidth_mib_per_s=min(step.bandwidth_mib_per_s or most, most))
 
     def _slot_free(self, step: Step) -> bool:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from executor.guards import Decision, judge_step
 from executor.report import ExecutionReport, MoveOutcome
 from executor.states import MoveState, PlanState
-from executor.under_way import rules_at_rest
-from solver.domain.check import check_placement, new_or_worse
+from executor.under_way import broken_at_rest
 from solver.domain.cluster import Cluster
 from solver.domain.errors import InvalidInputError
 from solver.domain.migration import estimate
@@ -159,16 +158,10 @@ class _Search:
 
     def _broken_in_the_end(self, ways: Mapping[VmId, list[_Leg]]) -> dict[VmId, str]:
         """Return the VMs whose return leaves a rule broken that binds at rest."""
-        at_rest = rules_at_rest(self._cluster)
-        before = self._cluster.placement
-        after = {**before, **{vm_id: legs[-1][1] for vm_id, legs in ways.items()}}
-        broken = new_or_worse(
-            check_placement(self._cluster, before), check_placement(self._cluster, after)
-        )
+        there = {vm_id: legs[-1][1] for vm_id, legs in ways.items()}
         return {
             vm_id: violation.message
-            for violation in broken
-            if violation.key in at_rest
+            for violation in broken_at_rest(self._cluster, there)
             for vm_id in violation.vm_ids
             if vm_id in ways
         }
@@ -226,15 +219,11 @@ class _Search:
 
     def _bandwidth_mib_per_s(self, leg: _Leg) -> int:
         """Return what both ends and the link between them carry; 0 if an end is gone."""
-        ends = [self._hosts.get(host_id) for host_id in leg]
-        source, destination = ends
+        source, destination = (self._hosts.get(host_id) for host_id in leg)
         if source is None or destination is None:
             return 0
-        return min(
-            source.migration_bandwidth_mib_per_s,
-            destination.migration_bandwidth_mib_per_s,
-            self._cluster.network.link(source, destination).bandwidth_mib_per_s,
-        )
+        link = self._cluster.network.link(source, destination)
+        return link.narrowest_mib_per_s(source, destination)
 
 
 def _with(cluster: Cluster, step: Step) -> Cluster:

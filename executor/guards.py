@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from executor.under_way import added_violations, rules_at_rest
-from solver.domain.check import Violation, check_placement, new_or_worse
+from executor.under_way import added_violations, broken_at_rest
+from solver.domain.check import Violation
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.plan import Step, StepKind
 from solver.domain.rules import RULES, GroupRule
@@ -102,19 +102,9 @@ def _stale(cluster: Cluster, step: Step) -> str:
 
 def _broken_in_the_end(cluster: Cluster, steps: Sequence[Step]) -> tuple[Violation, ...]:
     """Return the rules at rest that are newly broken once all the steps have been made."""
-    at_rest = rules_at_rest(cluster)
-    if not at_rest:
-        return ()
-    before = cluster.placement
-    after = dict(before)
-    for step in steps:
-        if step.vm_id in before:
-            after[step.vm_id] = step.destination_id
-    broken = new_or_worse(
-        check_placement(cluster, before),
-        check_placement(cluster, after),
-    )
-    return tuple(violation for violation in broken if violation.key in at_rest)
+    present = {vm.id for vm in cluster.vms}
+    moved = {step.vm_id: step.destination_id for step in steps if step.vm_id in present}
+    return broken_at_rest(cluster, moved)
 
 
 def _verdict(violations: Sequence[Violation]) -> Verdict:

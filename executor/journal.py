@@ -17,8 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from executor.durable import sync_folder
 from executor.errors import JournalError
-from executor.lease import Lease, sync_folder
+from executor.lease import Lease
 from executor.records import MoveChanged, PlanBegun, PlanChanged, Record, decode, encode
 from executor.states import MoveEvent, PlanState
 

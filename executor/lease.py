@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from executor.durable import sync_folder
 from executor.errors import LeaseError, LeaseHeldError, LeaseLostError
 from executor.processes import ProcessMark, clock_domain, kill_lock_holder, lock_holder
 from solver.domain.errors import InvalidInputError
@@ -354,15 +355,6 @@ class FileLease:
                 sync_folder(self._path.parent)
         except OSError as error:
             raise LeaseError(f"lease {str(self._path)!r} cannot be written: {error}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Force a folder to disk, so that a new file is still there after a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _whose(holding: _Holding) -> str:

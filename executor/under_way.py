@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from solver.domain.check import Violation, check_plan, new_or_worse
-from solver.domain.cluster import Cluster
+from solver.domain.check import Violation, check_placement, check_plan, new_or_worse
+from solver.domain.cluster import Cluster, Placement
 from solver.domain.plan import Plan, Step
 
 
@@ -57,6 +57,24 @@ def rules_at_rest(cluster: Cluster) -> frozenset[tuple[str, ...]]:
     return frozenset(
         (rule.kind, rule.id) for rule in cluster.rules if rule.hard and not rule.binds_under_way
     )
+
+
+def broken_at_rest(cluster: Cluster, moved: Placement) -> tuple[Violation, ...]:
+    """Return what rules that bind only at rest are newly broken, or worse, once VMs have moved.
+
+    Parameters
+    ----------
+    moved
+        Where VMs are to be then; all others stay.
+    """
+    at_rest = rules_at_rest(cluster)
+    if not at_rest:
+        return ()
+    before = cluster.placement
+    broken = new_or_worse(
+        check_placement(cluster, before), check_placement(cluster, {**before, **moved})
+    )
+    return tuple(violation for violation in broken if violation.key in at_rest)
 
 
 def _all_at_once(cluster: Cluster, steps: Sequence[Step]) -> Plan:

@@ -17,7 +17,7 @@ from executor.calibration import Calibration, calibrate
 from executor.report import MeasuredMove
 from solver.domain.errors import InvalidInputError
 from solver.domain.migration import DEFAULT_MIGRATION, MigrationParameters
-from solver.instances import write_document
+from solver.instances import naming_file, write_document
 from solver.schema import Strict, parse_json, validate
 
 MAX_MOVES: Final = 500
@@ -59,14 +59,12 @@ def read_moves(path: Path) -> tuple[MeasuredMove, ...]:
         return ()
     try:
         text = path.read_text(encoding="utf-8")
-        document = validate(CalibrationDocument, parse_json(text), kind="calibration")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(
             f"file {str(path)!r}: expected a calibration, got: {error}"
         ) from error
-    except InvalidInputError as error:
-        message = str(error).removeprefix(f"{error.path}: ")
-        raise InvalidInputError(f"{message} (in file {str(path)!r})", path=error.path) from error
+    with naming_file(path):
+        document = validate(CalibrationDocument, parse_json(text), kind="calibration")
     return tuple(MeasuredMove(**move.model_dump()) for move in document.moves)
 
 

@@ -19,6 +19,7 @@ from executor.kvm.preflight import is_found_out
 from solver.domain.cluster import Cluster, HostState, Overcommit
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import Amounts, HostId
+from solver.instances import naming_file
 from solver.schema import (
     Amount,
     AmountsModel,
@@ -103,11 +104,8 @@ def read_hosts(path: Path, policy: Cluster | None = None) -> KvmConfig:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"file {str(path)!r}: expected TOML: {error}") from error
-    try:
+    with naming_file(path):
         config = _config(validate(HostsDocument, document, kind="hosts"))
-    except InvalidInputError as error:
-        message = str(error).removeprefix(f"{error.path}: ")
-        raise InvalidInputError(f"{message} (in file {str(path)!r})", path=error.path) from error
     return config if policy is None else with_policy(config, policy)
 
 

@@ -459,8 +459,15 @@ def _read(path: Path, kind: str, convert: Callable[[object], Domain]) -> Domain:
             f"file {str(path)!r}: expected a JSON {kind} document, got a file that is not UTF-8 "
             f"text (byte {error.start})"
         ) from error
-    try:
+    with naming_file(path):
         return convert(parse_json(text))
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Let every error about what a file says name the file as well."""
+    try:
+        yield
     except InvalidInputError as error:
         message = str(error).removeprefix(f"{error.path}: ")
         raise InvalidInputError(f"{message} (in file {str(path)!r})", path=error.path) from error

@@ -133,7 +133,6 @@ class JobRecord:
     elapsed_ms: int | None
     downtime_ms: int | None
     iterations: int | None
-    memory_total_mib: int
     memory_sent_mib: int
     memory_remaining_mib: int
 
@@ -160,7 +159,6 @@ INCOMING: Final = JobRecord(
     elapsed_ms=None,
     downtime_ms=None,
     iterations=None,
-    memory_total_mib=0,
     memory_sent_mib=0,
     memory_remaining_mib=0,
 )
@@ -635,7 +633,6 @@ def _job_record(stats: Mapping[str, Any], kinds: Container[int] = _UNDER_WAY) ->
         elapsed_ms=stats.get("time_elapsed"),
         downtime_ms=stats.get("downtime"),
         iterations=stats.get("memory_iteration"),
-        memory_total_mib=_mib(stats.get("memory_total", 0)),
         memory_sent_mib=_mib(stats.get("memory_processed", 0)),
         memory_remaining_mib=_mib(stats.get("memory_remaining", 0)),
     )

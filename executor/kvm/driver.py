@@ -79,7 +79,6 @@ class KvmDriver:
 
     def __init__(self, config: KvmConfig, *, open_connection: Open = Connection) -> None:
         self._config = config
-        self._open = open_connection
         self._links = {
             host.id: HostLink(
                 host.id, host.uri, timeout_s=config.timeout_s, open_connection=open_connection

@@ -237,14 +237,8 @@ class Inventory:
         meant = self._config.vms.get(VmId(name), VmPolicy()).uuid
         holder = next((uuid for uuid in uuids if self._ids.get(uuid) == name), None)
         for uuid in uuids:
-            plain = uuid == meant or (
-                not meant and holder in (None, uuid) and (len(uuids) == 1 or holder == uuid)
-            )
-            known = self._ids.get(uuid)
-            if plain:
-                self._ids[uuid] = VmId(name)
-            elif known is None or known == name or not known.startswith(f"{name}~"):
-                self._ids[uuid] = VmId(f"{name}~{uuid[:8]}")
+            plain = uuid == (meant or holder) or (len(uuids) == 1 and not meant)
+            self._ids[uuid] = VmId(name if plain else f"{name}~{uuid[:8]}")
 
     def _seen(self, uuid: str, found: Sequence[tuple[HostId, Copy]]) -> SeenVm | None:
         ranked = sorted(

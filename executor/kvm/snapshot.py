@@ -106,11 +106,8 @@ def ties(vm: SeenVm, inventory: Inventory, config: KvmConfig) -> str:
     held = f"held by the operator: {hold}" if hold else ""
     tied = preflight.ties(domain, vm.copy.record.num_snapshots)
     local = copied_disks(vm, inventory, config)
-    alone = (
-        ""
-        if not local or config.migration.copy_storage
-        else (f"disk {', '.join(local)} on storage of its host alone")
-    )
+    tying = local and not config.migration.copy_storage
+    alone = f"disk {', '.join(local)} on storage of its host alone" if tying else ""
     return ", ".join(filter(None, (held, tied, alone)))
 
 

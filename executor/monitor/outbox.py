@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from executor.durable import sync_folder
 from executor.monitor.segments import (
     Line,
     Segment,
@@ -29,7 +30,6 @@ from executor.monitor.segments import (
     encode_line,
     find_segments,
     segment_path,
-    sync_folder,
 )
 from solver.domain.errors import InvalidInputError
 

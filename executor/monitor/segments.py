@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from executor.durable import sync_folder
+
 _NAME: Final = re.compile(r"^(\d{10})-([0-9a-f]{32})\.log$")
 
 
@@ -170,12 +172,3 @@ class SegmentWriter:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
-
-
-def sync_folder(folder: Path) -> None:
-    """Force the folder to disk, so that a new file is still there after a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

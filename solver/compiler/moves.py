@@ -102,10 +102,6 @@ def _links(cluster: Cluster) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     for i, (one, _) in enumerate(examples):
         for j, (_, other) in enumerate(examples):
             link = cluster.network.link(one, other)
-            bandwidth[i, j] = min(
-                link.bandwidth_mib_per_s,
-                one.migration_bandwidth_mib_per_s,
-                other.migration_bandwidth_mib_per_s,
-            )
+            bandwidth[i, j] = link.narrowest_mib_per_s(one, other)
             latency_us[i, j], distance[i, j] = link.latency_us, link.distance
     return link_class, bandwidth, latency_us, distance

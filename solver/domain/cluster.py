@@ -214,6 +214,14 @@ class Link:
         if self.bandwidth_mib_per_s < 1:
             raise InvalidInputError("expected at least 1, got 0", path="bandwidth_mib_per_s")
 
+    def narrowest_mib_per_s(self, one: Host, other: Host) -> int:
+        """Return what one migration over it can get at most, the links of both ends included."""
+        return min(
+            self.bandwidth_mib_per_s,
+            one.migration_bandwidth_mib_per_s,
+            other.migration_bandwidth_mib_per_s,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:

@@ -106,11 +106,7 @@ def merit(timed: Sequence[TimedLeg]) -> Merit:
 def narrowest_link(cluster: Cluster, a: int, b: int) -> int:
     """Return the most bandwidth that a migration between two hosts, by position, can have."""
     one, other = cluster.hosts[a], cluster.hosts[b]
-    return min(
-        cluster.network.link(one, other).bandwidth_mib_per_s,
-        one.migration_bandwidth_mib_per_s,
-        other.migration_bandwidth_mib_per_s,
-    )
+    return cluster.network.link(one, other).narrowest_mib_per_s(one, other)
 
 
 def weights(legs: Iterable[Leg]) -> list[int]:
