@@ -174,6 +174,23 @@ def carrying(
             carrier.driver.close()
 
 
+@contextmanager
+def on_its_way(lab: Lab, folder: Path, **settings: Any) -> Iterator[Carrier]:
+    """Return a context in which ``vm1`` is on its way from the first host to the second.
+
+    The first host's link is slow, and a little has been sent.
+
+    :param settings: of ``carrying``
+    """
+    source, destination, *_ = lab.hosts
+    lab.start_guest("vm1", source).wait_ticking()
+    source.slow_link(SLOW_MBIT_PER_S)
+    with carrying(lab, folder, **settings) as carrier:
+        carrier.begin(go("vm1", source, destination))
+        carrier.until_sent(2)
+        yield carrier
+
+
 def read_journal(path: Path) -> tuple[Record, ...]:
     """Return the records of a journal that another process may have open."""
     whole_lines = path.read_text(encoding="ascii").rpartition("\n")[0]

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from executor.states import MoveState
-from tests.integration.lab.carrying import SLOW_MBIT_PER_S, assert_well_ended, carrying, go
+from tests.integration.lab.carrying import (
+    SLOW_MBIT_PER_S,
+    assert_well_ended,
+    carrying,
+    go,
+    on_its_way,
+)
 from tests.integration.lab.hosts import Lab
 from tests.integration.lab.machines import wait_until
 
@@ -113,12 +119,8 @@ def test_guest_is_being_moved_by_others_as_its_step_begins(lab: Lab, tmp_path: P
 
 def test_others_stop_a_move_and_take_the_guest_elsewhere(lab: Lab, tmp_path: Path) -> None:
     """The step is given up: who moves the guest now is not fought."""
-    source, destination, third, _ = lab.hosts
-    lab.start_guest("vm1", source).wait_ticking()
-    source.slow_link(SLOW_MBIT_PER_S)
-    with carrying(lab, tmp_path) as carrier:
-        carrier.begin(go("vm1", source, destination))
-        carrier.until_sent(2)
+    source, _, third, _ = lab.hosts
+    with on_its_way(lab, tmp_path) as carrier:
         source.domain("vm1").abortJob()
         source.unslow_link()
         wait_until(lambda: not is_under_way("vm1", source), 30.0, "it was stopped")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from executor.states import MoveState
-from tests.integration.lab.carrying import SLOW_MBIT_PER_S, assert_well_ended, carrying, go
+from tests.integration.lab.carrying import assert_well_ended, carrying, go, on_its_way
 from tests.integration.lab.hosts import Lab
 
 
@@ -25,11 +25,7 @@ def test_destination_daemon_is_dead_before_the_move(lab: Lab, tmp_path: Path) ->
 def test_destination_daemon_is_killed_during_a_move(lab: Lab, tmp_path: Path) -> None:
     """The guest runs on at its source, and goes when the daemon is back."""
     source, destination, *_ = lab.hosts
-    lab.start_guest("vm1", source).wait_ticking()
-    source.slow_link(SLOW_MBIT_PER_S)
-    with carrying(lab, tmp_path) as carrier:
-        carrier.begin(go("vm1", source, destination))
-        carrier.until_sent(2)
+    with on_its_way(lab, tmp_path) as carrier:
         destination.kill_daemon()
         carrier.until_state(MoveState.VERIFYING)
         source.unslow_link()
@@ -45,11 +41,7 @@ def test_source_daemon_is_killed_during_a_move(lab: Lab, tmp_path: Path) -> None
     QEMU sends on without its daemon, which may find all of it sent when it is back.
     """
     source, destination, *_ = lab.hosts
-    lab.start_guest("vm1", source).wait_ticking()
-    source.slow_link(SLOW_MBIT_PER_S)
-    with carrying(lab, tmp_path) as carrier:
-        carrier.begin(go("vm1", source, destination))
-        carrier.until_sent(2)
+    with on_its_way(lab, tmp_path) as carrier:
         source.kill_daemon()
         source.unslow_link()
         source.start_daemon()
@@ -88,11 +80,7 @@ def test_destination_never_has_memory_for_the_guest(lab: Lab, tmp_path: Path) ->
 def test_destination_hangs_during_a_move(lab: Lab, tmp_path: Path) -> None:
     """Nothing is judged while every process of the host stands still; the move then ends well."""
     source, destination, *_ = lab.hosts
-    lab.start_guest("vm1", source).wait_ticking()
-    source.slow_link(SLOW_MBIT_PER_S)
-    with carrying(lab, tmp_path) as carrier:
-        carrier.begin(go("vm1", source, destination))
-        carrier.until_sent(2)
+    with on_its_way(lab, tmp_path) as carrier:
         destination.freeze()
         source.unslow_link()
         for _ in range(10):

@@ -17,6 +17,7 @@ from tests.integration.lab.carrying import (
     carrying,
     events,
     go,
+    on_its_way,
 )
 from tests.integration.lab.hosts import Lab
 
@@ -24,14 +25,9 @@ from tests.integration.lab.hosts import Lab
 def test_link_is_cut_and_restored_during_a_move(lab: Lab, tmp_path: Path) -> None:
     """A short break is bridged by the network itself, or by another try."""
     source, destination, *_ = lab.hosts
-    guest = lab.start_guest("vm1", source)
-    guest.wait_ticking()
-    source.slow_link(SLOW_MBIT_PER_S)
-    with carrying(lab, tmp_path) as carrier:
-        carrier.begin(go("vm1", source, destination))
-        carrier.until_sent(2)
+    with on_its_way(lab, tmp_path) as carrier:
         destination.cut_link()
-        guest.wait_ticking(num_ticks=10)
+        lab.guests["vm1"].wait_ticking(num_ticks=10)
         destination.restore_link()
         source.unslow_link()
         carrier.finish()
@@ -41,12 +37,8 @@ def test_link_is_cut_and_restored_during_a_move(lab: Lab, tmp_path: Path) -> Non
 def test_link_is_cut_for_longer_than_the_stall_limit(lab: Lab, tmp_path: Path) -> None:
     """A move that sends nothing is stopped, and the guest stays where it is."""
     source, destination, *_ = lab.hosts
-    lab.start_guest("vm1", source).wait_ticking()
-    source.slow_link(SLOW_MBIT_PER_S)
     params = replace(PARAMS, stall_s=2.0, max_attempts=1)
-    with carrying(lab, tmp_path, params=params) as carrier:
-        carrier.begin(go("vm1", source, destination))
-        carrier.until_sent(2)
+    with on_its_way(lab, tmp_path, params=params) as carrier:
         destination.cut_link()
         carrier.until_state(MoveState.CANCELLING)
         destination.restore_link()
@@ -60,12 +52,8 @@ def test_link_is_cut_for_longer_than_the_stall_limit(lab: Lab, tmp_path: Path) -
 def test_link_is_never_restored(lab: Lab, tmp_path: Path) -> None:
     """The daemons take half a minute to believe it; then the guest is at its source alone."""
     source, destination, *_ = lab.hosts
-    lab.start_guest("vm1", source).wait_ticking()
-    source.slow_link(SLOW_MBIT_PER_S)
     params = replace(PARAMS, stall_s=2.0, max_attempts=1)
-    with carrying(lab, tmp_path, params=params) as carrier:
-        carrier.begin(go("vm1", source, destination))
-        carrier.until_sent(2)
+    with on_its_way(lab, tmp_path, params=params) as carrier:
         destination.cut_link()
         assert carrier.finish().outcomes[0].state is MoveState.FAILED
         assert_well_ended(lab, carrier.records(), {"vm1": source.name})
