@@ -137,7 +137,8 @@ static void power_off_in_time(bool pressed) {
   }
 }
 
-static void tick(int disk, uint64_t *block) {
+/* The time is that of the wake-up, so that ticks of one guest are never closer than TICK_MS. */
+static void tick(int disk, uint64_t *block, int64_t woken_ms) {
   static int64_t number;
   number++;
   if (disk >= 0) {
@@ -145,7 +146,7 @@ static void tick(int disk, uint64_t *block) {
     if (pwrite(disk, block, 512, 0) != 512)
       dprintf(serial, "cannot write to the disk: %m\n");
   }
-  dprintf(serial, "tick %lld %lld\n", (long long)number, (long long)now_ms());
+  dprintf(serial, "tick %lld %lld\n", (long long)number, (long long)woken_ms);
 }
 
 int main(void) {
@@ -161,8 +162,8 @@ int main(void) {
   uint64_t *block = aligned_alloc(PAGE, PAGE);
   memset(block, 0, PAGE);
   for (;;) {
-    int64_t next_ms = now_ms() + TICK_MS;
-    tick(disk, block);
+    int64_t woken_ms = now_ms(), next_ms = woken_ms + TICK_MS;
+    tick(disk, block, woken_ms);
     power_off_in_time(false);
     for (int64_t left_ms; (left_ms = next_ms - now_ms()) > 0;)
       if (poll(&button, 1, left_ms) > 0)

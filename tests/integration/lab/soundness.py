@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from tests.integration.lab.ticks import misnumbered
+from tests.integration.lab.ticks import miscounted
 
 if TYPE_CHECKING:
     from tests.integration.lab.host import LabHost
@@ -23,7 +23,7 @@ def assert_sound(
 ) -> None:
     """Check that each guest runs exactly once, as QEMU and libvirt agree, and ticks.
 
-    A guest that two hosts ever ran at once has two copies counting into one log; so its numbers
+    A guest that two hosts ever ran at once has two copies counting into one log; so its ticks
     tell, even when one copy has ended since.
 
     :param expected: host name of each guest that should run; ``None``: every guest that was
@@ -40,7 +40,8 @@ def assert_sound(
     for name in lab.guests if expected is None else expected:
         guest = lab.guests[name]
         guest.wait_ticking(num_ticks=NUM_TICKS)
-        assert not (miscounted := misnumbered(guest.ticks())), f"{name}: {miscounted}"
+        two_copies = miscounted(guest.ticks())
+        assert not two_copies, f"{name}: {two_copies}"
 
 
 def unsoundness(lab: Lab, expected: Mapping[str, str] | None = None) -> list[str]:

@@ -15,7 +15,7 @@ from tests.integration.lab.guests import domain_xml
 from tests.integration.lab.hosts import Lab
 from tests.integration.lab.machines import wait_until
 from tests.integration.lab.soundness import assert_sound, unsoundness
-from tests.integration.lab.ticks import misnumbered
+from tests.integration.lab.ticks import miscounted
 
 if TYPE_CHECKING:
     from tests.integration.lab.host import LabHost
@@ -58,11 +58,11 @@ def test_a_second_copy_is_found(lab: Lab) -> None:
     guest.wait_ticking(num_ticks=3)
     copy = second.connection.defineXML(domain_xml(guest.spec, image=lab.image, log=guest.log))
     copy.create()
-    wait_until(lambda: misnumbered(guest.ticks()) != [], 60.0, "both copies tick")
+    wait_until(lambda: miscounted(guest.ticks()) != [], 60.0, "both copies tick")
     assert unsoundness(lab) == ["vm1 has QEMU processes on ['host1', 'host2'], must be one"]
     copy.destroy()
     assert unsoundness(lab, {"vm1": "host1"}) == []
-    with pytest.raises(AssertionError, match=r"vm1: \['tick 1 after"):
+    with pytest.raises(AssertionError, match=r"vm1: \['tick 1 at"):
         assert_sound(lab, {"vm1": "host1"})
 
 
