@@ -46,6 +46,8 @@ class Kind(enum.StrEnum):
     """Maintenance mode of one host; absent for none."""
     SCHEDULE = "schedule"
     """When and how far a cluster is balanced by itself; its id is the cluster's."""
+    INVENTORY = "inventory"
+    """Marks the latest change of what is known of a cluster; its id is the cluster's."""
     USER = "user"
     """Its ``cluster_id`` is empty: users are of the whole service."""
 
@@ -96,6 +98,14 @@ class Items(Protocol):
         :raises ConflictError: if it stands at another revision; carries the one that stands
         """
 
+    def put_all(self, items: Sequence[Item]) -> None:
+        """Write many items at once, each expected at the revision it holds; all or none.
+
+        Ten thousand take a second or two.
+
+        :raises ConflictError: if one stands at another revision; its message names it
+        """
+
     def delete(
         self, kind: Kind, cluster_id: str, item_id: str, *, expected_revision: int | None
     ) -> Item:
@@ -123,6 +133,12 @@ class Snapshots(Protocol):
 
     def put(self, snapshot: Snapshot) -> bool:
         """Keep a snapshot, unless a later one is there; return whether it was kept."""
+
+    def observed_at(self, cluster_id: str) -> datetime | None:
+        """Return when the latest was seen, without reading it; ``None`` before the first."""
+
+    def delete(self, cluster_id: str) -> None:
+        """Remove the latest of a cluster, if there is one."""
 
 
 class PlanStage(enum.StrEnum):
