@@ -35,6 +35,7 @@ def loss_at_30_minutes(history: History) -> float:
     return float(np.concatenate(losses).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["activity", "application type"])
 def test_covariates_lower_the_loss_by_a_third(case: str) -> None:
     """Sessions half an hour before the work; VMs whose type decides when they work."""

@@ -26,6 +26,7 @@ NUM_CALIBRATING = 10
 RATES_MIB_PER_S = (10, 20, 40)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_predictions_are_within_a_third_after_ten_moves(lab: Lab, tmp_path: Path) -> None:
     """Guests of several sizes go to and fro at several rates, one at a time."""

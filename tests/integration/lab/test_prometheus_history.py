@@ -57,6 +57,7 @@ def gained_running(
     return gained or 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_real_migration_is_one_history(lab: Lab, tmp_path: Path) -> None:
     """A guest that migrates slowly between real hosts reads as one VM, without gap or spike.

@@ -142,6 +142,7 @@ def test_sums_need_the_dependence(report: BacktestReport) -> None:
     assert sums["interval_score"] < sums["independent"]["interval_score"]
 
 
+@pytest.mark.slow
 def test_same_seed_same_figures(report: BacktestReport, history: History) -> None:
     """Everything but the clock repeats."""
     again = run(history)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from distributed import Client, LocalCluster
 
 from forecast.history import Floats
@@ -24,6 +25,7 @@ def trained(settings: TrainingSettings) -> Floats:
     return model.forecast(history, at_bin=at_bin, resources=[Resource.CPU]).values[Resource.CPU]
 
 
+@pytest.mark.slow
 def test_two_worker_processes_of_dask_fit_the_same_models() -> None:
     """As joblib's own processes do."""
     with (
