@@ -17,6 +17,7 @@ from service.commands import (
     backtest,
     capacity,
     check,
+    config,
     console,
     demo,
     execute,
@@ -46,6 +47,7 @@ app.command()(backtest.backtest)
 app.command()(replay.replay)
 app.command()(demo.demo)
 app.command()(monitor.monitor)
+app.add_typer(config.app, name="config")
 
 
 def _show_version(wanted: bool) -> None:

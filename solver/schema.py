@@ -390,6 +390,11 @@ def validate(model: type[Model], document: object, *, kind: str) -> Model:
         expected, and how many more there are.
     """
     require_kind(document, kind)
+    return checked(model, document)
+
+
+def checked(model: type[Model], document: object) -> Model:
+    """Return a document that names no kind as its model; errors as of :func:`validate`."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
