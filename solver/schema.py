@@ -398,7 +398,7 @@ def checked(model: type[Model], document: object) -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        _raise_first(error)
+        raise_first(error)
 
 
 def require_kind(document: object, kind: str) -> None:
@@ -444,7 +444,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise InvalidInputError(f"expected finite numbers, got {name}")
 
 
-def _raise_first(error: ValidationError) -> NoReturn:
+def raise_first(error: ValidationError) -> NoReturn:
+    """Raise the first thing wrong as ``InvalidInputError``, saying how many more there are."""
     details = error.errors(include_url=False)
     first = details[0]
     others = len(details) - 1

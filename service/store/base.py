@@ -144,6 +144,8 @@ class Snapshots(Protocol):
 class PlanStage(enum.StrEnum):
     """Where a plan is on its way."""
 
+    WANTED = "wanted"
+    """Asked for; the leader is to make it."""
     PROPOSED = "proposed"
     """Waits to be approved, or is a recommendation."""
     APPROVED = "approved"
