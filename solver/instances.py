@@ -49,6 +49,7 @@ from solver.schema import (
     parse_json,
     show,
     validate,
+    validate_rule,
 )
 
 Document = dict[str, Any]
@@ -163,6 +164,22 @@ def cluster_to_document(cluster: Cluster) -> Document:
         "rules": [_rule_document(rule) for rule in cluster.rules],
         "budget": dataclasses.asdict(cluster.budget),
     }
+
+
+def rule_from_document(document: object) -> PlacementRule:
+    """Return the rule of a parsed document, as it stands in a cluster's ``rules``.
+
+    Raises
+    ------
+    InvalidInputError
+        If the document is wrong anywhere; its path begins within the rule.
+    """
+    return _at("", _rule, validate_rule(document))
+
+
+def rule_to_document(rule: PlacementRule) -> Document:
+    """Return the rule as a document, every field spelled out."""
+    return _rule_document(rule)
 
 
 def plan_from_document(document: object) -> Plan:
@@ -318,7 +335,7 @@ def _at(path: str, make: Callable[[Item], Domain], item: Item) -> Domain:
         message = str(error).removeprefix(f"{error.path}: ")
         # Rules know themselves as ``rules.…``; here the position says more.
         inner = error.path.removeprefix("rules.")
-        raise InvalidInputError(message, path=f"{path}.{inner}" if inner else path) from error
+        raise InvalidInputError(message, path=".".join(filter(None, (path, inner)))) from error
 
 
 def _host(item: HostModel) -> Host:

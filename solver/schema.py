@@ -18,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     WithJsonSchema,
 )
@@ -260,6 +261,7 @@ AnyRuleModel = (
     | LicenceLimitModel
 )
 AnyRule = Annotated[AnyRuleModel, Field(discriminator="kind")]
+_RULE: Final[TypeAdapter[AnyRuleModel]] = TypeAdapter(AnyRule)
 RULE_KINDS: Final = frozenset(
     get_args(model.model_fields["kind"].annotation)[0] for model in get_args(AnyRuleModel)
 )
@@ -397,6 +399,14 @@ def checked(model: type[Model], document: object) -> Model:
     """Return a document that names no kind as its model; errors as of :func:`validate`."""
     try:
         return model.model_validate(document)
+    except ValidationError as error:
+        raise_first(error)
+
+
+def validate_rule(document: object) -> AnyRuleModel:
+    """Return the document of one rule as its model; raises like ``validate``."""
+    try:
+        return _RULE.validate_python(document)
     except ValidationError as error:
         raise_first(error)
 

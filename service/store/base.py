@@ -38,7 +38,7 @@ class Kind(enum.StrEnum):
     """Kinds of editable documents, each kept with its revision."""
 
     CLUSTER = "cluster"
-    """Name, time zone, driver; its ``cluster_id`` is its own id."""
+    """Name, time zone, driver; its ``cluster_id`` is empty, so that all clusters can be listed."""
     RULE = "rule"
     VM_POLICY = "vm_policy"
     """Priority and its bounds, owner, group, application type of one VM; absent for defaults."""
@@ -114,6 +114,9 @@ class Items(Protocol):
         :raises NotFoundError: if there is none
         :raises ConflictError: if it stands at another revision
         """
+
+    def delete_of(self, kind: Kind, cluster_id: str) -> int:
+        """Remove all items of a kind of a cluster; return how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

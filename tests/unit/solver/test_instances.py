@@ -47,6 +47,8 @@ from solver.instances import (
     read_plan,
     read_scenarios,
     result_to_document,
+    rule_from_document,
+    rule_to_document,
     scenarios_from_document,
     scenarios_to_document,
     schema_text,
@@ -148,9 +150,27 @@ def test_rules_of_every_kind_survive_their_document() -> None:
     whole = cluster_to_document(cluster)
     assert cluster_from_document(json.loads(json.dumps(whole)), now=NOW) == cluster
     assert cluster_from_document(whole, now=NOW) == cluster
+    assert tuple(rule_from_document(rule_to_document(rule)) for rule in rules) == rules
     for name in ("continuous", "penalty_host_s"):
         whole["rules"][4].pop(name)
     assert cluster_from_document(whole, now=NOW) == cluster
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "message"),
+    [
+        ([], "", "expected an object, got []"),
+        ({"id": "r1"}, "", "expected a rule with a kind"),
+        ({"kind": "pin", "id": "r1", "vm_ids": ["v1", "v1"], "host_ids": ["h1"]}, "vm_ids", "once"),
+        ({"kind": "pin", "id": "r1", "vm_ids": ["v1"], "host_ids": []}, "host_ids", "at least 1"),
+    ],
+)
+def test_a_wrong_rule_by_itself_is_refused(wrong: object, path: str, message: str) -> None:
+    """The error says where within the rule, and what was expected."""
+    with pytest.raises(InvalidInputError) as caught:
+        rule_from_document(wrong)
+    assert caught.value.path.endswith(path)
+    assert message in str(caught.value)
 
 
 def test_links_of_pairs_survive_their_document() -> None:
