@@ -1,7 +1,8 @@
 """The ``foreswap`` command: gathers the commands, turns errors into one line and an exit code.
 
 Exit codes: 0 done, 2 the input was wrong (one line says what, where, and what was expected), 1 it
-could not be done, 130 interrupted. Nothing half-written is left behind in any case.
+could not be done, 130 interrupted; commands that ask the service have those of
+``service.client.errors`` besides. Nothing half-written is left behind in any case.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import typer
 from rich.text import Text
 from typer.exceptions import TyperException
 
+from service.client.errors import ServiceError
 from service.commands import (
     backtest,
     capacity,
@@ -84,6 +86,8 @@ def run(arguments: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except (InvalidInputError, ModelMismatchError) as error:
         return _fail(str(error), 2)
+    except ServiceError as error:
+        return _fail(str(error), error.exit_code)
     except ForeswapError as error:
         return _fail(str(error), 1)
     except TyperException as error:

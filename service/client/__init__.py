@@ -1,0 +1,1 @@
+"""The client of the HTTP API, which the commands of an operator stand on."""
