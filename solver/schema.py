@@ -411,6 +411,13 @@ def validate_rule(document: object) -> AnyRuleModel:
         raise_first(error)
 
 
+def errors_of(error: ValidationError) -> list[tuple[str, str]]:
+    """Return path and message of everything pydantic found wrong, in our words."""
+    return [
+        (_path(details["loc"]), _sentence(details)) for details in error.errors(include_url=False)
+    ]
+
+
 def require_kind(document: object, kind: str) -> None:
     """Raise ``InvalidInputError`` unless the document is of the kind and version expected."""
     if not isinstance(document, Mapping):
@@ -456,18 +463,16 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def raise_first(error: ValidationError) -> NoReturn:
     """Raise the first thing wrong as ``InvalidInputError``, saying how many more there are."""
-    details = error.errors(include_url=False)
-    first = details[0]
-    others = len(details) - 1
-    more = f" (and {others} more error{'s' if others > 1 else ''})" if others else ""
-    raise InvalidInputError(f"{_sentence(first)}{more}", path=_path(first["loc"])) from error
+    (path, message), *others = errors_of(error)
+    more = f" (and {len(others)} more error{'s' if len(others) > 1 else ''})" if others else ""
+    raise InvalidInputError(f"{message}{more}", path=path) from error
 
 
 def _path(location: Sequence[int | str]) -> str:
     """Return a dotted path; the tag pydantic adds for the kind of a rule is left out."""
     path = ""
     for i, part in enumerate(location):
-        if i == 2 and location[0] == "rules" and part in RULE_KINDS:
+        if part in RULE_KINDS and _is_tag(location, i):
             continue
         if isinstance(part, int):
             path += f"[{part}]"
@@ -478,9 +483,17 @@ def _path(location: Sequence[int | str]) -> str:
     return path
 
 
+def _is_tag(location: Sequence[int | str], i: int) -> bool:
+    """Return whether a rule stands before: the document itself, or one of a list ``rules``."""
+    return i == 0 or (i >= 2 and isinstance(location[i - 1], int) and location[i - 2] == "rules")
+
+
 _EXPECTED: Final = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
@@ -492,6 +505,9 @@ _EXPECTED: Final = {
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
     "greater_than": "more than {gt}",
+    "less_than": "less than {lt}",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "enum": "{expected}",
     "string_too_short": "at least {min_length} character(s)",
     "string_too_long": "at most {max_length} characters",
     "too_short": "at least {min_length} item(s)",

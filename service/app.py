@@ -1,0 +1,74 @@
+"""Puts the HTTP application together: the door, the nouns, the documents, the errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from flask import Blueprint
+from flask_openapi3 import APIBlueprint, Info, OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from service.api import answering, asking, docs, door, headers, openapi, problems, tokens
+from service.api.services import Services
+
+PREFIX: Final = "/api/v1"
+
+MakeBlueprint = Callable[[Services], APIBlueprint]
+
+NOUNS: Final[tuple[MakeBlueprint, ...]] = (tokens.blueprint,)
+"""Every noun of the API. One with a prefix of its own stands outside of ``PREFIX``."""
+
+
+class App(OpenAPI):
+    """The application; requests are read by the rules of ``service.api.asking``."""
+
+    request_class = asking.StrictRequest
+
+
+def create_app(services: Services, nouns: Sequence[MakeBlueprint] = NOUNS) -> App:
+    """Return the application.
+
+    Raises
+    ------
+    ValueError
+        If a view has no operation, or an operation no row in the table of roles.
+    """
+    app = App(
+        "foreswap",
+        info=Info(title="foreswap", version="1", summary="Predictive rebalancing of VMs"),
+        doc_ui=False,
+        static_folder=None,
+        validation_error_callback=asking.refuse,
+    )
+    app.url_map.merge_slashes = False  # The redirect would be to whatever Host says.
+    app.config["TRUSTED_HOSTS"] = list(services.security.allowed_hosts) or None
+    for make in nouns:
+        noun = make(services)
+        app.register_api(noun, **({} if noun.url_prefix else {"url_prefix": PREFIX}))
+    app.register_blueprint(_docs(app), url_prefix=PREFIX)
+    problems.install(app)
+    door.install(app, services)
+    app.after_request(answering.pack)
+    app.after_request(headers.guard)
+    _believe_proxies(app, services.security.num_trusted_proxies)
+    return app
+
+
+def _docs(app: OpenAPI) -> Blueprint:
+    made: dict[str, Any] = {}
+
+    def document() -> dict[str, Any]:
+        if not made:
+            made.update(openapi.document(app))
+        return made
+
+    return docs.blueprint(document)
+
+
+def _believe_proxies(app: OpenAPI, num_proxies: int) -> None:
+    # The host stays what was asked for: nothing is made of it, so nobody has to be believed.
+    if num_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=num_proxies, x_proto=num_proxies, x_host=0
+        )
