@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ from solver.domain.rules import RULES, MoveBudget, PlacementRule
 from solver.domain.scenario import ScenarioSet
 from solver.domain.score import HostContention, Score
 from solver.domain.units import FIELDS, NUM_RESOURCES, Amounts, HostId, Limits, VmId
-from solver.domain.weights import UNITS_PER_HOST_S
+from solver.domain.weights import UNITS_PER_HOST_S, to_host_s
 from solver.schema import (
     MAX_STEPS,
     VERSION,
@@ -67,6 +67,20 @@ SCHEMAS: Final[Mapping[str, type[Strict]]] = {
     "scenarios-v1.json": ScenariosDocument,
 }
 """Published schemas by file name."""
+
+TERMS: Final = (
+    "contention",
+    "imbalance",
+    "stranded",
+    "utilisation",
+    "transfer",
+    "downtime",
+    "latency",
+    "disruption",
+    "soft_rules",
+    "repair",
+)
+"""Terms of the objective that carry a cost."""
 
 RULE_OF_KIND: Final[Mapping[str, type[PlacementRule]]] = {rule.kind: rule for rule in RULES}
 
@@ -118,11 +132,15 @@ def write_document(path: Path, document: Document) -> None:
 
 def cluster_from_document(document: object, *, now: datetime | None = None) -> Cluster:
     """Return the cluster of a parsed document; parameters and errors as of ``read_cluster``."""
-    model = validate(ClusterDocument, document, kind="cluster")
+    return cluster_from_model(validate(ClusterDocument, document, kind="cluster"), now=now)
+
+
+def cluster_from_model(model: ClusterDocument, *, now: datetime | None = None) -> Cluster:
+    """Return the cluster of a document whose form was judged already; errors as above."""
     _require_past(model, datetime.now(UTC) if now is None else now)
     hosts = tuple(_at(f"hosts[{i}]", _host, item) for i, item in enumerate(model.hosts))
     vms = tuple(_at(f"vms[{i}]", _vm, item) for i, item in enumerate(model.vms))
-    rules = tuple(_at(f"rules[{i}]", _rule, item) for i, item in enumerate(model.rules))
+    rules = rules_from_models(model.rules)
     zones = _pairs("network.zones", model.network.zones)
     host_pairs = _pairs("network.hosts", model.network.hosts)
     return Cluster(
@@ -138,6 +156,17 @@ def cluster_from_document(document: object, *, now: datetime | None = None) -> C
         rules=rules,
         budget=MoveBudget(**model.budget.model_dump()),
     )
+
+
+def rules_from_models(models: Sequence[AnyRuleModel]) -> tuple[PlacementRule, ...]:
+    """Return the rules of a document whose form was judged already.
+
+    Raises
+    ------
+    InvalidInputError
+        If a rule makes no sense; its path begins with ``rules``.
+    """
+    return tuple(_at(f"rules[{i}]", _rule, item) for i, item in enumerate(models))
 
 
 def cluster_to_document(cluster: Cluster) -> Document:
@@ -213,7 +242,11 @@ def scenarios_from_document(document: object) -> ScenarioSet:
     InvalidInputError
         If the document is wrong anywhere.
     """
-    model = validate(ScenariosDocument, document, kind="scenarios")
+    return scenarios_from_model(validate(ScenariosDocument, document, kind="scenarios"))
+
+
+def scenarios_from_model(model: ScenariosDocument) -> ScenarioSet:
+    """Return the scenarios of a document whose form was judged already; errors as above."""
     shape = (len(model.probability_ppm), 1 + model.num_steps)
     # All lengths first: a wrong number of steps must not be what decides how much is allocated.
     for vm_id, item in model.demand.items():
@@ -442,7 +475,10 @@ def _step(item: StepModel) -> Step:
 
 
 def _score_document(score: Score) -> Document:
-    return dataclasses.asdict(score) | {"migration": score.migration, "total": score.total}
+    sums = {"migration": score.migration, "total": score.total}
+    terms = {name: getattr(score, name) for name in TERMS} | sums
+    in_host_s = {name: to_host_s(units) for name, units in terms.items()}
+    return dataclasses.asdict(score) | sums | {"host_s": in_host_s}
 
 
 def _contention_document(contention: HostContention) -> Document:

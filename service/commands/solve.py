@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -15,18 +14,13 @@ from service.telemetry import MEND_HELP, defects_line
 from solver.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from forecast.forecaster import Forecaster
-    from forecast.history import History
     from solver.domain.cluster import Cluster
     from solver.domain.migration import MigrationParameters
     from solver.domain.result import Result
     from solver.domain.scenario import ScenarioSet
-    from solver.domain.units import Resource
 
 ROOMY: Final = 110
 """Columns from which reasons stand in the table of the plan rather than below it."""
-STALE_AFTER: Final = timedelta(minutes=30)
-"""A history that ends longer than this before the snapshot says little about the next hour."""
 
 
 class EngineName(enum.Enum):
@@ -131,92 +125,21 @@ def _forecast(
     cluster: Cluster, history_path: Path, model_path: Path | None, seed: int, *, mend: bool
 ) -> ScenarioSet:
     """Return joint scenarios from the readings before the snapshot."""
-    import numpy as np
-
-    from forecast.baseline import Persistence
-    from forecast.classes import classify
-    from forecast.online import OnlineForecaster
     from forecast.persist import load_model
-    from forecast.scenarios import affordable_scenarios
     from forecast.tidy import read_history
+    from service.solving.forecasting import scenarios_of_history
 
     history = read_history(history_path, mend=mend)
     if mend:
         console.note(defects_line(history.report))
-    _require_known(cluster, history)
-    end_bin = min(history.num_bins, history.bin_at(cluster.observed_at))
-    _require_recent(cluster, history, end_bin)
-    # The snapshot, not the last row of a file, says which VMs there are.
-    history = history.until(end_bin).with_present([vm.id for vm in cluster.vms], end_bin - 1)
-    resources = _forecastable(cluster, history)
-    forecaster: Forecaster = Persistence()
-    if model_path is not None:
-        trained = load_model(model_path).model
-        missing = [r.field for r in resources if r not in trained.models_]
-        if missing:
-            raise InvalidInputError(
-                f"expected a model trained on {missing[0]}, got one without it", path="--model"
-            )
-        forecaster = trained
-    online = OnlineForecaster(
-        forecaster=forecaster,
-        resources=resources,
-        class_of=classify(history, until_bin=end_bin).by_vm(history.vm_ids),
-        seed=seed,
-    )
-    online.warm_up(history, until_bin=end_bin)
-    _, scenarios = online.scenarios(
+    return scenarios_of_history(
+        cluster,
         history,
-        at_bin=end_bin - 1,
-        num_scenarios=affordable_scenarios(len(cluster.vms)),
-        rng=np.random.default_rng(seed),
+        seed=seed,
+        model=None if model_path is None else load_model(model_path).model,
+        path="--history",
+        model_path="--model",
     )
-    return scenarios
-
-
-def _require_known(cluster: Cluster, history: History) -> None:
-    known = set(history.vm_ids)
-    missing = [vm.id for vm in cluster.vms if vm.id not in known]
-    if missing:
-        raise InvalidInputError(
-            f"expected readings of every VM of the cluster, got none of {missing[0]!r} "
-            f"({len(missing)} of {len(cluster.vms)} VMs missing)",
-            path="--history",
-        )
-
-
-def _require_recent(cluster: Cluster, history: History, end_bin: int) -> None:
-    ends_at = history.time_of(end_bin)
-    if end_bin < 1 or cluster.observed_at - ends_at > STALE_AFTER:
-        raise InvalidInputError(
-            f"expected readings up to the snapshot at {cluster.observed_at.isoformat()} (at most "
-            f"{STALE_AFTER.seconds // 60} minutes short of it), got {history.start_at.isoformat()} "
-            f"to {history.end_at.isoformat()}",
-            path="--history",
-        )
-    last_bins = history.last_read_bin(end_bin - 1)[history.positions([vm.id for vm in cluster.vms])]
-    for vm, last_bin in zip(cluster.vms, last_bins.tolist(), strict=True):
-        read_until = history.time_of(last_bin + 1)
-        if last_bin < 0 or cluster.observed_at - read_until > STALE_AFTER:
-            newest = f"its newest ends at {read_until.isoformat()}" if last_bin >= 0 else "none"
-            raise InvalidInputError(
-                f"expected readings of VM {vm.id!r} up to the snapshot at "
-                f"{cluster.observed_at.isoformat()} (at most {STALE_AFTER.seconds // 60} minutes "
-                f"short of it), got {newest}",
-                path="--history",
-            )
-
-
-def _forecastable(cluster: Cluster, history: History) -> tuple[Resource, ...]:
-    """Return the resources that some host limits and that were read."""
-    from solver.domain.units import Resource
-
-    limited = [
-        resource
-        for resource in Resource
-        if any(host.capacity.as_tuple()[resource] is not None for host in cluster.hosts)
-    ]
-    return tuple(resource for resource in limited if history.has(resource))
 
 
 def _show(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
