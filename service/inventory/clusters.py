@@ -1,0 +1,196 @@
+"""Clusters: made, changed and removed, and what was seen of them kept."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from service.inventory.auditing import entry
+from service.inventory.marks import changing
+from service.inventory.policies import ClusterSettings
+from service.security.principal import Principal
+from service.store.base import Item, Kind, PlanStage, Snapshot, Transaction
+from service.store.errors import ConflictError
+from solver.domain.cluster import Cluster, require_id
+from solver.instances import cluster_to_document
+
+OF_CLUSTERS: Final = (
+    Kind.VM_POLICY,
+    Kind.HOST_POLICY,
+    Kind.RULE,
+    Kind.SCHEDULE,
+    Kind.INVENTORY,
+)
+"""What is removed with a cluster."""
+
+UNFINISHED: Final = (PlanStage.APPROVED, PlanStage.RUNNING)
+
+
+def put_cluster(
+    tx: Transaction,
+    principal: Principal,
+    cluster_id: str,
+    settings: ClusterSettings,
+    *,
+    expected_revision: int | None,
+    now: datetime,
+) -> Item:
+    """Make a cluster, or change its settings.
+
+    Raises
+    ------
+    InvalidInputError
+        If the id is not printable.
+    ConflictError
+        If it stands at another revision.
+    """
+    require_id(cluster_id, "cluster")
+    before = tx.items.find(Kind.CLUSTER, "", [cluster_id]).get(cluster_id)
+    item = Item(
+        kind=Kind.CLUSTER,
+        cluster_id="",
+        id=cluster_id,
+        document=settings.to_document(),
+        changed_at=now,
+        changed_by=principal.name,
+    )
+    kept = tx.items.put(item, expected_revision=expected_revision)
+    tx.audit.append(
+        entry(
+            principal,
+            "clusters.put",
+            cluster_id,
+            "",
+            now,
+            before=None if before is None else before.document,
+            after=item.document,
+        )
+    )
+    return kept
+
+
+def get_cluster(tx: Transaction, cluster_id: str) -> Item:
+    """Return the item of a cluster.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
+    return tx.items.get(Kind.CLUSTER, "", cluster_id)
+
+
+def page_of_clusters(
+    tx: Transaction, principal: Principal, *, after: str, limit: int
+) -> list[Item]:
+    """Return up to ``limit`` clusters within somebody's reach, from behind the id ``after``."""
+    if not principal.cluster_id:
+        return tx.items.page(Kind.CLUSTER, "", after=after, limit=limit)
+    found = tx.items.find(Kind.CLUSTER, "", [principal.cluster_id])
+    return [item for item in found.values() if item.id > after]
+
+
+def delete_cluster(
+    tx: Transaction,
+    principal: Principal,
+    cluster_id: str,
+    *,
+    expected_revision: int | None,
+    now: datetime,
+) -> None:
+    """Remove a cluster with its policies, rules, schedule and snapshot.
+
+    Plans that were ended, telemetry and the audit log stay, as long as they are kept at all.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    ConflictError
+        If it stands at another revision, or a plan is approved or running.
+    """
+    removed = tx.items.delete(Kind.CLUSTER, "", cluster_id, expected_revision=expected_revision)
+    _require_no_plan(tx, cluster_id)
+    for kind in OF_CLUSTERS:
+        tx.items.delete_of(kind, cluster_id)
+    tx.snapshots.delete(cluster_id)
+    tx.audit.append(
+        entry(
+            principal, "clusters.delete", cluster_id, "", now, before=removed.document, after=None
+        )
+    )
+
+
+def put_snapshot(
+    tx: Transaction, principal: Principal, cluster_id: str, cluster: Cluster, *, now: datetime
+) -> None:
+    """Keep a snapshot that somebody uploads, instead of one that is no later.
+
+    Its priorities, groups and rules hold where no policy and no rule of its own id says otherwise.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such cluster.
+    ConflictError
+        If its driver looks for itself, or a later snapshot is there.
+    """
+    settings = get_cluster(tx, cluster_id).document
+    driver = settings.get("driver", {}).get("kind", "none")
+    if driver == "libvirt":
+        raise ConflictError(
+            f"cluster {cluster_id!r}: its driver {driver!r} looks at the hosts by itself, "
+            "expected a cluster without such a driver",
+            revision=0,
+        )
+    before_at = tx.snapshots.observed_at(cluster_id)
+    if not keep_snapshot(tx, cluster_id, cluster, now=now):
+        raise ConflictError(
+            f"cluster {cluster_id!r}: expected a snapshot no older than that of {before_at}, "
+            f"got one of {cluster.observed_at}",
+            revision=0,
+        )
+    tx.audit.append(
+        entry(
+            principal,
+            "clusters.snapshot",
+            cluster_id,
+            "snapshot",
+            now,
+            before=None if before_at is None else {"observed_at": before_at.isoformat()},
+            after=_summary(cluster),
+        )
+    )
+
+
+def keep_snapshot(tx: Transaction, cluster_id: str, cluster: Cluster, *, now: datetime) -> bool:
+    """Keep what a driver has seen, unless something later is there; return whether it was kept.
+
+    What is seen is no change that anybody made, and so not in the audit log.
+    """
+    snapshot = Snapshot(
+        cluster_id=cluster_id,
+        observed_at=cluster.observed_at,
+        document=cluster_to_document(cluster),
+    )
+    with changing(tx, cluster_id, "snapshot", now):
+        return tx.snapshots.put(snapshot)
+
+
+def _require_no_plan(tx: Transaction, cluster_id: str) -> None:
+    plans = tx.plans.page(cluster_id, stages=UNFINISHED, limit=1)
+    if plans:
+        raise ConflictError(
+            f"cluster {cluster_id!r}: plan {plans[0].id!r} is {plans[0].stage.value}, "
+            "expected it to have ended",
+            revision=0,
+        )
+
+
+def _summary(cluster: Cluster) -> dict[str, Any]:
+    return {
+        "observed_at": cluster.observed_at.isoformat(),
+        "num_hosts": len(cluster.hosts),
+        "num_vms": len(cluster.vms),
+        "num_rules": len(cluster.rules),
+    }
