@@ -1,4 +1,4 @@
-"""What every test may ask for: the data folder, and how hard Hypothesis tries.
+"""What every test may ask for: the data folder, databases, and how hard Hypothesis tries.
 
 Builders of clusters stand in ``tests/builders.py``; fixtures of one room stand beside its tests.
 """
@@ -6,10 +6,13 @@ Builders of clusters stand in ``tests/builders.py``; fixtures of one room stand 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import postgresql
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -42,3 +45,25 @@ def shared_data() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must test against the real data: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.PostgreSQL]:
+    """A PostgreSQL server of this run's own."""
+    programs = postgresql.programs()
+    if programs is None:
+        reason = "PostgreSQL is not installed; run: sudo apt-get install postgresql"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must test on PostgreSQL: {reason}")
+        pytest.skip(reason)
+    with postgresql.running(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a new, empty database, of each kind the store knows."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    server: postgresql.PostgreSQL = request.getfixturevalue("postgresql_server")
+    return server.new_database()

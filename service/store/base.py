@@ -9,7 +9,8 @@ Everything but telemetry is read and written within a transaction::
 
 A transaction takes effect as a whole when its block ends, and not at all when the block raises.
 Once ``begin`` has returned from its block, what was written survives the end of the process and of
-the machine. Instants are aware UTC. Documents are JSON values.
+the machine. Instants are aware UTC. Documents are JSON values. Ids and other names are any texts
+but the empty one, without the character 0.
 
 Errors: ``NotFoundError`` and ``ConflictError`` of ``service.store.errors`` as each method says, and
 ``StoreError`` where the database cannot be used.
@@ -201,7 +202,10 @@ class Plans(Protocol):
         before: str = "",
         limit: int,
     ) -> list[KeptPlan]:
-        """Return up to ``limit`` plans, the newest first, from behind the plan ``before``."""
+        """Return up to ``limit`` plans, the newest first, from behind the plan ``before``.
+
+        None if there is no such plan.
+        """
 
     def put(self, plan: KeptPlan, *, expected_revision: int | None) -> KeptPlan:
         """Write a plan, as ``Items.put`` writes an item.
@@ -264,7 +268,10 @@ class Jobs(Protocol):
         """
 
     def page(self, *, asked_by: str | None = None, before: str = "", limit: int) -> list[Job]:
-        """Return up to ``limit`` jobs, the newest first, from behind the job ``before``."""
+        """Return up to ``limit`` jobs, the newest first, from behind the job ``before``.
+
+        None if there is no such job any more.
+        """
 
     def put(self, job: Job, *, expected_revision: int | None) -> Job:
         """Write a job, as ``Items.put`` writes an item.
@@ -338,6 +345,9 @@ class Attempts(Protocol):
 
     def forget(self, key: str) -> None:
         """Forget those of a key."""
+
+    def forget_before(self, before: datetime) -> int:
+        """Forget those of every key before an instant; return how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,7 +446,8 @@ class Blobs(Protocol):
         """Remove it, if it is there."""
 
 
-class Transaction(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
     """All tables, as of one transaction."""
 
     items: Items
@@ -539,8 +550,16 @@ class Store(Protocol):
 
     telemetry: Telemetry
 
-    def begin(self) -> AbstractContextManager[Transaction]:
-        """Return a transaction; several may be open at once, in threads and processes."""
+    def begin(self, *, read_only: bool = False) -> AbstractContextManager[Transaction]:
+        """Return a transaction.
+
+        Those that may write come one after the other, over all threads and processes: whatever
+        was read stays true until the block ends, so keep the block short, begin no second one
+        within it, and enter no lease's ``guard`` there. Those that only read see one instant, wait
+        for nobody, and cannot write.
+
+        :raises StoreError: if the database cannot be used, or its turn did not come in time
+        """
 
     def journal(self, cluster_id: str, lease: Lease | None = None) -> Journal:
         """Return the executor's journal of a cluster.

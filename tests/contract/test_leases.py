@@ -6,6 +6,8 @@ would, and lets time pass.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +15,11 @@ import pytest
 
 from executor.errors import LeaseHeldError, LeaseLostError
 from executor.lease import FileLease, Lease
+from service.store.columns import EPOCH
+from service.store.engine import Database
+from service.store.lease import RowLease
+from service.store.sql import open_store
+from tests.postgresql import PostgreSQL
 
 TTL_S = 30.0
 
@@ -43,11 +50,33 @@ class FileRoom:
         self._now_s += seconds
 
 
-@pytest.fixture(params=[FileRoom], ids=["file"])
-def room(request: pytest.FixtureRequest, tmp_path: Path) -> Room:
+class RowRoom:
+    """Leases in one row of PostgreSQL, by a clock that is wound."""
+
+    def __init__(self, server: PostgreSQL) -> None:
+        url = server.new_database()
+        open_store(url).close()
+        self.database = Database(url)
+        self._now = EPOCH + timedelta(days=1)
+
+    def lease(self) -> Lease:
+        """Return another one for the same row."""
+        return RowLease(self.database, "leader", ttl_s=TTL_S, now=lambda _: self._now)
+
+    def wait(self, seconds: float) -> None:
+        """Wind the clock."""
+        self._now += timedelta(seconds=seconds)
+
+
+@pytest.fixture(params=["file", "row"])
+def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Room]:
     """Where the leases of each kind compete."""
-    room: Room = request.param(tmp_path)
-    return room
+    if request.param == "file":
+        yield FileRoom(tmp_path)
+        return
+    room = RowRoom(request.getfixturevalue("postgresql_server"))
+    yield room
+    room.database.close()
 
 
 def test_one_holds_it_and_others_are_told(room: Room) -> None:

@@ -1,0 +1,52 @@
+"""The log of changes: added to and read, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from service.store.base import AuditEntry
+from service.store.tables import AUDIT
+
+_LARGEST: Final = 2**63 - 1
+
+
+class SqlAudit:
+    """``base.Audit`` in a table; numbers have no gaps, since writers come one after the other."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def append(self, *entries: AuditEntry) -> None:
+        """Add entries."""
+        if not entries:
+            return
+        last = self._connection.scalar(select(func.max(AUDIT.c.number))) or 0
+        names = [column.name for column in AUDIT.columns if column.name != "number"]
+        rows = [
+            {"number": number, **{name: getattr(entry, name) for name in names}}
+            for number, entry in enumerate(entries, start=last + 1)
+        ]
+        self._connection.execute(AUDIT.insert(), rows)
+
+    def page(
+        self,
+        *,
+        cluster_ids: Iterable[str] | None = None,
+        subject_prefix: str = "",
+        before: int | None = None,
+        limit: int,
+    ) -> list[AuditEntry]:
+        """Return up to ``limit`` entries, the newest first."""
+        query = select(AUDIT)
+        if cluster_ids is not None:
+            query = query.where(AUDIT.c.cluster_id.in_(list(cluster_ids)))
+        if subject_prefix:
+            start = func.substr(AUDIT.c.subject, 1, len(subject_prefix))
+            query = query.where(start == subject_prefix)
+        if before is not None:
+            query = query.where(AUDIT.c.number < min(before, _LARGEST))
+        query = query.order_by(AUDIT.c.number.desc()).limit(limit)
+        return [AuditEntry(**row._mapping) for row in self._connection.execute(query)]

@@ -1,0 +1,46 @@
+"""Clusters as they were seen last."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from service.store.base import Snapshot
+from service.store.tables import SNAPSHOTS
+
+
+class SqlSnapshots:
+    """``base.Snapshots`` in a table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, cluster_id: str) -> Snapshot | None:
+        """Return the latest."""
+        query = select(SNAPSHOTS).where(SNAPSHOTS.c.cluster_id == cluster_id)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else Snapshot(**row._mapping)
+
+    def put(self, snapshot: Snapshot) -> bool:
+        """Keep a snapshot, unless a later one is there."""
+        of_cluster = SNAPSHOTS.c.cluster_id == snapshot.cluster_id
+        stands_at = self.observed_at(snapshot.cluster_id)
+        values = {"observed_at": snapshot.observed_at, "document": snapshot.document}
+        if stands_at is None:
+            new = SNAPSHOTS.insert().values(cluster_id=snapshot.cluster_id, **values)
+            self._connection.execute(new)
+        elif stands_at <= snapshot.observed_at:
+            self._connection.execute(SNAPSHOTS.update().where(of_cluster).values(**values))
+        else:
+            return False
+        return True
+
+    def observed_at(self, cluster_id: str) -> datetime | None:
+        """Return when the latest was seen."""
+        query = select(SNAPSHOTS.c.observed_at).where(SNAPSHOTS.c.cluster_id == cluster_id)
+        return self._connection.scalar(query)
+
+    def delete(self, cluster_id: str) -> None:
+        """Remove the latest of a cluster."""
+        self._connection.execute(SNAPSHOTS.delete().where(SNAPSHOTS.c.cluster_id == cluster_id))
