@@ -9,7 +9,18 @@ from flask import Blueprint
 from flask_openapi3 import APIBlueprint, Info, OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service.api import answering, asking, docs, door, headers, openapi, problems, tokens
+from service.api import (
+    answering,
+    asking,
+    docs,
+    door,
+    headers,
+    health,
+    observing,
+    openapi,
+    problems,
+    tokens,
+)
 from service.api.services import Services
 
 PREFIX: Final = "/api/v1"
@@ -47,7 +58,9 @@ def create_app(services: Services, nouns: Sequence[MakeBlueprint] = NOUNS) -> Ap
         noun = make(services)
         app.register_api(noun, **({} if noun.url_prefix else {"url_prefix": PREFIX}))
     app.register_blueprint(_docs(app), url_prefix=PREFIX)
+    app.register_blueprint(health.blueprint(services))
     problems.install(app)
+    observing.install(app, services)
     door.install(app, services)
     app.after_request(answering.pack)
     app.after_request(headers.guard)

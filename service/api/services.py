@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
+from service.metrics import Metrics
 from service.security.settings import SecuritySettings
 from service.store.base import Store
 
@@ -18,8 +20,18 @@ class Services:
     ----------
     now
         The present instant, aware UTC.
+    metrics
+        Where requests are counted; ``None`` to count none.
+    metrics_access
+        Who may read them, as in the settings.
+    checks
+        What else has to be in order before requests are sent here, by name: each returns what is
+        in the way, empty for nothing.
     """
 
     store: Store
     now: Callable[[], datetime]
     security: SecuritySettings = field(default_factory=SecuritySettings)
+    metrics: Metrics | None = None
+    metrics_access: Literal["local", "token", "everyone"] = "local"
+    checks: Mapping[str, Callable[[], str]] = field(default_factory=dict)

@@ -24,10 +24,20 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "tokens.list": ADMINS,
     "tokens.create": ADMINS,
     "tokens.delete": ADMINS,
+    "metrics.read": READERS,
 }
 """Operation → roles that may ask for it."""
 
-OPEN: Final = frozenset({"docs.page", "docs.asset", "docs.openapi"})
+OPEN: Final = frozenset(
+    {
+        "docs.page",
+        "docs.asset",
+        "docs.openapi",
+        "health.live",
+        "health.ready",
+        "metrics.open",
+    }
+)
 """Operations that ask for no credential."""
 
 WITHOUT_CLUSTER: Final[frozenset[str]] = frozenset()

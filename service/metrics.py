@@ -1,0 +1,231 @@
+"""The service's own figures, for Prometheus.
+
+What happens in this process (requests, solves, migrations, forecasts settled) is counted as it
+happens; sums over replicas are Prometheus' matter. What stands in the store (contention, plans,
+silent hosts, size) is read when Prometheus asks, and any replica tells the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from service.store.base import Kind, PlanStage, Store, Transaction
+from service.store.errors import StoreError
+
+MAX_CLUSTERS: Final = 1000
+OPEN_STAGES: Final = (
+    PlanStage.WANTED,
+    PlanStage.PROPOSED,
+    PlanStage.APPROVED,
+    PlanStage.RUNNING,
+)
+"""Plans that wait or run; those that are over are counted as they end."""
+
+MAX_OPEN_PLANS: Final = 50
+CONTENTION: Final = "contention"
+"""Name of the blob that tells the latest contention of a cluster."""
+
+REQUEST_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SOLVE_S: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+MIGRATION_S: Final = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+
+_log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """What this process counts, and what it reads when it is asked.
+
+    Parameters
+    ----------
+    now
+        The present instant, aware UTC.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._registry.register(_StoreFigures(store, now))
+        self._requests = Histogram(
+            "foreswap_request_duration_seconds",
+            "Time to answer a request.",
+            ["operation", "status"],
+            buckets=REQUEST_S,
+            registry=registry,
+        )
+        self._solves = Histogram(
+            "foreswap_solve_duration_seconds",
+            "Time a solve took.",
+            ["status"],
+            buckets=SOLVE_S,
+            registry=registry,
+        )
+        self._gap = Gauge(
+            "foreswap_solve_gap_ratio",
+            "Gap of the latest solve of a cluster between answer and bound; 0 is proven optimal.",
+            ["cluster"],
+            registry=registry,
+        )
+        self._plans = Counter(
+            "foreswap_plans_ended", "Plans that ended.", ["cluster", "stage"], registry=registry
+        )
+        self._migrations = Counter(
+            "foreswap_migrations", "Moves that ended.", ["cluster", "outcome"], registry=registry
+        )
+        self._migration_s = Histogram(
+            "foreswap_migration_duration_seconds",
+            "Time a move took.",
+            ["cluster"],
+            buckets=MIGRATION_S,
+            registry=registry,
+        )
+        self._coverage = Gauge(
+            "foreswap_forecast_coverage_ratio",
+            "Share of recent readings that lay below the forecast of a level.",
+            ["cluster", "resource", "level"],
+            registry=registry,
+        )
+        self._pinball = Gauge(
+            "foreswap_forecast_pinball",
+            "Mean pinball loss of recent forecasts, in the resource's unit.",
+            ["cluster", "resource"],
+            registry=registry,
+        )
+        self._leads = Gauge("foreswap_leader", "1 if this process leads.", registry=registry)
+
+    def text(self) -> str:
+        """Return all figures as Prometheus reads them."""
+        return generate_latest(self._registry).decode("utf-8")
+
+    def answered(self, operation: str, status: int, duration_s: float) -> None:
+        """Count a request."""
+        self._requests.labels(operation, str(status)).observe(duration_s)
+
+    def solved(self, status: str, duration_s: float) -> None:
+        """Count a solve."""
+        self._solves.labels(status).observe(duration_s)
+
+    def gap(self, cluster_id: str, ratio: float) -> None:
+        """Take note of how far the latest solve of a cluster was from its bound."""
+        self._gap.labels(cluster_id).set(ratio)
+
+    def plan_ended(self, cluster_id: str, stage: PlanStage) -> None:
+        """Count a plan that is over."""
+        self._plans.labels(cluster_id, stage.value).inc()
+
+    def moved(self, cluster_id: str, outcome: str, duration_s: float | None) -> None:
+        """Count a move that is over."""
+        self._migrations.labels(cluster_id, outcome).inc()
+        if duration_s is not None:
+            self._migration_s.labels(cluster_id).observe(duration_s)
+
+    def coverage(self, cluster_id: str, resource: str, level: float, ratio: float) -> None:
+        """Take note of how often readings lay below a level of the forecast."""
+        self._coverage.labels(cluster_id, resource, f"{level:g}").set(ratio)
+
+    def pinball(self, cluster_id: str, resource: str, loss: float) -> None:
+        """Take note of how far forecasts were off."""
+        self._pinball.labels(cluster_id, resource).set(loss)
+
+    def leading(self, leads: bool) -> None:
+        """Take note of whether this process leads."""
+        self._leads.set(1 if leads else 0)
+
+
+class _StoreFigures(Collector):
+    """What stands in the store, read when it is asked for."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: registering needs no look into the store."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every figure, or but one if the store cannot be used."""
+        up = GaugeMetricFamily("foreswap_store_up", "1 if the store can be used.")
+        try:
+            found = list(self._read())
+        except StoreError as error:
+            _log.warning("no figures of the store: %s", error)
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from found
+
+    def _read(self) -> Iterator[Metric]:
+        yield _size("foreswap_store_size_bytes", "Size of the store.", self._store.size_bytes())
+        with self._store.begin() as tx:
+            clusters = [item.id for item in tx.items.page(Kind.CLUSTER, "", limit=MAX_CLUSTERS)]
+            yield from _contention(tx, clusters)
+            yield _open_plans(tx, clusters)
+            yield self._snapshot_age(tx, clusters)
+
+    def _snapshot_age(self, tx: Transaction, clusters: list[str]) -> Metric:
+        family = GaugeMetricFamily(
+            "foreswap_snapshot_age_seconds", "Time since a cluster was seen.", labels=["cluster"]
+        )
+        for cluster_id in clusters:
+            seen_at = tx.snapshots.observed_at(cluster_id)
+            if seen_at is not None:
+                family.add_metric([cluster_id], self._since(seen_at))
+        return family
+
+    def _since(self, at: datetime) -> float:
+        return max(0.0, (self._now() - at).total_seconds())
+
+
+def _size(name: str, what: str, num_bytes: int) -> Metric:
+    family = GaugeMetricFamily(name, what)
+    family.add_metric([], num_bytes)
+    return family
+
+
+def _contention(tx: Transaction, clusters: list[str]) -> Iterator[Metric]:
+    labels = ["cluster", "host"]
+    score = GaugeMetricFamily(
+        "foreswap_host_contention_host_seconds",
+        "Priority-weighted shortfall expected of a host in the next hour.",
+        labels=labels,
+    )
+    risk = GaugeMetricFamily(
+        "foreswap_host_overload_probability",
+        "Probability that a host is overloaded in the next hour.",
+        labels=labels,
+    )
+    for cluster_id in clusters:
+        for row in _hosts_of(tx, cluster_id):
+            score.add_metric([cluster_id, row["host_id"]], row["score_host_s"])
+            risk.add_metric([cluster_id, row["host_id"]], row["overload_probability"])
+    yield score
+    yield risk
+
+
+def _hosts_of(tx: Transaction, cluster_id: str) -> list[dict[str, Any]]:
+    blob = tx.blobs.get(cluster_id, CONTENTION)
+    return [] if blob is None else list(json.loads(blob[1])["hosts"])
+
+
+def _open_plans(tx: Transaction, clusters: list[str]) -> Metric:
+    family = GaugeMetricFamily(
+        "foreswap_plans_open",
+        f"Plans that wait or run, by stage; of more than {MAX_OPEN_PLANS} so many.",
+        labels=["cluster", "stage"],
+    )
+    for cluster_id in clusters:
+        plans = tx.plans.page(cluster_id, stages=OPEN_STAGES, limit=MAX_OPEN_PLANS)
+        for stage in OPEN_STAGES:
+            count = sum(plan.stage is stage for plan in plans)
+            family.add_metric([cluster_id, stage.value], count)
+    return family
