@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from flask import Blueprint
 from flask_openapi3 import APIBlueprint, Info, OpenAPI
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.api import (
     answering,
@@ -19,7 +18,9 @@ from service.api import (
     observing,
     openapi,
     problems,
+    session,
     tokens,
+    users,
 )
 from service.api.services import Services
 
@@ -27,7 +28,11 @@ PREFIX: Final = "/api/v1"
 
 MakeBlueprint = Callable[[Services], APIBlueprint]
 
-NOUNS: Final[tuple[MakeBlueprint, ...]] = (tokens.blueprint,)
+NOUNS: Final[tuple[MakeBlueprint, ...]] = (
+    session.blueprint,
+    users.blueprint,
+    tokens.blueprint,
+)
 """Every noun of the API. One with a prefix of its own stands outside of ``PREFIX``."""
 
 
@@ -64,7 +69,6 @@ def create_app(services: Services, nouns: Sequence[MakeBlueprint] = NOUNS) -> Ap
     door.install(app, services)
     app.after_request(answering.pack)
     app.after_request(headers.guard)
-    _believe_proxies(app, services.security.num_trusted_proxies)
     return app
 
 
@@ -77,11 +81,3 @@ def _docs(app: OpenAPI) -> Blueprint:
         return made
 
     return docs.blueprint(document)
-
-
-def _believe_proxies(app: OpenAPI, num_proxies: int) -> None:
-    # The host stays what was asked for: nothing is made of it, so nobody has to be believed.
-    if num_proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=num_proxies, x_proto=num_proxies, x_host=0
-        )

@@ -4,6 +4,7 @@
     ├── UnauthenticatedError        nobody, or nobody known
     ├── ForbiddenError              known, but not allowed
     ├── PreconditionRequiredError   a change that does not say what it changes
+    ├── WrongStateError             what stands does not allow it, whatever its revision
     ├── KeyInUseError               an idempotency key whose first request is not answered yet
     ├── TooLargeError               a request beyond a limit of size
     ├── UnsupportedMediaError       a request in a form that is not read
@@ -45,6 +46,10 @@ class ForbiddenError(ForeswapError):
 
 class PreconditionRequiredError(ForeswapError):
     """A change of something that stands, without the revision it was read at."""
+
+
+class WrongStateError(ForeswapError):
+    """A change that what stands does not allow, such as removing the last admin."""
 
 
 class KeyInUseError(ForeswapError):

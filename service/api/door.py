@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from flask import Flask, g, request
 from werkzeug.exceptions import NotFound
 
+from service.api import cookies
 from service.api.operations import operation_of
 from service.api.services import Services
-from service.errors import UnauthenticatedError
-from service.security import roles, tokens
+from service.errors import ForbiddenError, UnauthenticatedError
+from service.security import roles
+from service.security.authentication import authenticate
 from service.security.principal import Principal
-from service.security.secrets import digest
+from service.security.secrets import csrf_token, same
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -54,16 +57,32 @@ def _enter(app: Flask, services: Services) -> None:
 
 def _principal(services: Services) -> Principal:
     secret = _bearer()
-    with services.store.begin() as tx:
-        token = tx.credentials.find(tokens.KIND, digest(secret))
-    if token is None or (token.expires_at is not None and token.expires_at <= services.now()):
-        raise UnauthenticatedError("the token is unknown, revoked or has expired")
-    return tokens.principal_of(token, request.remote_addr or "")
+    cookie = None if secret else cookies.read(services.security)
+    found = authenticate(services.store, services.security, secret or cookie or "", services.now())
+    if found is None:
+        raise UnauthenticatedError(
+            "expected Authorization: Bearer with a token, or the cookie of a session; got "
+            + ("one that is unknown, revoked or has ended" if secret or cookie else "neither")
+        )
+    found = replace(found, origin=request.remote_addr or "")
+    return _not_forged(found, cookie) if cookie else found
 
 
 def _bearer() -> str:
     header = request.headers.get("Authorization", "")
     scheme, _, secret = header.partition(" ")
-    if scheme.lower() != "bearer" or not secret:
-        raise UnauthenticatedError("expected Authorization: Bearer with a token")
-    return secret.strip()
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def _not_forged(found: Principal, cookie: str) -> Principal:
+    """Return who asks by cookie, who for a change has to show that the page can read answers."""
+    expected = csrf_token(cookie)
+    if request.method not in SAFE_METHODS:
+        shown = request.headers.get(cookies.CSRF_HEADER, "")
+        if not same(shown, expected):
+            raise ForbiddenError(
+                f"expected {cookies.CSRF_HEADER} with the token that GET /api/v1/session tells, "
+                f"got {'another' if shown else 'none'}",
+                reason="csrf",
+            )
+    return replace(found, csrf_token=expected)

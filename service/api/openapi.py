@@ -18,6 +18,12 @@ from service.security import roles
 
 SECURITY_SCHEMES: Final = {
     "token": {"type": "http", "scheme": "bearer", "description": "a token made by an admin"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-foreswap",
+        "description": "of POST /session; without TLS on one machine it is called foreswap",
+    },
 }
 
 _REF: Final = "#/components/schemas/{model}"

@@ -27,6 +27,7 @@ from service.errors import (
     UnauthenticatedError,
     UnavailableError,
     UnsupportedMediaError,
+    WrongStateError,
 )
 from service.store.errors import ConflictError, NotFoundError, StoreError
 from solver.domain.errors import (
@@ -68,6 +69,7 @@ _KINDS: Final[tuple[tuple[type[ForeswapError], int, str, str], ...]] = (
     (ForbiddenError, 403, "forbidden", "Not allowed"),
     (NotFoundError, 404, "not-found", "Not found"),
     (ConflictError, 409, "conflict", "In conflict with what stands"),
+    (WrongStateError, 409, "wrong-state", "Not possible as things stand"),
     (KeyInUseError, 409, "key-in-use", "Not answered yet"),
     (PreconditionRequiredError, 428, "revision-required", "Revision required"),
     (TooLargeError, 413, "too-large", "Too large"),

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from service.metrics import Metrics
+from service.security.passwords import Passwords
 from service.security.settings import SecuritySettings
 from service.store.base import Store
 
@@ -35,3 +36,4 @@ class Services:
     metrics: Metrics | None = None
     metrics_access: Literal["local", "token", "everyone"] = "local"
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    passwords: Passwords = field(default_factory=Passwords)

@@ -81,7 +81,7 @@ def blueprint(services: Services) -> APIBlueprint:
     @operation("tokens.list")
     def list_tokens(query: paging.PageQuery) -> Response:
         """List tokens, in the order of their names."""
-        with services.store.begin() as tx:
+        with services.store.begin(read_only=True) as tx:
             found = tokens.page(tx, after=paging.start(query), limit=query.limit + 1)
         return answer(paging.page(found, query, key=lambda token: token.subject, show=_shown))
 

@@ -21,6 +21,14 @@ ADMINS: Final = frozenset({Role.ADMIN})
 AGENTS: Final = frozenset({Role.AGENT})
 
 ROLES: Final[Mapping[str, frozenset[Role]]] = {
+    "session.show": EVERYONE,
+    "session.end": PEOPLE,
+    "session.password": PEOPLE,
+    "users.list": ADMINS,
+    "users.show": ADMINS,
+    "users.put": ADMINS,
+    "users.delete": ADMINS,
+    "users.log_out": ADMINS,
     "tokens.list": ADMINS,
     "tokens.create": ADMINS,
     "tokens.delete": ADMINS,
@@ -30,6 +38,7 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
 
 OPEN: Final = frozenset(
     {
+        "session.start",
         "docs.page",
         "docs.asset",
         "docs.openapi",
@@ -40,10 +49,10 @@ OPEN: Final = frozenset(
 )
 """Operations that ask for no credential."""
 
-WITHOUT_CLUSTER: Final[frozenset[str]] = frozenset()
+WITHOUT_CLUSTER: Final = frozenset({"session.show"})
 """Operations of no cluster that a token bound to one may ask for all the same."""
 
-WITH_OLD_PASSWORD: Final[frozenset[str]] = frozenset()
+WITH_OLD_PASSWORD: Final = frozenset({"session.show", "session.end", "session.password"})
 """What a user may ask for whose password has to be changed."""
 
 

@@ -24,9 +24,9 @@ class SecuritySettings:
         The same from all addresses. Larger, since whoever reaches it keeps the user out too.
     max_attempts_per_address
         The same for all users: one office behind one address.
-    num_trusted_proxies
-        Proxies in front of the service whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are
-        believed. With 0 nobody's are.
+    is_behind_tls
+        A proxy before the service has TLS: cookies are for TLS alone however a request arrives.
+        Whose ``X-Forwarded-*`` headers are believed is the HTTP server's matter.
     allowed_hosts
         Names under which the service answers; empty for any.
     """
@@ -37,5 +37,5 @@ class SecuritySettings:
     max_attempts: int = 5
     max_attempts_per_user: int = 50
     max_attempts_per_address: int = 50
-    num_trusted_proxies: int = 0
+    is_behind_tls: bool = False
     allowed_hosts: tuple[str, ...] = ()

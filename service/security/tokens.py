@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from service.errors import WrongStateError
 from service.security.principal import Principal, Role
 from service.security.secrets import TOKEN_PREFIX, digest, new_secret
 from service.store.base import AuditEntry, Credential, Transaction
-from service.store.errors import ConflictError, NotFoundError
+from service.store.errors import NotFoundError
 from solver.domain.errors import InvalidInputError
 
 KIND: Final = "token"
@@ -64,7 +65,7 @@ def create(
 
     Raises
     ------
-    ConflictError
+    WrongStateError
         If there is one of that name.
     InvalidInputError
         If it would have expired already.
@@ -75,7 +76,7 @@ def create(
             path="expires_at",
         )
     if find(tx, wanted.name) is not None:
-        raise ConflictError(f"token {wanted.name!r} exists, expected a new name", revision=1)
+        raise WrongStateError(f"token {wanted.name!r} exists, expected a new name")
     secret = new_secret(TOKEN_PREFIX)
     token = Credential(
         id=_id(wanted.name),
@@ -121,8 +122,10 @@ def page(tx: Transaction, *, after: str, limit: int) -> Sequence[Credential]:
     return tx.credentials.page(KIND, after=_id(after) if after else "", limit=limit)
 
 
-def principal_of(token: Credential, origin: str) -> Principal:
-    """Return who asks with a token."""
+def principal_of(token: Credential, now: datetime) -> Principal | None:
+    """Return who asks with a token; ``None`` if it has expired."""
+    if token.expires_at is not None and token.expires_at <= now:
+        return None
     allowed = token.document
     return Principal(
         name=f"token/{token.subject}",
@@ -130,7 +133,6 @@ def principal_of(token: Credential, origin: str) -> Principal:
         owner=allowed["owner"],
         cluster_id=allowed["cluster_id"],
         host_id=allowed["host_id"],
-        origin=origin,
     )
 
 

@@ -1,0 +1,53 @@
+"""From a secret to who asks with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from service.security import sessions, tokens
+from service.security.principal import Principal
+from service.security.secrets import SESSION_PREFIX, digest
+from service.security.settings import SecuritySettings
+from service.security.users import SESSION
+from service.store.base import Credential, Store, Transaction
+
+NOTED_EVERY: Final = timedelta(minutes=1)
+"""How old the last use of a credential may get before it is written down again."""
+
+
+def authenticate(
+    store: Store, settings: SecuritySettings, secret: str, now: datetime
+) -> Principal | None:
+    """Return who asks with a secret; ``None`` if it is nobody's, or was revoked or has ended."""
+    kind = SESSION if secret.startswith(SESSION_PREFIX) else tokens.KIND
+    with store.begin(read_only=True) as tx:
+        credential = tx.credentials.find(kind, digest(secret))
+        if credential is None:
+            return None
+        principal = _principal(tx, settings, credential, now)
+    if principal is not None and _is_note_due(credential, now):
+        _note_use(store, credential, now)
+    return principal
+
+
+def _principal(
+    tx: Transaction, settings: SecuritySettings, credential: Credential, now: datetime
+) -> Principal | None:
+    if credential.kind == SESSION:
+        return sessions.principal_of(tx, settings, credential, now)
+    return tokens.principal_of(credential, now)
+
+
+def _is_note_due(credential: Credential, now: datetime) -> bool:
+    last = credential.last_used_at
+    return last is None or now - last >= NOTED_EVERY
+
+
+def _note_use(store: Store, seen: Credential, now: datetime) -> None:
+    with store.begin() as tx:
+        # Read again: one that was revoked meanwhile must not come back.
+        standing = tx.credentials.find(seen.kind, seen.digest)
+        if standing is not None:
+            tx.credentials.put(replace(standing, last_used_at=now))
