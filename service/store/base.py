@@ -273,6 +273,9 @@ class Jobs(Protocol):
         None if there is no such job any more.
         """
 
+    def unfinished(self) -> list[Job]:
+        """Return all jobs of all replicas that have not ended, the oldest first."""
+
     def put(self, job: Job, *, expected_revision: int | None) -> Job:
         """Write a job, as ``Items.put`` writes an item.
 

@@ -38,6 +38,11 @@ class SqlJobs:
         query = query.order_by(JOBS.c.asked_at.desc(), JOBS.c.id.desc()).limit(limit)
         return [_job(row) for row in self._connection.execute(query)]
 
+    def unfinished(self) -> list[Job]:
+        """Return all jobs that have not ended, the oldest first."""
+        query = select(JOBS).where(JOBS.c.ended_at.is_(None)).order_by(JOBS.c.asked_at, JOBS.c.id)
+        return [_job(row) for row in self._connection.execute(query)]
+
     def put(self, job: Job, *, expected_revision: int | None) -> Job:
         """Write a job and return it with its new revision."""
         names = (column.name for column in JOBS.columns)

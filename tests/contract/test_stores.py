@@ -433,6 +433,17 @@ def test_jobs_that_ended_long_ago_are_forgotten(store: SqlStore) -> None:
             tx.jobs.get("old")
 
 
+def test_unfinished_jobs_are_found_whoever_runs_them(store: SqlStore) -> None:
+    """Any replica sees what has not ended, the oldest first."""
+    with store.begin() as tx:
+        tx.jobs.put(job("late", minutes=2), expected_revision=0)
+        tx.jobs.put(job("early", minutes=1), expected_revision=0)
+        ended = replace(job("ended"), stage=JobStage.DONE, ended_at=NOW)
+        tx.jobs.put(ended, expected_revision=0)
+    with store.begin() as tx:
+        assert [item.id for item in tx.jobs.unfinished()] == ["early", "late"]
+
+
 # Access --------------------------------------------------------------------------------------
 
 
