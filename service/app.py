@@ -11,6 +11,7 @@ from flask_openapi3 import APIBlueprint, Info, OpenAPI
 from service.api import (
     answering,
     asking,
+    audit,
     docs,
     door,
     headers,
@@ -32,6 +33,7 @@ NOUNS: Final[tuple[MakeBlueprint, ...]] = (
     session.blueprint,
     users.blueprint,
     tokens.blueprint,
+    audit.blueprint,
 )
 """Every noun of the API. One with a prefix of its own stands outside of ``PREFIX``."""
 

@@ -204,6 +204,12 @@ def _joined(place: str, path: str) -> str:
 def _place(title: str) -> str:
     """Return which part of a request a model reads, by the title in its errors."""
     for place, base in (("query", Query), ("path", Path)):
-        if title in (model.__name__ for model in base.__subclasses__()):
+        if title in _names(base):
             return place
     return ""
+
+
+def _names(base: type[BaseModel]) -> set[str]:
+    """Return the names of all models below one."""
+    below = base.__subclasses__()
+    return {model.__name__ for model in below}.union(*map(_names, below))

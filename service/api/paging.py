@@ -67,9 +67,10 @@ def page(
         What is answered of each.
     """
     shown = things[: query.limit]
-    following = _cursor(key(shown[-1])) if len(things) > query.limit else None
+    following = cursor(key(shown[-1])) if len(things) > query.limit else None
     return {"items": [show(thing) for thing in shown], "next": following}
 
 
-def _cursor(key: str) -> str:
+def cursor(key: str) -> str:
+    """Return the opaque form of the key behind which a page starts."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")

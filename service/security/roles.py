@@ -29,6 +29,7 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "users.put": ADMINS,
     "users.delete": ADMINS,
     "users.log_out": ADMINS,
+    "audit.list": PEOPLE,
     "tokens.list": ADMINS,
     "tokens.create": ADMINS,
     "tokens.delete": ADMINS,
@@ -49,7 +50,7 @@ OPEN: Final = frozenset(
 )
 """Operations that ask for no credential."""
 
-WITHOUT_CLUSTER: Final = frozenset({"session.show"})
+WITHOUT_CLUSTER: Final = frozenset({"session.show", "audit.list"})
 """Operations of no cluster that a token bound to one may ask for all the same."""
 
 WITH_OLD_PASSWORD: Final = frozenset({"session.show", "session.end", "session.password"})

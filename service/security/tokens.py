@@ -163,7 +163,7 @@ def _entry(
         at=now,
         actor=principal.name,
         action=action,
-        cluster_id=token.document["cluster_id"],
+        cluster_id="",
         subject=f"tokens/{token.subject}",
         before=before,
         after=after,

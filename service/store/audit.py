@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, func, select
@@ -36,6 +37,9 @@ class SqlAudit:
         *,
         cluster_ids: Iterable[str] | None = None,
         subject_prefix: str = "",
+        actor: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
         before: int | None = None,
         limit: int,
     ) -> list[AuditEntry]:
@@ -46,6 +50,12 @@ class SqlAudit:
         if subject_prefix:
             start = func.substr(AUDIT.c.subject, 1, len(subject_prefix))
             query = query.where(start == subject_prefix)
+        if actor:
+            query = query.where(AUDIT.c.actor == actor)
+        if since is not None:
+            query = query.where(AUDIT.c.at >= since)
+        if until is not None:
+            query = query.where(AUDIT.c.at < until)
         if before is not None:
             query = query.where(AUDIT.c.number < min(before, _LARGEST))
         query = query.order_by(AUDIT.c.number.desc()).limit(limit)

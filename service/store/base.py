@@ -393,10 +393,16 @@ class Audit(Protocol):
         *,
         cluster_ids: Iterable[str] | None = None,
         subject_prefix: str = "",
+        actor: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
         before: int | None = None,
         limit: int,
     ) -> list[AuditEntry]:
-        """Return up to ``limit`` entries, the newest first, from before the number ``before``."""
+        """Return up to ``limit`` entries, the newest first, from before the number ``before``.
+
+        Of an instant from ``since`` on, and before ``until``.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -517,6 +517,12 @@ def test_the_log_is_read_backwards(store: SqlStore) -> None:
         assert tx.audit.page(cluster_ids=[], limit=9) == []
         assert tx.audit.page(subject_prefix="rules/b_", limit=9) == everything[2:4]
         assert tx.audit.page(before=10**30, limit=1) == everything[:1]
+        assert tx.audit.page(actor="eve", limit=1) == everything[:1]
+        assert tx.audit.page(actor="ev", limit=1) == []
+        assert tx.audit.page(since=NOW, limit=1) == everything[:1]
+        assert tx.audit.page(since=NOW + timedelta(seconds=1), limit=1) == []
+        assert tx.audit.page(until=NOW, limit=1) == []
+        assert tx.audit.page(until=NOW + timedelta(seconds=1), limit=1) == everything[:1]
 
 
 def test_a_request_is_answered_once(store: SqlStore) -> None:
