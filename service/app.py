@@ -12,16 +12,22 @@ from service.api import (
     answering,
     asking,
     audit,
+    clusters,
     docs,
     door,
+    groups,
     headers,
     health,
+    hosts,
     observing,
     openapi,
+    priorities,
     problems,
+    rules,
     session,
     tokens,
     users,
+    vms,
 )
 from service.api.services import Services
 
@@ -34,6 +40,12 @@ NOUNS: Final[tuple[MakeBlueprint, ...]] = (
     users.blueprint,
     tokens.blueprint,
     audit.blueprint,
+    clusters.blueprint,
+    hosts.blueprint,
+    vms.blueprint,
+    priorities.blueprint,
+    groups.blueprint,
+    rules.blueprint,
 )
 """Every noun of the API. One with a prefix of its own stands outside of ``PREFIX``."""
 

@@ -98,13 +98,15 @@ def problem(
     *,
     errors: tuple[tuple[str, str], ...] = (),
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Response:
-    """Return an answer of problem details."""
+    """Return an answer of problem details, with ``more`` members where an operation has some."""
     told: dict[str, object] = {
         "type": f"{TYPE_PREFIX}{kind}",
         "title": title,
         "status": status,
         "detail": detail,
+        **(more or {}),
     }
     if errors:
         told["errors"] = [{"path": path, "message": message} for path, message in errors]

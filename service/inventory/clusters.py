@@ -153,7 +153,7 @@ def put_snapshot(
     tx.audit.append(
         entry(
             principal,
-            "clusters.snapshot",
+            "snapshots.put",
             cluster_id,
             "snapshot",
             now,

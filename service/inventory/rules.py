@@ -233,13 +233,13 @@ def _in_force(proposal: Proposal) -> PlacementRule | None:
 def _related(rule: PlacementRule, others: Iterable[PlacementRule]) -> tuple[PlacementRule, ...]:
     """Return the rule with those that share VMs with it, directly or through others."""
     left = {other.id: (other, _vm_ids(other)) for other in others}
-    reached, related = set(_vm_ids(rule)), [rule]
+    reached, related = set(_vm_ids(rule)), []
     while near := [rule_id for rule_id, (_, vm_ids) in left.items() if vm_ids & reached]:
         for rule_id in near:
             other, vm_ids = left.pop(rule_id)
             related.append(other)
             reached |= vm_ids
-    return tuple(related)
+    return (*related, rule)
 
 
 def _vm_ids(rule: PlacementRule) -> frozenset[str]:

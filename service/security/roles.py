@@ -34,6 +34,25 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "tokens.create": ADMINS,
     "tokens.delete": ADMINS,
     "metrics.read": READERS,
+    "clusters.list": PEOPLE,
+    "clusters.show": PEOPLE,
+    "clusters.put": ADMINS,
+    "clusters.delete": ADMINS,
+    "snapshots.show": READERS,
+    "snapshots.put": OPERATORS,
+    "hosts.list": READERS,
+    "hosts.show": READERS,
+    "maintenance.set": OPERATORS,
+    "vms.list": PEOPLE,
+    "vms.show": PEOPLE,
+    "policies.set": OPERATORS,
+    "priorities.set": OPERATORS | {Role.OWNER},
+    "priorities.set_many": OPERATORS | {Role.OWNER},
+    "groups.list": PEOPLE,
+    "rules.list": READERS,
+    "rules.show": READERS,
+    "rules.put": OPERATORS,
+    "rules.delete": OPERATORS,
 }
 """Operation → roles that may ask for it."""
 
@@ -50,7 +69,7 @@ OPEN: Final = frozenset(
 )
 """Operations that ask for no credential."""
 
-WITHOUT_CLUSTER: Final = frozenset({"session.show", "audit.list"})
+WITHOUT_CLUSTER: Final = frozenset({"session.show", "audit.list", "clusters.list"})
 """Operations of no cluster that a token bound to one may ask for all the same."""
 
 WITH_OLD_PASSWORD: Final = frozenset({"session.show", "session.end", "session.password"})

@@ -1,0 +1,278 @@
+"""VMs: listed, shown, and what is wanted of single ones."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from service.api import paging
+from service.api.answering import answer
+from service.api.asking import Path, principal
+from service.api.etags import NOTHING, expected_revision
+from service.api.operations import operation
+from service.api.services import Services
+from service.inventory.access import visible_vm, visible_vms
+from service.inventory.effective import Inventory, look_up
+from service.inventory.policies import MAX_TEXT, VmPolicy
+from service.inventory.priorities import Wanted, set_priority
+from service.inventory.vm_policies import set_policy
+from service.store.base import Item, Kind, Transaction
+from solver.domain.cluster import MAX_PRIORITY, MIN_PRIORITY, VM
+from solver.domain.errors import InvalidInputError
+from solver.domain.units import VmId
+from solver.schema import AmountsModel, Id, Strict, show
+
+Priority = Annotated[int, Field(ge=MIN_PRIORITY, le=MAX_PRIORITY)]
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+SortKey = Callable[[VM], str | int]
+Entry = tuple[Any, str, VM]
+"""What a VM is sorted by, its id, and itself."""
+
+SORTS: Final[Mapping[str, SortKey]] = {
+    "id": lambda vm: vm.id,
+    "host": lambda vm: vm.host_id or "",
+    "group": lambda vm: vm.group,
+    "priority": lambda vm: vm.priority,
+    "cpu": lambda vm: vm.allocation.cpu_millicores,
+    "memory": lambda vm: vm.allocation.memory_mib,
+}
+"""What a list may be sorted by; VMs that are equal in it by their id."""
+
+
+class VmQuery(paging.PageQuery):
+    """Which VMs, and in which order."""
+
+    host: str | None = Field(default=None, max_length=MAX_TEXT, description="empty: runs nowhere")
+    group: str | None = Field(default=None, max_length=MAX_TEXT, description="empty: in no group")
+    owner: str | None = Field(default=None, max_length=MAX_TEXT, description="empty: nobody's")
+    priority: int | None = Field(default=None, ge=MIN_PRIORITY, le=MAX_PRIORITY)
+    text: str = Field(
+        default="", max_length=MAX_TEXT, description="part of the id, group or application type"
+    )
+    sort: Literal["id", "host", "group", "priority", "cpu", "memory"] = "id"
+    descending: bool = False
+
+
+class Vm(BaseModel):
+    """A VM, with what is wanted of it laid over what was seen."""
+
+    id: str
+    host_id: str | None
+    allocation: AmountsModel
+    memory_footprint_mib: int
+    priority: int
+    priority_set: bool = Field(description="by a policy; otherwise the snapshot's")
+    priority_min: int = Field(description="lowest its owner may choose")
+    priority_max: int = Field(description="highest its owner may choose")
+    owner: str
+    group: str
+    app_type: str
+    labels: dict[str, str]
+    not_migratable_reason: str
+    not_before_at: datetime | None
+    requires: list[str]
+
+
+class VmPage(BaseModel):
+    """A page of VMs."""
+
+    items: list[Vm]
+    next: str | None
+    total: int = Field(description="VMs on all pages")
+
+
+class PriorityBody(Strict):
+    """The priority of a VM."""
+
+    priority: Priority | None = Field(description="null: the snapshot's")
+
+
+class PolicyBody(Strict):
+    """What is wanted of a VM besides its priority; what is null or absent is not set."""
+
+    owner: Text | None = Field(default=None, description="who sees it and may set its priority")
+    priority_min: Priority | None = Field(default=None, description="lowest for its owner")
+    priority_max: Priority | None = Field(default=None, description="highest for its owner")
+    group: Text | None = Field(default=None, description="instead of the snapshot's")
+    app_type: Text | None = Field(default=None, description="instead of the snapshot's")
+
+
+class VmsPath(Path):
+    """Names a cluster."""
+
+    cluster_id: Id
+
+
+class VmPath(VmsPath):
+    """Names a VM."""
+
+    vm_id: Id
+
+
+def blueprint(services: Services) -> APIBlueprint:
+    """Return the views of VMs."""
+    tag = Tag(name="VMs", description="virtual machines and what is wanted of them")
+    api = APIBlueprint("vms", __name__, abp_tags=[tag])
+
+    @api.get("/clusters/<cluster_id>/vms", responses={200: VmPage})
+    @operation("vms.list")
+    def list_vms(path: VmsPath, query: VmQuery) -> Response:
+        """List the VMs that the asker sees."""
+        with services.store.begin(read_only=True) as tx:
+            inventory = look_up(tx, path.cluster_id)
+        return answer(_page(inventory, query))
+
+    @api.get("/clusters/<cluster_id>/vms/<vm_id>", responses={200: Vm})
+    @operation("vms.show")
+    def get_vm(path: VmPath) -> Response:
+        """Show a VM; its ETag is that of its policy."""
+        with services.store.begin(read_only=True) as tx:
+            inventory = look_up(tx, path.cluster_id)
+            vm = visible_vm(inventory, principal(), VmId(path.vm_id))
+            revision = _revision(tx, path.cluster_id, vm.id)
+        return answer(shown(inventory, vm), revision=revision)
+
+    @api.put("/clusters/<cluster_id>/vms/<vm_id>/priority", responses={200: PriorityBody})
+    @operation("priorities.set", revisioned=True)
+    def put_priority(path: VmPath, body: PriorityBody) -> Response:
+        """Set the priority of a VM."""
+        with services.store.begin() as tx:
+            kept = set_priority(
+                tx,
+                principal(),
+                path.cluster_id,
+                Wanted(vm_id=VmId(path.vm_id), priority=body.priority),
+                expected_revision=expected_revision(),
+                now=services.now(),
+            )
+        return answer({"priority": kept.document.get("priority")}, revision=kept.revision)
+
+    @api.put("/clusters/<cluster_id>/vms/<vm_id>/policy", responses={200: PolicyBody})
+    @operation("policies.set", revisioned=True)
+    def put_policy(path: VmPath, body: PolicyBody) -> Response:
+        """Say who owns a VM, within which bounds, and to what it belongs."""
+        with services.store.begin() as tx:
+            kept = set_policy(
+                tx,
+                principal(),
+                path.cluster_id,
+                VmId(path.vm_id),
+                VmPolicy(**body.model_dump()),
+                expected_revision=expected_revision(),
+                now=services.now(),
+            )
+        return answer(_policy(kept), revision=kept.revision)
+
+    return api
+
+
+def shown(inventory: Inventory, vm: VM) -> dict[str, Any]:
+    """Return what is answered of a VM."""
+    policy = inventory.vm_policies.get(vm.id, _NO_POLICY)
+    least, most = policy.bounds
+    return {
+        "id": vm.id,
+        "host_id": vm.host_id,
+        "allocation": {
+            "cpu_millicores": vm.allocation.cpu_millicores,
+            "memory_mib": vm.allocation.memory_mib,
+            "disk_io_kib_per_s": vm.allocation.disk_io_kib_per_s,
+            "net_io_kib_per_s": vm.allocation.net_io_kib_per_s,
+        },
+        "memory_footprint_mib": vm.memory_footprint_mib,
+        "priority": vm.priority,
+        "priority_set": policy.priority is not None,
+        "priority_min": least,
+        "priority_max": most,
+        "owner": policy.owner or "",
+        "group": vm.group,
+        "app_type": vm.app_type,
+        "labels": dict(vm.labels),
+        "not_migratable_reason": vm.not_migratable_reason,
+        "not_before_at": None if vm.not_before_at is None else vm.not_before_at.isoformat(),
+        "requires": list(vm.requires),
+    }
+
+
+_NO_POLICY: Final = VmPolicy()
+
+
+def _policy(item: Item) -> dict[str, Any]:
+    policy = {name: item.document.get(name) for name in PolicyBody.model_fields}
+    return PolicyBody.model_validate(policy).model_dump()
+
+
+def _revision(tx: Transaction, cluster_id: str, vm_id: VmId) -> int:
+    found = tx.items.find(Kind.VM_POLICY, cluster_id, [vm_id])
+    return found[vm_id].revision if vm_id in found else NOTHING
+
+
+def _page(inventory: Inventory, query: VmQuery) -> dict[str, Any]:
+    """Return one page of the VMs asked for."""
+    wanted = _filter(inventory, query)
+    key = SORTS[query.sort]
+    chosen: list[Entry] = [
+        (key(vm), vm.id, vm) for vm in visible_vms(inventory, principal()) if wanted(vm)
+    ]
+    chosen.sort(key=lambda entry: entry[:2], reverse=query.descending)
+    first = _first_behind(chosen, _after(query), query.descending)
+    body = paging.page(
+        chosen[first : first + query.limit + 1],
+        query,
+        key=lambda entry: json.dumps(entry[:2]),
+        show=lambda entry: shown(inventory, entry[2]),
+    )
+    return {**body, "total": len(chosen)}
+
+
+def _first_behind(
+    chosen: list[Entry], after: tuple[str | int, str] | None, descending: bool
+) -> int:
+    """Return where a page begins in a list that is sorted."""
+    if after is None:
+        return 0
+    if not descending:
+        return bisect_right(chosen, after, key=lambda entry: entry[:2])
+    backwards = chosen[::-1]
+    return len(chosen) - bisect_left(backwards, after, key=lambda entry: entry[:2])
+
+
+def _after(query: VmQuery) -> tuple[str | int, str] | None:
+    """Return sort key and id behind which the page starts."""
+    text = paging.start(query)
+    if not text:
+        return None
+    kind = int if query.sort in ("priority", "cpu", "memory") else str
+    try:
+        value, vm_id = json.loads(text)
+    except (ValueError, TypeError):
+        value, vm_id = None, None
+    if type(value) is not kind or not isinstance(vm_id, str):
+        raise InvalidInputError(
+            f"expected the `next` of a page sorted by {query.sort}, got {show(query.after)}",
+            path="query.after",
+        )
+    return value, vm_id
+
+
+def _filter(inventory: Inventory, query: VmQuery) -> Callable[[VM], bool]:
+    """Return whether a VM is among those asked for."""
+    text = query.text.casefold()
+
+    def wanted(vm: VM) -> bool:
+        return (
+            (query.host is None or (vm.host_id or "") == query.host)
+            and (query.group is None or vm.group == query.group)
+            and (query.priority is None or vm.priority == query.priority)
+            and (query.owner is None or inventory.owner(vm.id) == query.owner)
+            and (not text or text in f"{vm.id}\n{vm.group}\n{vm.app_type}".casefold())
+        )
+
+    return wanted
