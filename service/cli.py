@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from service.client.errors import ServiceError
 from service.commands import (
+    access,
     backtest,
     capacity,
     check,
@@ -24,13 +25,21 @@ from service.commands import (
     demo,
     execute,
     import_,
+    inventory,
+    login,
     monitor,
+    priority,
     replay,
+    rule,
+    serve,
     snapshot,
     solve,
+    status,
     train,
 )
 from solver.domain.errors import ForeswapError, InvalidInputError, ModelMismatchError
+
+CLIENT = "Commands that ask the service"
 
 app = typer.Typer(
     name="foreswap",
@@ -49,7 +58,28 @@ app.command()(backtest.backtest)
 app.command()(replay.replay)
 app.command()(demo.demo)
 app.command()(monitor.monitor)
+app.command()(serve.serve)
 app.add_typer(config.app, name="config")
+for command in (
+    login.login,
+    login.logout,
+    login.whoami,
+    status.status,
+    inventory.clusters,
+    inventory.hosts,
+    inventory.vms,
+    inventory.drain,
+    inventory.undrain,
+    access.audit,
+):
+    app.command(rich_help_panel=CLIENT)(command)
+for name, group in (
+    ("priority", priority.app),
+    ("rule", rule.app),
+    ("token", access.token),
+    ("user", access.user),
+):
+    app.add_typer(group, name=name, rich_help_panel=CLIENT)
 
 
 def _show_version(wanted: bool) -> None:

@@ -45,6 +45,9 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8470
     """Port to listen on; 0 for any that is free."""
 
+    names: list[Words] = Field(default=[])
+    """Names under which the service answers, as they stand in addresses; empty for any."""
+
     threads: Annotated[int, Field(ge=4, le=256)] = 16
     """Requests worked on at once; each stream of events holds one of them."""
 
@@ -126,7 +129,7 @@ class SolvingSettings(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Solves at the same time, each in a process of about 300 MB."""
 
-    max_waiting: Annotated[int, Field(ge=0, le=10_000)] = 32
+    max_waiting: Annotated[int, Field(ge=1, le=10_000)] = 16
     """Solves that may wait for a worker; beyond that, requests are told to come again later."""
 
     max_limit_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
@@ -283,6 +286,8 @@ def _value(text: str, annotation: object) -> object:
     choices = typing.get_args(annotation) or (annotation,)
     if bool in choices:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
+    if typing.get_origin(annotation) is list:
+        return [part.strip() for part in text.split(",") if part.strip()]
     for kind in (int, float):
         if kind in choices:
             try:

@@ -108,14 +108,21 @@ class WebServer:
         with contextlib.suppress(OSError):
             self._server.pull_trigger()
 
-    def run(self) -> None:
-        """Answer requests until stopped; then take no more and finish those under way."""
+    def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
+        """Answer requests until stopped; then take no more and finish those under way.
+
+        Parameters
+        ----------
+        on_tick
+            Called once a second or more often, for as long as requests are taken.
+        """
         try:
             while not self._stopping:
                 self._poll()
+                on_tick()
             self._finish()
         finally:
-            self._server.task_dispatcher.shutdown(timeout=0)
+            self._server.task_dispatcher.shutdown(timeout=1)
             self._server.asyncore.close_all(self._server._map)
 
     def _poll(self) -> None:

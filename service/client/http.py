@@ -27,7 +27,10 @@ RETRIES: Final = urllib3.Retry(
     retry_after_max=5,
     raise_on_status=False,
 )
-KEYED_RETRIES: Final = RETRIES.new(allowed_methods=("GET", "POST"))
+KEYED: Final = ("POST", "PATCH")
+"""Methods that act, and are sent with a key of their own."""
+
+KEYED_RETRIES: Final = RETRIES.new(allowed_methods=KEYED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,26 +101,32 @@ class Client:
         sent = {**self._headers(method), **({"If-Match": etag} if etag else {}), **(headers or {})}
         wanted = {name: value for name, value in (query or {}).items() if value is not None}
         url = self.access.url + PREFIX + path + (f"?{urlencode(wanted)}" if wanted else "")
-        try:
-            response = self._pool.request(
-                method,
-                url,
-                json=body,
-                headers=sent,
-                retries=KEYED_RETRIES if method == "POST" else RETRIES,
-                redirect=False,
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise ServiceError(
-                f"{self.access.url} cannot be reached: {_reason(error)}",
-                status=0,
-                exit_code=ExitCode.AWAY,
-            ) from error
+        retries = KEYED_RETRIES if method in KEYED else RETRIES
+        response = self._request(method, url, body, sent, retries=retries)
         if response.status >= 300:
             raise _refusal(response)
         return Answered(
             status=response.status, headers=dict(response.headers), body=_json(response)
         )
+
+    def alive(self) -> bool:
+        """Return whether the service's process lives; asks for no credential.
+
+        :raises ServiceError: if it was not answered
+        """
+        return self._outside("/healthz")[0] == 200
+
+    def readiness(self) -> dict[str, str]:
+        """Return what has to be in order for requests, by name, and how it is.
+
+        :raises ServiceError: if it was not answered
+        """
+        checks: dict[str, str] = self._outside("/readyz")[1]["checks"]
+        return checks
+
+    def _outside(self, path: str) -> tuple[int, Any]:
+        response = self._request("GET", self.access.url + path, None, {}, retries=False)
+        return response.status, _json(response)
 
     def items(self, path: str, *, most: int | None = None, **query: Any) -> Iterator[Any]:
         """Yield what a list holds, page by page, and no more than ``most``."""
@@ -131,6 +140,26 @@ class Client:
             if after is None:
                 return
 
+    def _request(
+        self,
+        method: str,
+        url: str,
+        body: Any,
+        headers: Mapping[str, str],
+        *,
+        retries: urllib3.Retry | bool,
+    ) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._pool.request(
+                method, url, json=body, headers=headers, retries=retries, redirect=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ServiceError(
+                f"{self.access.url} cannot be reached: {_reason(error)}",
+                status=0,
+                exit_code=ExitCode.AWAY,
+            ) from error
+
     def _headers(self, method: str) -> dict[str, str]:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
         if self.access.token:
@@ -138,7 +167,7 @@ class Client:
         elif self.access.cookie:
             headers["Cookie"] = self.access.cookie
             headers["X-CSRF-Token"] = self.access.csrf_token
-        if method == "POST":
+        if method in KEYED:
             headers["Idempotency-Key"] = uuid.uuid4().hex
         return headers
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from service.settings import load_settings
+
+UNIT = "foreswap.service"
 METRIC = re.compile(r"\bforeswap_[a-z_]+")
 
 
@@ -27,6 +30,12 @@ def deploy(repository: Path) -> Path:
     return repository / "deploy"
 
 
+@pytest.fixture(scope="module")
+def unit(deploy: Path) -> str:
+    """Text of the service's unit."""
+    return (deploy / "service" / UNIT).read_text(encoding="utf-8")
+
+
 def families(repository: Path) -> set[str]:
     """Return the names that figures are declared by."""
     source = (repository / "service" / "metrics.py").read_text(encoding="utf-8")
@@ -37,6 +46,46 @@ def series(repository: Path) -> set[str]:
     """Return the names under which Prometheus may find them."""
     forms = ("", "_total", "_bucket", "_count", "_sum")
     return {name + form for name in families(repository) for form in forms}
+
+
+def test_systemd_accepts_the_unit(unit: str, tmp_path: Path) -> None:
+    """No setting is misspelt, and its exposure is low by systemd's own judgement."""
+    if shutil.which("systemd-analyze") is None:
+        without("a unit cannot be verified: systemd-analyze is not installed")
+    copy = tmp_path / UNIT
+    copy.write_text(re.sub(r"^(ExecStart\w*)=\S+", r"\1=/bin/true", unit, flags=re.MULTILINE))
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(copy)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (verified.returncode, verified.stderr) == (0, "")
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(copy)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    level = re.search(r"exposure level .*: ([\d.]+)", judged.stdout)
+    assert level is not None
+    assert float(level[1]) < 2.0
+
+
+def test_the_unit_needs_no_rights(unit: str) -> None:
+    """It is not root, has no capabilities, and writes to its own folders only."""
+    for line in ("User=foreswap", "CapabilityBoundingSet=", "ProtectSystem=strict"):
+        assert re.search(rf"^{re.escape(line)}$", unit, flags=re.MULTILINE)
+
+
+def test_the_sample_settings_are_right(deploy: Path, tmp_path: Path) -> None:
+    """As they are, and with everything that is commented out."""
+    sample = deploy / "service" / "foreswap.toml"
+    assert load_settings(sample, {}).server.is_local
+    text = re.sub(r"^# (?=\w+ = )", "", sample.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    enabled = tmp_path / "foreswap.toml"
+    enabled.write_text(text, encoding="utf-8")
+    assert load_settings(enabled, {}).server.has_tls
 
 
 def test_alerts_name_series_there_are(repository: Path, deploy: Path) -> None:
@@ -71,3 +120,12 @@ def test_the_dashboard_shows_every_series(repository: Path, deploy: Path) -> Non
     missing = [n for n in families(repository) if not any(one.startswith(n) for one in shown)]
     assert not missing
     assert len({panel["title"] for panel in panels}) == len(panels)
+
+
+def test_the_container_is_not_root(deploy: Path) -> None:
+    """It has a user and a health check, and everything it copies is there."""
+    text = (deploy / "container" / "Containerfile").read_text(encoding="utf-8")
+    assert re.search(r"^USER foreswap$", text, flags=re.MULTILINE)
+    assert "HEALTHCHECK" in text
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, flags=re.MULTILINE):
+        assert all((deploy.parent / name).exists() for name in line.split())

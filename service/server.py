@@ -1,0 +1,146 @@
+"""The service as one process: opens what it stands on, puts the parts together, ends them in order.
+
+The only room that picks concretes: the store's database, the workers, the clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, cast
+
+from executor.monitor.supervisor import Supervisor
+from service.alone import alone_in
+from service.api.services import Services
+from service.app import create_app
+from service.housekeeping import kept_tidy
+from service.metrics import Metrics
+from service.security.first_start import make_first_admin
+from service.security.settings import SecuritySettings
+from service.settings import Settings
+from service.solving.pool import PoolSettings, SolverPool
+from service.store.base import Store
+from service.store.sql import open_store
+from service.web_server import WebServer, listen, stopped_by_signals
+
+PASSWORD_FILE: Final = "admin-password"
+
+Tell = Callable[[str], None]
+
+_log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """Return the present instant."""
+    return datetime.now(UTC)
+
+
+def serve(settings: Settings, tell: Tell, *, show_password: bool) -> None:
+    """Run the service until a signal ends it.
+
+    Parameters
+    ----------
+    tell
+        Shows a line to whoever started it.
+    show_password
+        Show them the first admin's password, too; otherwise it is left in a file.
+
+    Raises
+    ------
+    InvalidInputError
+        If settings cannot be used on this machine.
+    ForeswapError
+        If the address or the store is in use, or the store cannot be used.
+    """
+    with ExitStack() as stack:
+        if folder := sqlite_folder(settings.store.effective_url):
+            stack.enter_context(alone_in(folder))
+        sock = stack.enter_context(listen(settings.server))
+        opened = open_store(settings.store.effective_url, now=utc_now)
+        stack.callback(opened.close)
+        store = cast("Store", opened)
+        stack.enter_context(kept_tidy(store, utc_now))
+        pool = SolverPool(_pool_settings(settings))
+        stack.callback(pool.close)
+        pool.start()
+        services = _services(settings, store, pool)
+        server = WebServer(create_app(services), sock, settings.server)
+        _let_admin_in(services, settings, tell, show_password=show_password)
+        _run(server, settings, tell)
+
+
+def _run(server: WebServer, settings: Settings, tell: Tell) -> None:
+    supervisor = Supervisor()
+    with stopped_by_signals(server.stop):
+        tell(f"listening on {address(settings, server.port)}")
+        supervisor.ready()
+        server.run(on_tick=lambda: supervisor.alive(f"port {server.port}"))
+        supervisor.stopping()
+    _log.info("stopped")
+
+
+def address(settings: Settings, port: int) -> str:
+    """Return where the service is found, as a browser on this machine is told."""
+    scheme = "https" if settings.server.has_tls else "http"
+    host = settings.server.host
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+
+def sqlite_folder(url: str) -> Path | None:
+    """Return the folder of a SQLite file; ``None`` for another database.
+
+    >>> sqlite_folder("sqlite:////var/lib/foreswap/foreswap.db")
+    PosixPath('/var/lib/foreswap')
+    >>> sqlite_folder("postgresql+psycopg://db/foreswap")
+    """
+    scheme = "sqlite:///"
+    return Path(url.removeprefix(scheme)).parent if url.startswith(scheme) else None
+
+
+def _services(settings: Settings, store: Store, pool: SolverPool) -> Services:
+    return Services(
+        store=store,
+        now=utc_now,
+        security=_security(settings),
+        metrics=Metrics(store, utc_now),
+        metrics_access=settings.metrics.access,
+        checks={"solver": lambda: "" if pool.ready else "workers are being made ready"},
+    )
+
+
+def _security(settings: Settings) -> SecuritySettings:
+    return SecuritySettings(
+        session_lifetime=timedelta(hours=settings.security.session_hours),
+        session_idle=timedelta(minutes=settings.security.idle_minutes),
+        allowed_hosts=tuple(settings.server.names),
+    )
+
+
+def _pool_settings(settings: Settings) -> PoolSettings:
+    return PoolSettings(
+        num_workers=settings.solving.workers, max_waiting=settings.solving.max_waiting
+    )
+
+
+def _let_admin_in(
+    services: Services, settings: Settings, tell: Tell, *, show_password: bool
+) -> None:
+    """Make the first admin, if there is nobody, and hand over the password once."""
+    password = make_first_admin(services.store, services.passwords, utc_now())
+    if password is None:
+        return
+    if show_password:
+        tell(f"first start: log in as admin with the one-time password {password}")
+        return
+    file = settings.store.effective_folder / PASSWORD_FILE
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(password + "\n")
+    tell(f"first start: the one-time password of the user admin is in {file}; delete it once used")
