@@ -19,12 +19,14 @@ from service.api import (
     headers,
     health,
     hosts,
+    jobs,
     observing,
     openapi,
     priorities,
     problems,
     rules,
     session,
+    solve,
     tokens,
     users,
     vms,
@@ -46,6 +48,8 @@ NOUNS: Final[tuple[MakeBlueprint, ...]] = (
     priorities.blueprint,
     groups.blueprint,
     rules.blueprint,
+    solve.blueprint,
+    jobs.blueprint,
 )
 """Every noun of the API. One with a prefix of its own stands outside of ``PREFIX``."""
 

@@ -10,6 +10,7 @@ from typing import Literal
 from service.metrics import Metrics
 from service.security.passwords import Passwords
 from service.security.settings import SecuritySettings
+from service.solving.desk import Desk
 from service.store.base import Store
 
 
@@ -28,6 +29,8 @@ class Services:
     checks
         What else has to be in order before requests are sent here, by name: each returns what is
         in the way, empty for nothing.
+    desk
+        Where work for the solver is taken on; ``None`` where there are no workers.
     """
 
     store: Store
@@ -36,4 +39,5 @@ class Services:
     metrics: Metrics | None = None
     metrics_access: Literal["local", "token", "everyone"] = "local"
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    desk: Desk | None = None
     passwords: Passwords = field(default_factory=Passwords)

@@ -53,6 +53,11 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "rules.show": READERS,
     "rules.put": OPERATORS,
     "rules.delete": OPERATORS,
+    "solve.run": READERS,
+    "jobs.list": READERS,
+    "jobs.show": READERS,
+    "jobs.events": READERS,
+    "jobs.cancel": READERS,
 }
 """Operation → roles that may ask for it."""
 
@@ -69,7 +74,18 @@ OPEN: Final = frozenset(
 )
 """Operations that ask for no credential."""
 
-WITHOUT_CLUSTER: Final = frozenset({"session.show", "audit.list", "clusters.list"})
+WITHOUT_CLUSTER: Final = frozenset(
+    {
+        "session.show",
+        "audit.list",
+        "clusters.list",
+        "solve.run",
+        "jobs.list",
+        "jobs.show",
+        "jobs.events",
+        "jobs.cancel",
+    }
+)
 """Operations of no cluster that a token bound to one may ask for all the same."""
 
 WITH_OLD_PASSWORD: Final = frozenset({"session.show", "session.end", "session.password"})

@@ -1,0 +1,141 @@
+"""What a solve and a what-if answer, as models of the published API."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from solver.schema import MoveCostModel, PlanDocument
+
+Placement = dict[str, str | None]
+
+
+class TermsBody(BaseModel):
+    """Terms of the objective in host-seconds."""
+
+    contention: float
+    imbalance: float
+    stranded: float
+    utilisation: float
+    transfer: float
+    downtime: float
+    latency: float
+    disruption: float
+    soft_rules: float
+    repair: float
+    migration: float = Field(description="the four terms of all moves together")
+    total: float
+
+
+class ScoreBody(BaseModel):
+    """The objective of one placement, in whole nano-host-seconds."""
+
+    contention: int
+    imbalance: int
+    stranded: int
+    utilisation: int
+    transfer: int
+    downtime: int
+    latency: int
+    disruption: int
+    soft_rules: int
+    repair: int
+    moves: int = Field(description="VMs that change host or are started")
+    contention_by_host: dict[str, int]
+    move_costs: dict[str, MoveCostModel]
+    migration: int
+    total: int
+    host_s: TermsBody
+
+
+class ContentionBody(BaseModel):
+    """How contended one host is, in nano-host-seconds."""
+
+    host_id: str
+    current: int
+    predicted: int
+    overload_ppm: int = Field(description="probability of any overload over the horizon")
+    total: int
+
+
+class ExplanationBody(BaseModel):
+    """Why one VM moves."""
+
+    vm_id: str
+    source_id: str | None
+    destination_id: str
+    saved: int
+    relieved: int
+    cost: int
+    repairs: str
+    alternative_id: str | None
+    alternative_loss: int | None
+    alternative_load: int | None
+    alternative_move: int | None
+    sentence: str
+
+
+class ObstacleBody(BaseModel):
+    """What closes places to VMs that would help by moving there."""
+
+    hindrance: str
+    name: str
+    vm_ids: list[str]
+    num_hosts: int
+    of_hosts: int
+
+
+class SingleMoveBody(BaseModel):
+    """The best single move that nothing blocks."""
+
+    vm_id: str
+    destination_id: str
+    saved: int
+    cost: int
+
+
+class RefusalBody(BaseModel):
+    """What stays as it is, and why."""
+
+    unmet: str
+    subject: str
+    sentence: str
+    obstacles: list[ObstacleBody]
+    best: SingleMoveBody | None
+    contradiction: str
+
+
+class ViolationBody(BaseModel):
+    """What is broken."""
+
+    key: list[str]
+    amount: int
+    severity_ppm: int
+    message: str
+    penalty_host_s: float | None
+    vm_ids: list[str]
+    host_ids: list[str]
+
+
+class ResultBody(BaseModel):
+    """The answer of a solve; costs are whole nano-host-seconds."""
+
+    foreswap: Literal["result"]
+    version: Literal[1]
+    status: Literal["optimal", "feasible", "no_beneficial_move", "below_threshold"]
+    engine: str
+    runtime_s: float
+    cost_units_per_host_s: int
+    num_scenarios: int = Field(description="futures that were solved")
+    bound: int | None = Field(description="no placement costs less; null: not known")
+    gap: float | None
+    before: ScoreBody
+    after: ScoreBody
+    plan: PlanDocument
+    placement: Placement
+    contention_before: list[ContentionBody]
+    contention_after: list[ContentionBody]
+    explanations: list[ExplanationBody]
+    refusals: list[RefusalBody]
+    remaining: list[ViolationBody]
