@@ -33,7 +33,9 @@ MAX_DEPTH: Final = 64
 MAX_ERRORS: Final = 20
 """Errors that one answer lists."""
 
-_CHUNK_BYTES: Final = 64 * 1024
+_MAX_PATH: Final = 300
+"""Longest path in an error: names of unknown fields are as long as somebody likes."""
+
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', flags=re.DOTALL)
 _NO_BRACKET: Final = re.compile(r"[^\[\]{}]+")
 _STEP: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
@@ -196,6 +198,7 @@ def _too_large(limit_bytes: int) -> NoReturn:
 
 
 def _joined(place: str, path: str) -> str:
+    path = path if len(path) <= _MAX_PATH else path[: _MAX_PATH - 1] + "…"
     if not place or not path:
         return place or path
     return f"{place}{path}" if path.startswith("[") else f"{place}.{path}"

@@ -33,7 +33,7 @@ _IF_MATCH: Final = {
     "in": "header",
     "required": False,
     "description": "the ETag that was read; needed to change what stands",
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "pattern": r'^(\*|"(0|[1-9][0-9]{0,17})")$'},
 }
 _KEY: Final = {
     "name": "Idempotency-Key",
@@ -105,6 +105,8 @@ def _statuses(entry: dict[str, Any], method: str, operation: Operation) -> set[i
     statuses = {400, 404, 422, 503}
     if operation.name not in roles.OPEN:
         statuses |= {401, 403}
+    elif method in _CHANGES:
+        statuses.add(401)  # What is open and changes something is a login.
     if method in _CHANGES:
         statuses |= {409, 429}
     if "requestBody" in entry or operation.keyed:
