@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from service.errors import ForbiddenError
-from service.inventory.effective import Inventory
+from service.inventory.effective import Inventory, Seen
 from service.inventory.policies import VmPolicy
 from service.security.principal import Principal, Role
 from service.store.errors import NotFoundError
@@ -42,7 +40,9 @@ def visible_vm(inventory: Inventory, principal: Principal, vm_id: VmId) -> VM:
     return vm
 
 
-def require_known(inventory: Inventory, principal: Principal, vm_id: VmId) -> None:
+def require_known(
+    seen: Seen, policy: VmPolicy, principal: Principal, cluster_id: str, vm_id: VmId
+) -> None:
     """Raise unless somebody reaches a VM that is there, or that waits with a policy.
 
     Raises
@@ -52,20 +52,19 @@ def require_known(inventory: Inventory, principal: Principal, vm_id: VmId) -> No
     NotFoundError
         For others, if there is none.
     """
-    known = vm_id in inventory.vms or vm_id in inventory.vm_policies
-    if not sees(principal, inventory.owner(vm_id)):
+    if not sees(principal, policy.owner or ""):
         raise ForbiddenError(f"VM {vm_id!r} is none of owner {principal.owner!r}")
-    if not known:
-        raise NotFoundError(f"there is no VM {vm_id!r} in cluster {inventory.cluster_id!r}")
+    if vm_id not in seen.vm_ids and policy == VmPolicy():
+        raise NotFoundError(f"there is no VM {vm_id!r} in cluster {cluster_id!r}")
 
 
 def require_in_bounds(
-    principal: Principal, vm_id: VmId, priority: int | None, policies: Mapping[VmId, VmPolicy]
+    policy: VmPolicy, principal: Principal, vm_id: VmId, priority: int | None
 ) -> None:
     """Raise ``InvalidInputError`` if an owner chooses a priority outside the VM's bounds."""
     if principal.role is not Role.OWNER or priority is None:
         return
-    least, most = policies.get(vm_id, VmPolicy()).bounds
+    least, most = policy.bounds
     if not least <= priority <= most:
         raise InvalidInputError(
             f"VM {vm_id!r}: expected a priority within its bounds {least}..{most}, got {priority}",

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from service.inventory.auditing import entry
+from service.inventory.effective import remember
 from service.inventory.marks import changing
 from service.inventory.policies import ClusterSettings
 from service.security.principal import Principal
@@ -174,7 +175,10 @@ def keep_snapshot(tx: Transaction, cluster_id: str, cluster: Cluster, *, now: da
         document=cluster_to_document(cluster),
     )
     with changing(tx, cluster_id, "snapshot", now):
-        return tx.snapshots.put(snapshot)
+        kept = tx.snapshots.put(snapshot)
+    if kept:
+        remember(tx, cluster_id, cluster)
+    return kept
 
 
 def _require_no_plan(tx: Transaction, cluster_id: str) -> None:

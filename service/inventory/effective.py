@@ -79,6 +79,23 @@ class Inventory:
         return "" if policy is None or policy.owner is None else policy.owner
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """A cluster as it was seen last, without policies."""
+
+    cluster: Cluster
+
+    @cached_property
+    def vm_ids(self) -> frozenset[VmId]:
+        """The VMs that are there."""
+        return frozenset(vm.id for vm in self.cluster.vms)
+
+    @cached_property
+    def host_ids(self) -> frozenset[HostId]:
+        """The hosts that are there."""
+        return frozenset(host.id for host in self.cluster.hosts)
+
+
 def effective(tx: Transaction, cluster_id: str) -> Cluster:
     """Return the cluster as it is solved; raises like ``look_up``."""
     return look_up(tx, cluster_id).cluster
@@ -94,9 +111,25 @@ def look_up(tx: Transaction, cluster_id: str) -> Inventory:
     return _INVENTORIES.get((cluster_id, mark), lambda: _laid_over(tx, cluster_id))
 
 
+def look_at_snapshot(tx: Transaction, cluster_id: str) -> Seen:
+    """Return a cluster as it was seen last; raises like ``look_up``."""
+    tx.items.get(Kind.CLUSTER, "", cluster_id)
+    mark = read_mark(tx, cluster_id)
+    return _SNAPSHOTS.get(
+        (cluster_id, mark.snapshot, mark.observed_at), lambda: _decoded(tx, cluster_id)
+    )
+
+
+def remember(tx: Transaction, cluster_id: str, cluster: Cluster) -> None:
+    """Keep a snapshot decoded that was just written, so that nobody here has to decode it."""
+    mark = read_mark(tx, cluster_id)
+    seen = Seen(cluster=cluster)
+    _SNAPSHOTS.get((cluster_id, mark.snapshot, mark.observed_at), lambda: seen)
+
+
 def _laid_over(tx: Transaction, cluster_id: str) -> Inventory:
     """Lay policies over the snapshot."""
-    seen = _seen(tx, cluster_id)
+    seen = look_at_snapshot(tx, cluster_id)
     policies = {
         VmId(item.id): VmPolicy.from_document(item.document)
         for item in every_item(tx, Kind.VM_POLICY, cluster_id)
@@ -107,39 +140,32 @@ def _laid_over(tx: Transaction, cluster_id: str) -> Inventory:
         for item in every_item(tx, Kind.HOST_POLICY, cluster_id)
         if item.document.get("maintenance")
     }
-    vms = tuple(with_policy(vm, policies.get(vm.id)) for vm in seen.vms)
-    hosts = tuple(_with_maintenance(host, host.id in maintenance) for host in seen.hosts)
     rules = stand(
-        _written_rules(tx, cluster_id, seen),
-        vm_ids=frozenset(vm.id for vm in vms),
-        host_ids=frozenset(host.id for host in hosts),
+        _written_rules(tx, cluster_id, seen.cluster), vm_ids=seen.vm_ids, host_ids=seen.host_ids
     )
-    in_force = tuple(standing.in_force for standing in rules if standing.in_force is not None)
+    cluster = replace(
+        seen.cluster,
+        vms=tuple(with_policy(vm, policies.get(vm.id)) for vm in seen.cluster.vms),
+        hosts=tuple(_with_maintenance(host, host.id in maintenance) for host in seen.cluster.hosts),
+        rules=tuple(each.in_force for each in rules if each.in_force is not None),
+    )
     return Inventory(
         cluster_id=cluster_id,
-        cluster=replace(seen, vms=vms, hosts=hosts, rules=in_force),
+        cluster=cluster,
         vm_policies=policies,
         maintenance=maintenance,
         rules=rules,
     )
 
 
-def _seen(tx: Transaction, cluster_id: str) -> Cluster:
-    """Return the latest snapshot, decoded."""
-    mark = read_mark(tx, cluster_id)
-    return _SNAPSHOTS.get(
-        (cluster_id, mark.snapshot, mark.observed_at), lambda: _decoded(tx, cluster_id)
-    )
-
-
-def _decoded(tx: Transaction, cluster_id: str) -> Cluster:
+def _decoded(tx: Transaction, cluster_id: str) -> Seen:
     snapshot = tx.snapshots.get(cluster_id)
     if snapshot is None:
         raise NotFoundError(
             f"cluster {cluster_id!r}: nothing was seen of it yet, expected a snapshot"
         )
     # It was checked against the clock of its source when it was taken.
-    return cluster_from_document(snapshot.document, now=snapshot.observed_at)
+    return Seen(cluster=cluster_from_document(snapshot.document, now=snapshot.observed_at))
 
 
 def _written_rules(
@@ -197,18 +223,30 @@ Kept = TypeVar("Kept")
 
 @dataclass(slots=True)
 class _Cache(Generic[Kept]):
-    """The results asked for last, by key, for several threads."""
+    """The results asked for last, by key; what several threads ask for at once is made once."""
 
     kept: OrderedDict[Hashable, Kept] = field(default_factory=OrderedDict)
+    making: dict[Hashable, threading.Lock] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
-        """Return what is kept under a key, made if need be; two threads may both make it."""
+        """Return what is kept under a key, made if need be."""
         with self.lock:
             if key in self.kept:
                 self.kept.move_to_end(key)
                 return self.kept[key]
-        made = make()
+            turn = self.making.setdefault(key, threading.Lock())
+        with turn:
+            with self.lock:
+                if key in self.kept:
+                    return self.kept[key]
+            try:
+                return self._keep(key, make())
+            finally:
+                with self.lock:
+                    self.making.pop(key, None)
+
+    def _keep(self, key: Hashable, made: Kept) -> Kept:
         with self.lock:
             self.kept[key] = made
             while len(self.kept) > MAX_KEPT:
@@ -217,4 +255,4 @@ class _Cache(Generic[Kept]):
 
 
 _INVENTORIES: Final[_Cache[Inventory]] = _Cache()
-_SNAPSHOTS: Final[_Cache[Cluster]] = _Cache()
+_SNAPSHOTS: Final[_Cache[Seen]] = _Cache()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from service.inventory.auditing import entry
-from service.inventory.effective import look_up
+from service.inventory.effective import look_at_snapshot
 from service.inventory.marks import changing
 from service.inventory.policies import Maintenance
 from service.security.principal import Principal
@@ -36,10 +36,12 @@ def set_maintenance(
         If it stands at another revision.
     """
     with changing(tx, cluster_id, "policies", now):
-        inventory = look_up(tx, cluster_id)
-        if host_id not in inventory.hosts and host_id not in inventory.maintenance:
+        seen = look_at_snapshot(tx, cluster_id)
+        found = tx.items.find(Kind.HOST_POLICY, cluster_id, [host_id])
+        if host_id not in seen.host_ids and host_id not in found:
             raise NotFoundError(f"there is no host {host_id!r} in cluster {cluster_id!r}")
-        before = inventory.maintenance.get(host_id)
+        standing = found[host_id].document if host_id in found else {}
+        before = Maintenance.from_document(standing) if standing.get("maintenance") else None
         item = Item(
             kind=Kind.HOST_POLICY,
             cluster_id=cluster_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from service.errors import ForbiddenError, InvalidRequestError
 from service.inventory.access import require_in_bounds, require_known
 from service.inventory.auditing import entry
-from service.inventory.effective import Inventory, look_up
+from service.inventory.effective import Seen, look_at_snapshot
 from service.inventory.marks import changing
 from service.inventory.policies import VmPolicy
 from service.security.principal import Principal
@@ -21,6 +21,7 @@ from solver.domain.units import VmId
 
 MAX_AT_ONCE: Final = 100_000
 MAX_ERRORS: Final = 20
+"""Of many wrong ones, so many are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,16 @@ class Wanted:
 
     vm_id: VmId
     priority: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """A policy as it stands, at its revision, and as it is to be."""
+
+    vm_id: VmId
+    before: VmPolicy
+    after: VmPolicy
+    revision: int
 
 
 def set_priority(
@@ -60,13 +71,13 @@ def set_priority(
         If the policy stands at another revision.
     """
     with changing(tx, cluster_id, "policies", now):
-        inventory = look_up(tx, cluster_id)
-        policy = _changed(inventory, principal, wanted)
-        before = inventory.vm_policies.get(wanted.vm_id, VmPolicy())
-        item = _item(cluster_id, wanted.vm_id, policy, principal, now)
+        seen = look_at_snapshot(tx, cluster_id)
+        standing = tx.items.find(Kind.VM_POLICY, cluster_id, [wanted.vm_id])
+        change = _change(seen, standing.get(wanted.vm_id), principal, cluster_id, wanted)
+        item = _item(principal, cluster_id, change, now)
         kept = tx.items.put(item, expected_revision=expected_revision)
-        if before.priority != policy.priority:
-            tx.audit.append(_entry(principal, cluster_id, wanted, before, now))
+        if change.before.priority != change.after.priority:
+            tx.audit.append(_entry(principal, cluster_id, change, now))
         return kept
 
 
@@ -84,96 +95,77 @@ def set_priorities(
     ------
     NotFoundError
         If there is no such cluster.
-    InvalidInputError
+    InvalidRequestError
         If any VM is named twice, is not there or not the owner's, or any priority is none that
-        may be chosen; its path says which.
+        may be chosen; every one that is wrong is named by its place.
     """
     with changing(tx, cluster_id, "policies", now):
-        inventory = look_up(tx, cluster_id)
-        policies = _all_changed(inventory, principal, wanted)
-        unset = VmPolicy()
-        changed = {
-            vm_id: policy
-            for vm_id, policy in policies.items()
-            if policy.priority != inventory.vm_policies.get(vm_id, unset).priority
-        }
-        standing = tx.items.find(Kind.VM_POLICY, cluster_id, changed)
-        tx.items.put_all(
-            [
-                replace(
-                    _item(cluster_id, vm_id, policy, principal, now),
-                    revision=standing[vm_id].revision if vm_id in standing else 0,
-                )
-                for vm_id, policy in changed.items()
-            ]
-        )
-        tx.audit.append(*_entries(inventory, principal, changed, now))
+        changes = _changes(tx, principal, cluster_id, wanted)
+        changed = [each for each in changes if each.before.priority != each.after.priority]
+        tx.items.put_all([_item(principal, cluster_id, each, now) for each in changed])
+        tx.audit.append(*(_entry(principal, cluster_id, each, now) for each in changed))
         return len(changed)
 
 
-def _all_changed(
-    inventory: Inventory, principal: Principal, wanted: Sequence[Wanted]
-) -> dict[VmId, VmPolicy]:
-    """Return the policies with the priorities wanted, or refuse all with what is wrong."""
-    changed: dict[VmId, VmPolicy] = {}
+def _changes(
+    tx: Transaction, principal: Principal, cluster_id: str, wanted: Sequence[Wanted]
+) -> list[_Change]:
+    """Return what is to change, or refuse all with everything that is wrong."""
+    seen = look_at_snapshot(tx, cluster_id)
+    standing = tx.items.find(Kind.VM_POLICY, cluster_id, (each.vm_id for each in wanted))
+    changes: dict[VmId, _Change] = {}
     errors: list[tuple[str, str]] = []
     for i, each in enumerate(wanted):
-        at = f"priorities[{i}]"
-        if each.vm_id in changed:
-            errors.append((f"{at}.vm_id", f"expected each VM once, got {each.vm_id!r} again"))
-            continue
         try:
-            changed[each.vm_id] = _changed(inventory, principal, each)
+            _require_new(each.vm_id, changes)
+            item = standing.get(each.vm_id)
+            changes[each.vm_id] = _change(seen, item, principal, cluster_id, each)
         except InvalidInputError as error:
             message = str(error).removeprefix(f"{error.path}: ")
-            errors.append((f"{at}.{error.path}", message))
+            errors.append((f"priorities[{i}].{error.path}", message))
         except (ForbiddenError, NotFoundError) as error:
-            errors.append((f"{at}.vm_id", str(error)))
+            errors.append((f"priorities[{i}].vm_id", str(error)))
     if errors:
         raise InvalidRequestError(errors[:MAX_ERRORS])
-    return changed
+    return list(changes.values())
 
 
-def _changed(inventory: Inventory, principal: Principal, wanted: Wanted) -> VmPolicy:
+def _require_new(vm_id: VmId, changes: dict[VmId, _Change]) -> None:
+    if vm_id in changes:
+        raise InvalidInputError(f"expected each VM once, got {vm_id!r} again", path="vm_id")
+
+
+def _change(
+    seen: Seen, standing: Item | None, principal: Principal, cluster_id: str, wanted: Wanted
+) -> _Change:
     """Return the policy of a VM with the priority wanted, if that may be."""
-    require_known(inventory, principal, wanted.vm_id)
-    before = inventory.vm_policies.get(wanted.vm_id, VmPolicy())
-    policy = replace(before, priority=wanted.priority)
-    require_in_bounds(principal, wanted.vm_id, wanted.priority, inventory.vm_policies)
-    return policy
+    before = VmPolicy() if standing is None else VmPolicy.from_document(standing.document)
+    require_known(seen, before, principal, cluster_id, wanted.vm_id)
+    after = replace(before, priority=wanted.priority)
+    require_in_bounds(before, principal, wanted.vm_id, wanted.priority)
+    revision = 0 if standing is None else standing.revision
+    return _Change(vm_id=wanted.vm_id, before=before, after=after, revision=revision)
 
 
-def _item(
-    cluster_id: str, vm_id: VmId, policy: VmPolicy, principal: Principal, now: datetime
-) -> Item:
+def _item(principal: Principal, cluster_id: str, change: _Change, now: datetime) -> Item:
     return Item(
         kind=Kind.VM_POLICY,
         cluster_id=cluster_id,
-        id=vm_id,
-        document=policy.to_document(),
+        id=change.vm_id,
+        document=change.after.to_document(),
+        revision=change.revision,
         changed_at=now,
         changed_by=principal.name,
     )
 
 
-def _entries(
-    inventory: Inventory, principal: Principal, changed: Mapping[VmId, VmPolicy], now: datetime
-) -> Iterator[AuditEntry]:
-    for vm_id, policy in changed.items():
-        wanted = Wanted(vm_id=vm_id, priority=policy.priority)
-        before = inventory.vm_policies.get(vm_id, VmPolicy())
-        yield _entry(principal, inventory.cluster_id, wanted, before, now)
-
-
-def _entry(
-    principal: Principal, cluster_id: str, wanted: Wanted, before: VmPolicy, now: datetime
-) -> AuditEntry:
+def _entry(principal: Principal, cluster_id: str, change: _Change, now: datetime) -> AuditEntry:
     return entry(
         principal,
         "priorities.set",
         cluster_id,
-        f"vms/{wanted.vm_id}",
+        f"vms/{change.vm_id}",
         now,
-        before={"priority": before.priority},
-        after={"priority": wanted.priority},
+        before={"priority": change.before.priority},
+        after={"priority": change.after.priority},
     )

@@ -7,12 +7,18 @@ from datetime import datetime
 
 from service.inventory.access import require_known
 from service.inventory.auditing import entry
-from service.inventory.effective import look_up
+from service.inventory.effective import look_at_snapshot
 from service.inventory.marks import changing
 from service.inventory.policies import VmPolicy
 from service.security.principal import Principal
 from service.store.base import Item, Kind, Transaction
 from solver.domain.units import VmId
+
+
+def policy_of(tx: Transaction, cluster_id: str, vm_id: VmId) -> VmPolicy:
+    """Return the policy of a VM, an empty one if it has none."""
+    found = tx.items.find(Kind.VM_POLICY, cluster_id, [vm_id])
+    return VmPolicy.from_document(found[vm_id].document) if vm_id in found else VmPolicy()
 
 
 def set_policy(
@@ -37,9 +43,9 @@ def set_policy(
         If the policy stands at another revision.
     """
     with changing(tx, cluster_id, "policies", now):
-        inventory = look_up(tx, cluster_id)
-        require_known(inventory, principal, vm_id)
-        before = inventory.vm_policies.get(vm_id, VmPolicy())
+        seen = look_at_snapshot(tx, cluster_id)
+        before = policy_of(tx, cluster_id, vm_id)
+        require_known(seen, before, principal, cluster_id, vm_id)
         policy = replace(policy, priority=before.priority)
         item = Item(
             kind=Kind.VM_POLICY,

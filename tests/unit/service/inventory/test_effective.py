@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -142,6 +144,20 @@ def test_an_unchanged_cluster_is_decoded_once(store: Store) -> None:
     second = cluster_of(store)
     assert second is not first
     assert second.vms[3].priority == 7
+
+
+def test_what_many_ask_for_at_once_is_decoded_once(store: Store) -> None:
+    """Everybody gets the same object, and nobody waits for more than one decoding."""
+    prefer(store, V4, 7)
+    start = threading.Barrier(8)
+
+    def ask(_: int) -> Cluster:
+        start.wait(30)
+        return cluster_of(store)
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(ask, range(8)))
+    assert all(cluster is found[0] for cluster in found)
 
 
 def test_a_change_is_seen_within_its_own_transaction_and_nowhere_if_it_fails(store: Store) -> None:
