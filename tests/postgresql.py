@@ -22,6 +22,7 @@ PACKAGES = Path("/usr/lib/postgresql")
 USER = "foreswap"
 READY_S = 30.0
 _PR_SET_PDEATHSIG = 1
+_ROOM_BYTES = 4 * 2**30
 
 
 class PostgreSQL:
@@ -68,7 +69,7 @@ def programs() -> Path | None:
 @contextmanager
 def running(binaries: Path) -> Iterator[PostgreSQL]:
     """Start a server, and remove it and all it holds afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="foreswap-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="foreswap-pg-", dir=_place()))
     user = _unprivileged()
     try:
         if user is not None:
@@ -82,6 +83,13 @@ def running(binaries: Path) -> Iterator[PostgreSQL]:
             server.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place() -> Path | None:
+    """Return a file system in memory with room for many databases; ``None`` without one."""
+    memory = Path("/dev/shm")
+    usable = memory.is_dir() and os.access(memory, os.W_OK)
+    return memory if usable and shutil.disk_usage(memory).free > _ROOM_BYTES else None
 
 
 def _unprivileged() -> pwd.struct_passwd | None:

@@ -19,7 +19,7 @@ Errors: ``NotFoundError`` and ``ConflictError`` of ``service.store.errors`` as e
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ from typing import Any, Protocol
 from executor.journal import Journal
 from executor.lease import Lease
 from executor.monitor.sample import MinuteRecord
-from forecast.history import History
+from forecast.history import STEP_SECONDS, Floats, History
 from solver.domain.units import HostId, VmId
 
 Document = Mapping[str, Any]
@@ -506,11 +506,30 @@ class Retention:
     hours: timedelta = timedelta(days=400)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Peaks:
+    """A history, and how far single samples were above its means.
+
+    Parameters
+    ----------
+    p95, largest
+        In the shape of the history's readings; NaN where not known, as of imported bins.
+    """
+
+    history: History
+    p95: Floats
+    largest: Floats
+
+
 class Telemetry(Protocol):
     """Readings of hosts and VMs: in by minutes of a host, out by bins of a VM or a host.
 
     A record is durable once ``receive`` returns. Bins hold mean, p95 and maximum of the four
     resources and of memory granted; a bin of a VM that moved holds what all its hosts saw of it.
+    A bin is there soon after it ended, once ``tidy`` has rolled it up.
+
+    Reads take steps of 300 seconds, or of 3600: hours are made of the bins where these are still
+    kept, and reach back further.
     """
 
     def receive(
@@ -521,7 +540,18 @@ class Telemetry(Protocol):
         stream: str,
         records: Sequence[tuple[int, MinuteRecord]],
     ) -> Received:
-        """Keep records of one host, in rising order of their sequence numbers, each once."""
+        """Keep records of one host, in rising order of their sequence numbers, each once.
+
+        Those before a record that is refused are kept. Refused are records of another host, of
+        the future or of long ago, and those with figures that no host can have.
+
+        :raises InvalidInputError: if the numbers do not rise from 1 on; nothing is kept
+        """
+
+    def records(
+        self, cluster_id: str, start_at: datetime, end_at: datetime
+    ) -> Iterator[MinuteRecord]:
+        """Return the records of a window as they were delivered, in the order of minutes."""
 
     def history(
         self,
@@ -530,17 +560,40 @@ class Telemetry(Protocol):
         end_at: datetime,
         *,
         vm_ids: Iterable[VmId] | None = None,
+        step_seconds: int = STEP_SECONDS,
     ) -> History:
-        """Return the VMs' bins of a window, both ends on the grid.
+        """Return the VMs' bins of a window, both ends on the grid; those without any are left out.
 
         :raises NotEnoughHistoryError: if no VM has a reading in it
+        :raises InvalidInputError: if an end is not on the grid
         """
 
+    def peaks(
+        self,
+        cluster_id: str,
+        start_at: datetime,
+        end_at: datetime,
+        *,
+        vm_ids: Iterable[VmId] | None = None,
+        step_seconds: int = STEP_SECONDS,
+    ) -> Peaks:
+        """Return the VMs' bins of a window with their p95 and maxima; errors as of ``history``."""
+
     def put_history(self, cluster_id: str, history: History) -> None:
-        """Keep bins from elsewhere: an import, a simulated cluster. Later ones win."""
+        """Keep bins from elsewhere: an import, a simulated cluster. Later ones win.
+
+        Each day is kept as a whole. User activity is not kept.
+
+        :raises InvalidInputError: if the history is not on the grid of 300 seconds
+        """
 
     def host_history(
-        self, cluster_id: str, start_at: datetime, end_at: datetime
+        self,
+        cluster_id: str,
+        start_at: datetime,
+        end_at: datetime,
+        *,
+        step_seconds: int = STEP_SECONDS,
     ) -> Mapping[HostId, History]:
         """Return what the monitors saw of the hosts themselves, a "VM" each, by host."""
 
@@ -557,7 +610,9 @@ class Telemetry(Protocol):
 class Store(Protocol):
     """One database."""
 
-    telemetry: Telemetry
+    @property
+    def telemetry(self) -> Telemetry:
+        """Readings of hosts and VMs."""
 
     def begin(self, *, read_only: bool = False) -> AbstractContextManager[Transaction]:
         """Return a transaction.

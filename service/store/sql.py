@@ -27,6 +27,7 @@ from service.store.journal import SqlJournal
 from service.store.lease import RowLease
 from service.store.plans import SqlPlans
 from service.store.snapshots import SqlSnapshots
+from service.store.telemetry import SqlTelemetry
 
 
 def _utc_now() -> datetime:
@@ -114,7 +115,12 @@ class SqlStore:
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
-        self._now = now
+        self._telemetry = SqlTelemetry(database, now)
+
+    @property
+    def telemetry(self) -> SqlTelemetry:
+        """Readings of hosts and VMs."""
+        return self._telemetry
 
     @contextmanager
     def begin(self, *, read_only: bool = False) -> Iterator[Transaction]:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+)
 
 from service.store.columns import Instant, Json, Name
 
@@ -146,3 +156,89 @@ LEASES: Final = Table(
     Column("token", BigInteger, nullable=False),
     Column("expires_at", Instant, nullable=False),
 )
+
+# Telemetry. Minutes are counted from 1970 on, and so are bins, days and the periods of hours.
+
+STREAMS: Final = Table(
+    "streams",
+    METADATA,
+    Column("cluster_id", Name, primary_key=True),
+    Column("host_id", Name, primary_key=True),
+    Column("stream", Name, primary_key=True),
+    Column("accepted_through", BigInteger, nullable=False),
+    Column("heard_at", Instant, nullable=False),
+)
+
+MONITORED_HOSTS: Final = Table(
+    "monitored_hosts",
+    METADATA,
+    Column("cluster_id", Name, primary_key=True),
+    Column("host_id", Name, primary_key=True),
+    Column("last_minute_at", Instant, nullable=False),
+)
+
+MINUTES: Final = Table(
+    "minutes",
+    METADATA,
+    Column("cluster_id", Name, primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("host_id", Name, primary_key=True),
+    Column("stream", Name, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""Records as they were delivered."""
+
+DUE_BINS: Final = Table(
+    "due_bins",
+    METADATA,
+    Column("cluster_id", Name, primary_key=True),
+    Column("bin", BigInteger, primary_key=True, autoincrement=False),
+    Column("arrivals", BigInteger, nullable=False),
+)
+"""Bins with records that came since they were rolled up last."""
+
+SERIES: Final = Table(
+    "series",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("cluster_id", Name, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("id", Name, nullable=False),
+    Column("vcpus", BigInteger, nullable=False),
+    Column("memory_size_mib", BigInteger, nullable=False),
+    Column("app_type", Name),
+    Column("first_bin", BigInteger, nullable=False),
+    Index("series_by_name", "cluster_id", "kind", "id", unique=True),
+)
+"""VMs and hosts that telemetry tells of, by a number that stands for them below."""
+
+RECENT_BINS: Final = Table(
+    "recent_bins",
+    METADATA,
+    Column("cluster_id", Name, primary_key=True),
+    Column("block", Integer, primary_key=True, autoincrement=False),
+    Column("bin", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""Bins of days that are not over, a row for many series: cheap to write every five minutes."""
+
+DAYS: Final = Table(
+    "days",
+    METADATA,
+    Column("series", Integer, primary_key=True, autoincrement=False),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("days_by_age", "day"),
+)
+"""Bins of days that are over, a row for a series: cheap to read for weeks."""
+
+HOURS: Final = Table(
+    "hours",
+    METADATA,
+    Column("series", Integer, primary_key=True, autoincrement=False),
+    Column("period", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("hours_by_age", "period"),
+)
+"""Hourly means of what was once kept as bins, a row for a series and four weeks."""

@@ -38,6 +38,8 @@ def upgrade() -> None:
     _work()
     _access()
     _executing()
+    _delivered()
+    _rolled_up()
 
 
 def _work() -> None:
@@ -144,3 +146,67 @@ def _executing() -> None:
         sa.Column("token", sa.BigInteger, nullable=False),
         sa.Column("expires_at", INSTANT, nullable=False),
     )
+
+
+def _delivered() -> None:
+    """Telemetry as it comes in."""
+    op.create_table(
+        "streams",
+        sa.Column("cluster_id", NAME, primary_key=True),
+        sa.Column("host_id", NAME, primary_key=True),
+        sa.Column("stream", NAME, primary_key=True),
+        sa.Column("accepted_through", sa.BigInteger, nullable=False),
+        sa.Column("heard_at", INSTANT, nullable=False),
+    )
+    op.create_table(
+        "monitored_hosts",
+        sa.Column("cluster_id", NAME, primary_key=True),
+        sa.Column("host_id", NAME, primary_key=True),
+        sa.Column("last_minute_at", INSTANT, nullable=False),
+    )
+    op.create_table(
+        "minutes",
+        sa.Column("cluster_id", NAME, primary_key=True),
+        sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("host_id", NAME, primary_key=True),
+        sa.Column("stream", NAME, primary_key=True),
+        sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "due_bins",
+        sa.Column("cluster_id", NAME, primary_key=True),
+        sa.Column("bin", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("arrivals", sa.BigInteger, nullable=False),
+    )
+
+
+def _rolled_up() -> None:
+    """Telemetry as it is read."""
+    op.create_table(
+        "series",
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("cluster_id", NAME, nullable=False),
+        sa.Column("kind", sa.SmallInteger, nullable=False),
+        sa.Column("id", NAME, nullable=False),
+        sa.Column("vcpus", sa.BigInteger, nullable=False),
+        sa.Column("memory_size_mib", sa.BigInteger, nullable=False),
+        sa.Column("app_type", NAME),
+        sa.Column("first_bin", sa.BigInteger, nullable=False),
+    )
+    op.create_index("series_by_name", "series", ["cluster_id", "kind", "id"], unique=True)
+    op.create_table(
+        "recent_bins",
+        sa.Column("cluster_id", NAME, primary_key=True),
+        sa.Column("block", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("bin", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+    )
+    for table, unit in (("days", "day"), ("hours", "period")):
+        op.create_table(
+            table,
+            sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column(unit, sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("data", sa.LargeBinary, nullable=False),
+        )
+        op.create_index(f"{table}_by_age", table, [unit])
