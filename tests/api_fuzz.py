@@ -7,8 +7,9 @@ things that exist, so that requests get further than "not found".
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import schemathesis
@@ -75,32 +76,63 @@ def fuzz(
         Requests of each operation that keep to the document, and as many that break it.
     """
     asked = Asked()
-    document = schemathesis.openapi.from_wsgi(DOCUMENT, app)
-    for found in document.get_all_operations():
-        operation: Any = found.ok()  # type: ignore[union-attr]
-        name = operation.definition.raw["operationId"]
+    for name, operation in _operations(app):
         if leave_out(name):
             continue
+        names = _names(operation, known)
+        some: st.SearchStrategy[dict[str, str]] = st.one_of(st.just({}), names, names)
         for mode in GenerationMode:
-            try:
-                _ask(operation, mode, credentials, known, asked, examples=examples, seed=seed)
-            except FailureGroup as error:
-                asked.wrong[f"{name} {mode}"] = _told(error)
+            cases = operation.as_strategy(generation_mode=mode)
+            _ask(name, cases, some, credentials, asked, examples=examples, seed=seed)
     return asked
 
 
-def _ask(
-    operation: Any,
-    mode: GenerationMode,
+def fuzz_bodies(
+    app: Flask,
     credentials: Mapping[str, str],
     known: Mapping[str, Sequence[str]],
+    bodies: Mapping[str, st.SearchStrategy[Any]],
+    *,
+    examples: int,
+    seed: int = 0,
+) -> Asked:
+    """Ask for some operations with bodies that are given.
+
+    Parameters
+    ----------
+    bodies
+        By operation. The other parameters are as for ``fuzz``.
+    """
+    asked = Asked()
+    for name, operation in _operations(app):
+        if name in bodies:
+            cases = bodies[name].map(partial(_case, operation))
+            names = _names(operation, known)
+            _ask(name, cases, names, credentials, asked, examples=examples, seed=seed)
+    return asked
+
+
+def _operations(app: Flask) -> Iterator[tuple[str, Any]]:
+    for found in schemathesis.openapi.from_wsgi(DOCUMENT, app).get_all_operations():
+        operation: Any = found.ok()  # type: ignore[union-attr]
+        yield operation.definition.raw["operationId"], operation
+
+
+def _case(operation: Any, body: Any) -> Any:
+    return operation.Case(path_parameters={}, headers={}, body=body, media_type="application/json")
+
+
+def _ask(
+    name: str,
+    cases: st.SearchStrategy[Any],
+    some: st.SearchStrategy[dict[str, str]],
+    credentials: Mapping[str, str],
     asked: Asked,
     *,
     examples: int,
     seed: int,
 ) -> None:
-    counted = asked.statuses.setdefault(operation.definition.raw["operationId"], Counter())
-    names = {name: st.sampled_from(known[name]) for name in _parameters(operation) if name in known}
+    counted = asked.statuses.setdefault(name, Counter())
 
     @seeded(seed)
     @settings(
@@ -111,9 +143,9 @@ def _ask(
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        case=operation.as_strategy(generation_mode=mode),
+        case=cases,
         who=st.sampled_from(sorted(credentials)),
-        names=st.one_of(st.just({}), st.fixed_dictionaries(names), st.fixed_dictionaries(names)),
+        names=some,
     )
     def ask(case: Any, who: str, names: dict[str, str]) -> None:
         case.path_parameters.update(names)
@@ -123,11 +155,17 @@ def _ask(
         counted[answer.status_code] += 1
         case.validate_response(answer, checks=list(CHECKS))
 
-    ask()
+    try:
+        ask()
+    except FailureGroup as error:
+        asked.wrong[name] = _told(error)
 
 
-def _parameters(operation: Any) -> list[str]:
-    return [parameter.name for parameter in operation.path_parameters]
+def _names(operation: Any, known: Mapping[str, Sequence[str]]) -> Any:
+    names = [parameter.name for parameter in operation.path_parameters]
+    return st.fixed_dictionaries(
+        {name: st.sampled_from(known[name]) for name in names if name in known}
+    )
 
 
 def _told(error: FailureGroup) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 
 from service.api.services import Services
 from service.app import App, create_app
@@ -15,9 +16,12 @@ from service.security.passwords import Passwords
 from service.security.principal import Principal, Role
 from service.store.base import Transaction
 from service.store.sql import open_store
-from tests.api_fuzz import Asked, fuzz
+from solver.instances import cluster_to_document, rule_to_document
+from tests.api_fuzz import Asked, fuzz, fuzz_bodies
 from tests.builders import NOW
 from tests.inventories import fill
+from tests.mutations import broken
+from tests.strategies import clusters
 
 MAKER = Principal(name="test", role=Role.ADMIN)
 PASSWORDS = Passwords(time_cost=1, memory_kib=8, parallelism=1)
@@ -70,6 +74,27 @@ def test_some_requests(fuzzed: tuple[App, dict[str, str]]) -> None:
     asked = fuzz(app, credentials, KNOWN, examples=3)
     _require_sound(asked)
     assert any(status < 300 for counted in asked.statuses.values() for status in counted)
+
+
+BODIES = {
+    "snapshots.put": clusters().map(cluster_to_document),
+    "rules.put": clusters().flatmap(
+        lambda cluster: st.sampled_from([rule_to_document(rule) for rule in cluster.rules] or [{}])
+    ),
+}
+"""Bodies that are right, by operation."""
+
+
+@pytest.mark.parametrize("examples", [15, pytest.param(500, marks=pytest.mark.slow)])
+def test_broken_documents(fuzzed: tuple[App, dict[str, str]], examples: int) -> None:
+    """Clusters and rules, right but for a place or two, are taken or refused, and never fail."""
+    app, credentials = fuzzed
+    admin = {"admin": credentials["admin"]}
+    bodies = {name: right.flatmap(broken) for name, right in BODIES.items()}
+    asked = fuzz_bodies(app, admin, KNOWN, bodies, examples=examples)
+    _require_sound(asked)
+    refused = asked.statuses["snapshots.put"]
+    assert refused[422] > 0
 
 
 @pytest.mark.slow
