@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, cast
@@ -22,7 +24,9 @@ from service.metrics import Metrics
 from service.security.first_start import make_first_admin
 from service.security.settings import SecuritySettings
 from service.settings import Settings
+from service.solving.desk import Desk, DeskSettings
 from service.solving.pool import PoolSettings, SolverPool
+from service.solving.request import SolveLimits
 from service.store.base import Store
 from service.store.sql import open_store
 from service.web_server import WebServer, listen, stopped_by_signals
@@ -64,18 +68,43 @@ def serve(settings: Settings, tell: Tell, *, show_password: bool) -> None:
         stack.callback(opened.close)
         store = cast("Store", opened)
         stack.enter_context(kept_tidy(store, utc_now))
-        pool = SolverPool(_pool_settings(settings))
-        stack.callback(pool.close)
-        pool.start()
-        services = _services(settings, store, pool)
+        desk = stack.enter_context(_solving(settings, store))
+        services = _services(settings, store, desk)
         server = WebServer(create_app(services), sock, settings.server)
         _let_admin_in(services, settings, tell, show_password=show_password)
-        _run(server, settings, tell)
+        _run(server, desk, settings, tell)
 
 
-def _run(server: WebServer, settings: Settings, tell: Tell) -> None:
+@contextmanager
+def _solving(settings: Settings, store: Store) -> Iterator[Desk]:
+    """Yield where work for the solver is taken on, with its workers being made ready."""
+    pool = SolverPool(_pool_settings(settings))
+    limits = SolveLimits(max_limit_s=settings.solving.max_limit_s)
+    desk = Desk(
+        pool,
+        store,
+        name=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}",
+        now=utc_now,
+        settings=DeskSettings(limits=limits, store_url=settings.store.effective_url),
+    )
+    pool.start()
+    desk.open()
+    try:
+        yield desk
+    finally:
+        desk.end_streams()
+        pool.close()
+        desk.close()
+
+
+def _run(server: WebServer, desk: Desk, settings: Settings, tell: Tell) -> None:
     supervisor = Supervisor()
-    with stopped_by_signals(server.stop):
+
+    def stop() -> None:
+        desk.end_streams()
+        server.stop()
+
+    with stopped_by_signals(stop):
         tell(f"listening on {address(settings, server.port)}")
         supervisor.ready()
         server.run(on_tick=lambda: supervisor.alive(f"port {server.port}"))
@@ -102,14 +131,15 @@ def sqlite_folder(url: str) -> Path | None:
     return Path(url.removeprefix(scheme)).parent if url.startswith(scheme) else None
 
 
-def _services(settings: Settings, store: Store, pool: SolverPool) -> Services:
+def _services(settings: Settings, store: Store, desk: Desk) -> Services:
     return Services(
         store=store,
         now=utc_now,
         security=_security(settings),
         metrics=Metrics(store, utc_now),
         metrics_access=settings.metrics.access,
-        checks={"solver": lambda: "" if pool.ready else "workers are being made ready"},
+        checks={"solver": lambda: "" if desk.pool.ready else "workers are being made ready"},
+        desk=desk,
     )
 
 

@@ -179,5 +179,5 @@ def _events(
         elif time.monotonic() - told_s >= HEART_BEAT_S:
             told_s = time.monotonic()
             yield ": alive\n\n"
-        if ended or desk.jobs.closing.wait(LOOK_S):
+        if ended or desk.ending.wait(LOOK_S):
             return

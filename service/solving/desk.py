@@ -40,6 +40,9 @@ class DeskSettings:
     max_streams: int = 4
     """Streams of events at once."""
 
+    store_url: str = ""
+    """Where workers find telemetry; empty if they are not to."""
+
 
 class Desk:
     """Takes work on.
@@ -63,6 +66,7 @@ class Desk:
         self.pool = pool
         self.jobs = JobRunner(store, pool, name=name, now=now)
         self._direct = threading.BoundedSemaphore(self.settings.max_direct)
+        self._ending = threading.Event()
         self._streams = threading.BoundedSemaphore(self.settings.max_streams)
 
     def open(self) -> None:
@@ -72,6 +76,15 @@ class Desk:
     def close(self) -> None:
         """Write how jobs ended; after the pool is closed."""
         self.jobs.close()
+
+    @property
+    def ending(self) -> threading.Event:
+        """Set once streams are to end."""
+        return self._ending
+
+    def end_streams(self) -> None:
+        """Let streams of events end: the service is about to."""
+        self._ending.set()
 
     def is_large(self, num_vms: int, limit_s: float) -> bool:
         """Whether nobody should wait for it with an open request."""

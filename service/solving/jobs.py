@@ -99,11 +99,6 @@ class JobRunner:
         self._tidied_at: datetime | None = None
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
 
-    @property
-    def closing(self) -> threading.Event:
-        """Set once the service is to end."""
-        return self._closing
-
     def open(self) -> None:
         """Begin to watch."""
         self._thread.start()

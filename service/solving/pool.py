@@ -57,7 +57,7 @@ class PoolSettings:
     """Solves that run at once; each uses up to two cores."""
 
     max_waiting: int = 16
-    """Pieces of work that may wait; more are refused."""
+    """Pieces of work that may wait beside those that idle workers take; more are refused."""
 
     max_resident_mib: int = 2048
     """Memory beyond which a worker is replaced once its work is done."""
@@ -72,10 +72,10 @@ class PoolSettings:
     """Added to the workers', so that requests are answered while they solve."""
 
     def __post_init__(self) -> None:
-        for name in ("num_workers", "max_waiting", "max_resident_mib"):
-            if getattr(self, name) < 1:
+        for name, least in (("num_workers", 1), ("max_waiting", 0), ("max_resident_mib", 1)):
+            if getattr(self, name) < least:
                 raise InvalidInputError(
-                    f"expected at least 1, got {getattr(self, name)}", path=f"solving.{name}"
+                    f"expected at least {least}, got {getattr(self, name)}", path=f"solving.{name}"
                 )
 
 
@@ -151,6 +151,7 @@ class SolverPool:
     def __init__(self, settings: PoolSettings | None = None) -> None:
         self.settings = settings or PoolSettings()
         self._waiting: deque[Ticket] = deque()
+        self._num_idle = 0
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._seats = [_Seat(self, number) for number in range(self.settings.num_workers)]
@@ -202,7 +203,7 @@ class SolverPool:
         with self._changed:
             if self._closing.is_set():
                 raise PoolClosedError("the service is ending and takes on no more work")
-            if len(self._waiting) >= self.settings.max_waiting:
+            if len(self._waiting) >= self.settings.max_waiting + self._num_idle:
                 raise OverloadedError(
                     f"{len(self._waiting)} requests are waiting to be solved, as many as may; "
                     "come again later",
@@ -244,7 +245,9 @@ class SolverPool:
     def take(self) -> Ticket | None:
         """Return the next work, waiting for it; ``None`` when the pool closes."""
         with self._changed:
+            self._num_idle += 1
             self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
+            self._num_idle -= 1
             return self._waiting.popleft() if self._waiting else None
 
     def put_back(self, ticket: Ticket) -> None:
@@ -258,6 +261,8 @@ class SolverPool:
 
     def _retry_after_s(self) -> int:
         """Return about when one place will be free."""
+        if not self._waiting:
+            return 1
         due_s = sum(ticket.work.limit_s for ticket in self._waiting)
         return max(1, min(600, math.ceil(due_s / len(self._waiting) / len(self._seats))))
 
