@@ -20,6 +20,7 @@ from service.commands import (
     backtest,
     capacity,
     check,
+    cluster,
     config,
     console,
     demo,
@@ -74,6 +75,7 @@ for command in (
 ):
     app.command(rich_help_panel=CLIENT)(command)
 for name, group in (
+    ("cluster", cluster.app),
     ("priority", priority.app),
     ("rule", rule.app),
     ("token", access.token),

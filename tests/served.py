@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from service.cli import run
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "foreswap"
 PASSWORD = "correct horse battery staple"
@@ -47,18 +52,21 @@ class Served:
     first_password: str
 
     def ask(self, *words: str, stdin: str = "", fails: int = 0) -> str:
-        """Return what a command prints; it has to end with the exit code ``fails``."""
-        done = subprocess.run(
-            [COMMAND, *words],
-            input=stdin,
-            env=surroundings(self.home, FORESWAP_URL=self.url, COLUMNS="200"),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == fails, (words, done.returncode, done.stdout, done.stderr)
-        return done.stdout if fails == 0 else done.stderr
+        """Return what a command prints; it has to end with the exit code ``fails``.
+
+        It runs in this process: to start one for each would take most of a test's time.
+        """
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, surroundings(self.home), clear=True),
+            mock.patch.dict(os.environ, FORESWAP_URL=self.url, COLUMNS="200"),
+            mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code = run(list(words))
+        assert code == fails, (words, code, out.getvalue(), err.getvalue())
+        return out.getvalue() if fails == 0 else err.getvalue()
 
     def ask_json(self, *words: str) -> Any:
         """Return what a command prints as JSON."""

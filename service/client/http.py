@@ -105,9 +105,7 @@ class Client:
         response = self._request(method, url, body, sent, retries=retries)
         if response.status >= 300:
             raise _refusal(response)
-        return Answered(
-            status=response.status, headers=dict(response.headers), body=_json(response)
-        )
+        return Answered(status=response.status, headers=response.headers, body=_json(response))
 
     def alive(self) -> bool:
         """Return whether the service's process lives; asks for no credential.
@@ -189,7 +187,7 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> ServiceError:
         message = str(problem.get("detail") or problem.get("title") or message)
         parts = problem.get("errors") or []
         if len(parts) > 1:
-            message += ": " + "; ".join(f"{part['path']}: {part['message']}" for part in parts)
+            message = "; ".join(f"{part['path']}: {part['message']}" for part in parts)
     if status == 401:
         message += " (log in with: foreswap login)"
     return ServiceError(message, status=status, exit_code=exit_code(status))

@@ -47,7 +47,7 @@ def list_priorities(
 
 @app.command("set")
 def set_priority(
-    priority: Annotated[str, typer.Argument(help="1 to 100, or `none` for the snapshot's.")],
+    priority: Annotated[str, typer.Argument(help="1 to 10, or `none` for the snapshot's.")],
     vms: Annotated[list[str], typer.Argument(help="VMs.", metavar="VM...")],
     cluster: remote.ClusterOption = None,
 ) -> None:
@@ -84,9 +84,7 @@ def _before(asked: Client, cluster_id: str, vm: str) -> int | None:
     """Return the priority of a VM before the latest change that the audit log knows of."""
     from solver.domain.errors import InvalidInputError
 
-    entries = asked.items(
-        "/audit", most=200, cluster_id=cluster_id, subject=_subject(cluster_id, vm)
-    )
+    entries = asked.items("/audit", most=200, cluster_id=cluster_id, subject=_subject(vm))
     for entry in entries:
         before, after = (_priority(entry[side]) for side in ("before", "after"))
         if before != after:
@@ -94,8 +92,8 @@ def _before(asked: Client, cluster_id: str, vm: str) -> int | None:
     raise InvalidInputError(f"VM {vm!r}: expected a change of its priority in the audit log")
 
 
-def _subject(cluster_id: str, vm: str) -> str:
-    return f"clusters/{cluster_id}/vms/{vm}"
+def _subject(vm: str) -> str:
+    return f"vms/{vm}"
 
 
 def _priority(document: dict[str, Any] | None) -> int | None:

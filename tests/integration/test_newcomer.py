@@ -17,6 +17,12 @@ from tests.served import COMMAND, PASSWORD, Served, served, surroundings
 
 
 @pytest.fixture(scope="module")
+def repository() -> Path:
+    """Root of the checkout."""
+    return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service in a clean home, and an admin who has logged in."""
     home = tmp_path_factory.mktemp("home")
@@ -67,6 +73,69 @@ def test_tokens_are_made_used_and_revoked(service: Served) -> None:
     service.ask("token", "revoke", "reader")
     assert urllib3.request("GET", url, headers=headers).status == 401
     assert "expected" in service.ask("token", "revoke", "reader", fails=4)
+
+
+@pytest.fixture(scope="module")
+def cluster(service: Served, repository: Path) -> str:
+    """The cluster of the examples, made known and uploaded."""
+    service.ask("cluster", "add", "c1", "--name", "Example")
+    example = repository / "docs" / "examples" / "small-cluster.json"
+    assert "4 hosts" in service.ask("cluster", "upload", "c1", str(example))
+    return "c1"
+
+
+def test_hosts_and_vms_are_shown(service: Served, cluster: str) -> None:
+    """As tables, and with the same names as JSON."""
+    assert [row["id"] for row in service.ask_json("clusters")] == [cluster]
+    hosts = [row["id"] for row in service.ask_json("hosts")]
+    table = service.ask("hosts")
+    assert all(host in table for host in hosts)
+    [vm, *_] = service.ask_json("vms", "--host", hosts[0])
+    assert vm["id"] in service.ask("vms", "--text", vm["id"])
+    assert "--cluster" not in service.ask("hosts", "--cluster", "c9", fails=4)
+
+
+def test_priorities_are_set_and_taken_back(service: Served, cluster: str) -> None:
+    """For all of the VMs or for none; undone by what the audit log says stood before."""
+    first, second, *_ = (row["id"] for row in service.ask_json("vms"))
+    assert "2 of 2" in service.ask("priority", "set", "7", first, second)
+    service.ask("priority", "set", "8", first)
+    assert "no-such" in service.ask("priority", "set", "9", first, "no-such", fails=4)
+    assert _priorities(service)[first] == 8
+    service.ask("priority", "undo", first)
+    assert _priorities(service)[first] == 7
+    assert "priority: 8 → 7" in service.ask("audit", "--limit", "3")
+    assert "expected a whole number" in service.ask("priority", "set", "high", first, fails=2)
+
+
+def test_a_host_is_drained_and_used_again(service: Served, cluster: str) -> None:
+    """The reason is shown to others."""
+    host = service.ask_json("hosts")[0]["id"]
+    service.ask("drain", host, "--reason", "new memory")
+    assert _maintenance(service, host) == (True, "maintenance", "new memory")
+    service.ask("undrain", host)
+    assert _maintenance(service, host) == (False, "up", "")
+
+
+def test_rules_are_added_and_removed(service: Served, cluster: str) -> None:
+    """A wrong one is refused with what is wrong."""
+    first, second, *_ = (row["id"] for row in service.ask_json("vms"))
+    words = ("--kind", "anti_affinity", "--vm", first, "--vm", second)
+    service.ask("rule", "add", "apart", *words)
+    assert "anti affinity" in service.ask("rule", "list")
+    assert "kind" in service.ask("rule", "add", "odd", "--kind", "near", "--vm", first, fails=2)
+    service.ask("rule", "remove", "apart")
+    assert "apart" not in [row["id"] for row in service.ask_json("rule", "list")]
+    service.ask("rule", "remove", "apart", fails=4)
+
+
+def _maintenance(service: Served, host: str) -> tuple[bool, str, str]:
+    [row] = [row for row in service.ask_json("hosts") if row["id"] == host]
+    return row["maintenance"], row["state"], row["reason"]
+
+
+def _priorities(service: Served) -> dict[str, int]:
+    return {row["id"]: row["priority"] for row in service.ask_json("vms")}
 
 
 def test_a_second_start_is_refused(service: Served) -> None:

@@ -40,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
         text = b"" if value is None else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
-        self.send_header("ETag", '"7"')
+        self.send_header("etag", '"7"')
         self.end_headers()
         self.wfile.write(text)
 
