@@ -17,8 +17,6 @@ INTERVAL_S: Final = 60.0
 ANSWERS_KEPT: Final = timedelta(days=1)
 """Idempotency keys: far longer than anything that tries again goes on trying."""
 
-JOBS_KEPT: Final = timedelta(days=1)
-
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +31,6 @@ def tidy(store: Store, now: datetime) -> None:
     with store.begin() as tx:
         tx.credentials.forget_expired(now)
         tx.answers.forget(now - ANSWERS_KEPT)
-        tx.jobs.forget(now - JOBS_KEPT)
 
 
 @contextmanager
