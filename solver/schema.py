@@ -414,8 +414,16 @@ def validate_rule(document: object) -> AnyRuleModel:
 def errors_of(error: ValidationError) -> list[tuple[str, str]]:
     """Return path and message of everything pydantic found wrong, in our words."""
     return [
-        (_path(details["loc"]), _sentence(details)) for details in error.errors(include_url=False)
+        (_path(_place(details)), _sentence(details)) for details in error.errors(include_url=False)
     ]
+
+
+def _place(details: ErrorDetails) -> tuple[int | str, ...]:
+    """Return where the error is: a kind that is wrong or missing is the field that says it."""
+    location = details["loc"]
+    if details["type"].startswith("union_tag"):
+        return (*location, details["ctx"]["discriminator"].strip("'"))
+    return location
 
 
 def require_kind(document: object, kind: str) -> None:

@@ -160,7 +160,7 @@ def test_rules_of_every_kind_survive_their_document() -> None:
     ("wrong", "path", "message"),
     [
         ([], "", "expected an object, got []"),
-        ({"id": "r1"}, "", "expected a rule with a kind"),
+        ({"id": "r1"}, "kind", "expected a rule with a kind"),
         ({"kind": "pin", "id": "r1", "vm_ids": ["v1", "v1"], "host_ids": ["h1"]}, "vm_ids", "once"),
         ({"kind": "pin", "id": "r1", "vm_ids": ["v1"], "host_ids": []}, "host_ids", "at least 1"),
     ],
@@ -242,7 +242,7 @@ def test_times_become_utc() -> None:
         (["hosts", 0, "capacity"], None, "hosts[0].capacity", "expected an object, got null"),
         (["hosts", 0, "overcommit"], {"cpu": 0.5}, "hosts[0].overcommit.cpu", "at least 1"),
         (["hosts", 0, "overcommit"], {"memory": "2"}, "hosts[0].overcommit.memory", "a number"),
-        (["rules", 0, "kind"], "near", "rules[0]", "expected a kind of rule among"),
+        (["rules", 0, "kind"], "near", "rules[0].kind", "expected a kind of rule among"),
         (["rules", 0, "vm_ids"], ["v9"], "rules[0].vm_ids", "unknown VM 'v9'"),
         (["rules", 0, "vm_ids"], ["v1", "v1"], "rules[0].vm_ids", "each once"),
         (["rules", 0, "host_ids"], ["h9"], "rules[0].host_ids", "unknown host 'h9'"),
