@@ -7,9 +7,10 @@ repair a rule are exempt there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import VmId
@@ -62,6 +63,18 @@ class Cooldowns:
             forgotten = (moved_at - last.moved_at) // self._params.forget_after
             repeats = max(0, last.repeats + 1 - forgotten)
         self._records[vm_id] = _Record(moved_at, repeats)
+
+    def to_document(self) -> dict[str, list[str | int]]:
+        """Return what is remembered as JSON values: when each VM was moved, and how often."""
+        return {
+            vm_id: [record.moved_at.isoformat(), record.repeats]
+            for vm_id, record in self._records.items()
+        }
+
+    def restore(self, document: Mapping[str, Sequence[Any]]) -> None:
+        """Remember what :meth:`to_document` told."""
+        for vm_id, (moved_at, repeats) in document.items():
+            self._records[VmId(vm_id)] = _Record(datetime.fromisoformat(moved_at), int(repeats))
 
     def not_before(self, vm_id: VmId) -> datetime | None:
         """Return the instant before which a VM is not to be moved again, if it was ever moved."""

@@ -12,6 +12,7 @@ from solver.domain.errors import PermanentError
 from solver.instances import read_cluster
 
 if TYPE_CHECKING:
+    from executor.kvm.config import KvmConfig
     from executor.kvm.driver import KvmDriver
 
 
@@ -27,6 +28,21 @@ def connect(hosts: Path, policy: Path | None = None) -> Iterator[KvmDriver]:
         If libvirt's Python binding is not installed.
     """
     config = read_hosts(hosts, None if policy is None else read_cluster(policy))
+    driver = open_driver(config)
+    try:
+        yield driver
+    finally:
+        driver.close()
+
+
+def open_driver(config: KvmConfig) -> KvmDriver:
+    """Return the driver of hosts, to be closed.
+
+    Raises
+    ------
+    PermanentError
+        If libvirt's Python binding is not installed.
+    """
     try:
         from executor.kvm.driver import KvmDriver
     except ImportError as error:
@@ -34,8 +50,4 @@ def connect(hosts: Path, policy: Path | None = None) -> Iterator[KvmDriver]:
             "real hosts need libvirt's Python binding: install libvirt's header files (Debian: "
             "libvirt-dev, pkg-config, gcc), then foreswap with the extra 'libvirt'"
         ) from error
-    driver = KvmDriver(config)
-    try:
-        yield driver
-    finally:
-        driver.close()
+    return KvmDriver(config)

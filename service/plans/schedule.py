@@ -14,10 +14,10 @@ from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from solver.domain.errors import InvalidInputError
-from solver.schema import Name, Strict, raise_first
+from solver.schema import Name, Strict, checked
 
 DEFAULT_INTERVAL_MINUTES: Final = 15
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -192,10 +192,7 @@ def schedule_from_document(document: Mapping[str, Any] | None) -> Schedule:
     InvalidInputError
         If anything in it is wrong, naming the field.
     """
-    try:
-        model = ScheduleModel.model_validate({} if document is None else dict(document))
-    except ValidationError as error:
-        raise_first(error)
+    model = checked(ScheduleModel, {} if document is None else dict(document))
     if model.cron is not None and model.interval_minutes is not None:
         raise InvalidInputError("expected an interval or a cron, got both", path="cron")
     zone = _zone(model.time_zone)

@@ -1,0 +1,207 @@
+"""Trains the forecast model of a cluster beside everything else, and takes it over if not worse.
+
+Training holds a processor for minutes: it has a process of its own, which reads telemetry from the
+store and puts the model there. A keeper that finds another model in the store forecasts with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+from forecast.accuracy import RetrainingRules, retraining_reason
+from forecast.baseline import Persistence
+from forecast.forecaster import Forecaster
+from forecast.history import History
+from forecast.persist import load_model, save_model
+from forecast.promotion import compare
+from forecast.quantile import QuantileModel, TrainingSettings
+from service.runtime.forecasting import MODEL, Seer
+from service.store.base import Store
+from solver.domain.errors import ForecastError, ForeswapError
+
+log = logging.getLogger(__name__)
+
+LEAST: Final = timedelta(days=3)
+"""A first model is trained from so much telemetry on: fewer days teach nothing of a day."""
+MOST: Final = timedelta(days=28)
+"""What is trained on."""
+JUDGED: Final = timedelta(days=1)
+"""Latest telemetry that the new model and the one in use are compared on."""
+AGAIN: Final = timedelta(hours=6)
+"""Between two trainings: a model that was not taken over is not better an hour later."""
+
+
+class Trainer(Protocol):
+    """Trains models of one cluster."""
+
+    def made_at(self, cluster_id: str) -> datetime | None:
+        """Return when the model in the store was made; ``None`` if there is none."""
+
+    def reason(self, seer: Seer, history: History | None, *, now: datetime) -> str:
+        """Return why it is time to train; empty if it is not."""
+
+    def start(self, cluster_id: str, until_at: datetime) -> None:
+        """Begin to train on telemetry up to an instant; the model is in the store one day."""
+
+    def close(self) -> None:
+        """Give up what is being trained."""
+
+
+class NoTrainer:
+    """Trains nothing; a model in the store is not used either."""
+
+    def made_at(self, cluster_id: str) -> datetime | None:
+        """Return nothing."""
+        return None
+
+    def reason(self, seer: Seer, history: History | None, *, now: datetime) -> str:
+        """Return nothing."""
+        return ""
+
+    def start(self, cluster_id: str, until_at: datetime) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class ProcessTrainer:
+    """Trains in a process beside this one.
+
+    Parameters
+    ----------
+    store
+        Where the process finds telemetry, by ``url``, and leaves the model.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        url: str,
+        *,
+        rules: RetrainingRules | None = None,
+        settings: TrainingSettings | None = None,
+    ) -> None:
+        self._store = store
+        self._url = url
+        self._rules = rules or RetrainingRules()
+        self._settings = settings or TrainingSettings()
+        self._process: BaseProcess | None = None
+        self._begun_at: datetime | None = None
+
+    def made_at(self, cluster_id: str) -> datetime | None:
+        """Return when the model in the store was made."""
+        with self._store.begin(read_only=True) as tx:
+            kept = tx.blobs.get(cluster_id, MODEL)
+        return None if kept is None else kept[0]
+
+    def reason(self, seer: Seer, history: History | None, *, now: datetime) -> str:
+        """Return why it is time to train, unless it is being done or was lately."""
+        if history is None or (self._process is not None and self._process.is_alive()):
+            return ""
+        if self._begun_at is not None and now - self._begun_at < AGAIN:
+            return ""
+        if seer.model is None:
+            long_enough = history.end_at - history.start_at >= LEAST
+            return "there is no model yet" if long_enough else ""
+        trained_until = getattr(seer.model, "trained_until_", None)
+        if seer.online is None or seer.latest is None or trained_until is None:
+            return ""
+        found = retraining_reason(
+            self._rules,
+            trained_until=trained_until,
+            now=now,
+            ratios=seer.online.accuracy.ratios(),
+            recent_coverage=seer.latest.quantiles.recent_coverage,
+        )
+        return found or ""
+
+    def start(self, cluster_id: str, until_at: datetime) -> None:
+        """Begin to train in a process that ends with this one."""
+        self._begun_at = until_at
+        # Threads of this process may hold locks: nothing of it may be inherited.
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(
+            target=train_at,
+            args=(self._url, cluster_id, until_at, self._settings),
+            name=f"train {cluster_id}",
+            daemon=True,
+        )
+        self._process.start()
+
+    def close(self) -> None:
+        """Give up what is being trained."""
+        if self._process is not None and self._process.is_alive():
+            self._process.terminate()
+            self._process.join(timeout=5)
+
+
+def train_at(url: str, cluster_id: str, until_at: datetime, settings: TrainingSettings) -> None:
+    """Train on the store at a URL; the whole of the process beside."""
+    from service.store.sql import open_store
+
+    store = cast(Store, open_store(url))
+    try:
+        train(store, cluster_id, until_at, settings)
+    except ForeswapError as error:
+        log.warning("cluster %s: no model: %s", cluster_id, error)
+    finally:
+        store.close()
+
+
+def train(
+    store: Store, cluster_id: str, until_at: datetime, settings: TrainingSettings
+) -> Mapping[str, Any]:
+    """Train a model, keep it if it is not worse than what is in use, and return the verdict.
+
+    Raises
+    ------
+    ForecastError
+        If there is too little to learn from, or to judge on.
+    """
+    history = store.telemetry.history(cluster_id, until_at - MOST, until_at)
+    with store.begin() as tx:
+        kept = tx.blobs.get(cluster_id, MODEL)
+    current = _in_use(None if kept is None else kept[1], history)
+    judged_from = history.num_bins - JUDGED // timedelta(seconds=history.step_seconds)
+    candidate = QuantileModel(resources=history.resources, training=settings)
+    candidate.fit(history, until_bin=judged_from)
+    verdict = compare(
+        candidate, current, history, from_bin=judged_from, resources=history.resources
+    )
+    if verdict.accepted:
+        candidate = QuantileModel(resources=history.resources, training=settings)
+        candidate.fit(history, until_bin=history.num_bins)
+        data = _file_of(candidate, verdict.to_json())
+        with store.begin() as tx:
+            tx.blobs.put(cluster_id, MODEL, until_at, data)
+    return verdict.to_json()
+
+
+def _in_use(model_file: bytes | None, history: History) -> Forecaster:
+    """Return the model in use; persistence where there is none, or none that still fits."""
+    if model_file is None:
+        return Persistence()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        path.write_bytes(model_file)
+        try:
+            model = load_model(path).model
+        except ForecastError:
+            return Persistence()
+    known = all(resource in model.models_ for resource in history.resources)
+    return model if known else Persistence()
+
+
+def _file_of(model: QuantileModel, verdict: Mapping[str, Any]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        save_model(model, path, backtest=verdict)
+        return path.read_bytes()

@@ -1,0 +1,144 @@
+"""The latest weeks of telemetry of one cluster, kept at hand and brought up to date bin by bin.
+
+Reading weeks of every VM from the store every five minutes would be most of the work of a cycle.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from forecast.history import STEP_SECONDS, BinState, Floats, History
+from service.store.base import Telemetry
+from solver.domain.cluster import Cluster
+from solver.domain.errors import NotEnoughHistoryError
+from solver.domain.units import NUM_RESOURCES, VmId
+
+SPAN: Final = timedelta(days=8)
+"""What a forecast looks back to: the same hour a week ago, and the warming up before it."""
+LATE: Final = timedelta(hours=1)
+"""Readings that come later than that are not seen before a restart."""
+BIN: Final = timedelta(seconds=STEP_SECONDS)
+
+
+class Window:
+    """Telemetry of the latest days; ``history`` is ``None`` as long as there is none.
+
+    Parameters
+    ----------
+    telemetry
+        Of the store.
+    """
+
+    def __init__(self, telemetry: Telemetry, cluster_id: str, *, span: timedelta = SPAN) -> None:
+        self._telemetry = telemetry
+        self._cluster_id = cluster_id
+        self._span = span
+        self.history: History | None = None
+
+    def read_until(self, end_at: datetime) -> None:
+        """Take in what came up to an instant on the grid, and let go what is too old."""
+        known = self.history
+        start_at = end_at - self._span
+        begin_at = start_at if known is None else max(start_at, min(known.end_at, end_at) - LATE)
+        try:
+            newer = self._telemetry.history(self._cluster_id, begin_at, end_at)
+        except NotEnoughHistoryError:
+            newer = None
+        if newer is not None:
+            known = newer if known is None else joined(known, newer)
+        if known is not None and known.start_at < start_at < known.end_at:
+            known = known.window(known.bin_at(start_at), known.num_bins)
+        self.history = known
+
+
+def on_grid(at: datetime) -> datetime:
+    """Return the latest end of a bin that is not after an instant."""
+    epoch = datetime(2000, 1, 1, tzinfo=UTC)
+    return epoch + (at - epoch) // BIN * BIN
+
+
+def joined(older: History, newer: History) -> History:
+    """Return both as one; where both tell of a bin, the newer counts.
+
+    Sizes and types of VMs are those the newer knows, if it knows any.
+    """
+    start_at, end_at = older.start_at, max(older.end_at, newer.end_at)
+    vm_ids = tuple(dict.fromkeys((*older.vm_ids, *newer.vm_ids)))
+    num_bins = (end_at - start_at) // BIN
+    readings, state, granted = _nothing(len(vm_ids), num_bins)
+    vcpus = np.zeros(len(vm_ids), dtype=np.int64)
+    memory = np.zeros(len(vm_ids), dtype=np.int64)
+    app_types: list[str | None] = [None] * len(vm_ids)
+    where = {vm_id: v for v, vm_id in enumerate(vm_ids)}
+    for part in (older, newer):
+        rows = np.array([where[vm_id] for vm_id in part.vm_ids], dtype=np.intp)
+        first = max(0, (part.start_at - start_at) // BIN)
+        skipped = max(0, (start_at - part.start_at) // BIN)
+        end = first + part.num_bins - skipped
+        readings[:, rows, first:end] = part.readings[:, :, skipped:]
+        state[rows, first:end] = part.state[:, skipped:]
+        granted[rows, first:end] = part.granted_mib[:, skipped:]
+        vcpus[rows] = np.where(part.vcpus > 0, part.vcpus, vcpus[rows])
+        memory[rows] = np.where(part.memory_size_mib > 0, part.memory_size_mib, memory[rows])
+        for v, app_type in zip(rows.tolist(), part.app_types, strict=True):
+            app_types[v] = app_type or app_types[v]
+    return History(
+        vm_ids=vm_ids,
+        start_at=start_at,
+        readings=readings,
+        state=state,
+        granted_mib=granted,
+        vcpus=vcpus,
+        memory_size_mib=memory,
+        app_types=tuple(app_types),
+    )
+
+
+def with_cluster(history: History | None, cluster: Cluster, end_at: datetime) -> History:
+    """Return a history that knows every VM of the cluster, and reaches to ``end_at``.
+
+    What nobody read is missing, not zero: a VM that was never heard of is forecast from its size.
+    """
+    if history is None:
+        return _unread(cluster, tuple(vm.id for vm in cluster.vms), end_at - BIN, 1)
+    known = set(history.vm_ids)
+    strangers = tuple(vm.id for vm in cluster.vms if vm.id not in known)
+    if strangers:
+        history = joined(history, _unread(cluster, strangers, history.start_at, history.num_bins))
+    missing = (end_at - history.end_at) // BIN
+    if missing > 0:
+        history = joined(history, _unread(cluster, history.vm_ids, history.end_at, missing))
+    return history
+
+
+def _unread(
+    cluster: Cluster, vm_ids: tuple[VmId, ...], start_at: datetime, num_bins: int
+) -> History:
+    """Return bins in which nobody read the VMs."""
+    readings, state, granted = _nothing(len(vm_ids), num_bins)
+    vms = {vm.id: vm for vm in cluster.vms}
+    sizes = [vms[vm_id].allocation if vm_id in vms else None for vm_id in vm_ids]
+    types = [vms[vm_id].app_type or None if vm_id in vms else None for vm_id in vm_ids]
+    return History(
+        vm_ids=vm_ids,
+        start_at=start_at,
+        readings=readings,
+        state=state,
+        granted_mib=granted,
+        vcpus=np.array([0 if s is None else max(1, s.cpu_millicores // 1000) for s in sizes]),
+        memory_size_mib=np.array([0 if s is None else s.memory_mib for s in sizes]),
+        app_types=tuple(types),
+    )
+
+
+def _nothing(num_vms: int, num_bins: int) -> tuple[Floats, npt.NDArray[np.uint8], Floats]:
+    """Return readings, states and grants of bins in which no VM exists."""
+    return (
+        np.full((NUM_RESOURCES, num_vms, num_bins), np.nan, dtype=np.float32),
+        np.full((num_vms, num_bins), BinState.ABSENT, dtype=np.uint8),
+        np.full((num_vms, num_bins), np.nan, dtype=np.float32),
+    )
