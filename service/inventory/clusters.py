@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
+from service.errors import WrongStateError
 from service.inventory.auditing import entry
 from service.inventory.effective import remember
 from service.inventory.marks import changing
 from service.inventory.policies import ClusterSettings
 from service.security.principal import Principal
 from service.store.base import Item, Kind, PlanStage, Snapshot, Transaction
-from service.store.errors import ConflictError
 from solver.domain.cluster import Cluster, require_id
 from solver.instances import cluster_to_document
 
@@ -108,7 +108,9 @@ def delete_cluster(
     NotFoundError
         If there is none.
     ConflictError
-        If it stands at another revision, or a plan is approved or running.
+        If it stands at another revision.
+    WrongStateError
+        If a plan is approved or running.
     """
     removed = tx.items.delete(Kind.CLUSTER, "", cluster_id, expected_revision=expected_revision)
     _require_no_plan(tx, cluster_id)
@@ -133,23 +135,21 @@ def put_snapshot(
     ------
     NotFoundError
         If there is no such cluster.
-    ConflictError
+    WrongStateError
         If its driver looks for itself, or a later snapshot is there.
     """
     settings = get_cluster(tx, cluster_id).document
     driver = settings.get("driver", {}).get("kind", "none")
     if driver == "libvirt":
-        raise ConflictError(
+        raise WrongStateError(
             f"cluster {cluster_id!r}: its driver {driver!r} looks at the hosts by itself, "
             "expected a cluster without such a driver",
-            revision=0,
         )
     before_at = tx.snapshots.observed_at(cluster_id)
     if not keep_snapshot(tx, cluster_id, cluster, now=now):
-        raise ConflictError(
+        raise WrongStateError(
             f"cluster {cluster_id!r}: expected a snapshot no older than that of {before_at}, "
             f"got one of {cluster.observed_at}",
-            revision=0,
         )
     tx.audit.append(
         entry(
@@ -184,10 +184,9 @@ def keep_snapshot(tx: Transaction, cluster_id: str, cluster: Cluster, *, now: da
 def _require_no_plan(tx: Transaction, cluster_id: str) -> None:
     plans = tx.plans.page(cluster_id, stages=UNFINISHED, limit=1)
     if plans:
-        raise ConflictError(
+        raise WrongStateError(
             f"cluster {cluster_id!r}: plan {plans[0].id!r} is {plans[0].stage.value}, "
             "expected it to have ended",
-            revision=0,
         )
 
 

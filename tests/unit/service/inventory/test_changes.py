@@ -8,7 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from service.errors import ForbiddenError, InvalidRequestError, UnavailableError
+from service.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    UnavailableError,
+    WrongStateError,
+)
 from service.inventory.clusters import (
     delete_cluster,
     get_cluster,
@@ -285,7 +290,7 @@ def test_a_cluster_whose_plan_runs_stays(store: Store) -> None:
     with store.begin() as tx:
         tx.plans.put(plan, expected_revision=0)
     before = everything(store)
-    with pytest.raises(ConflictError, match="plan 'p1' is running"), store.begin() as tx:
+    with pytest.raises(WrongStateError, match="plan 'p1' is running"), store.begin() as tx:
         delete_cluster(tx, ADMIN, CLUSTER, expected_revision=1, now=NOW)
     assert everything(store) == before
 
@@ -293,7 +298,7 @@ def test_a_cluster_whose_plan_runs_stays(store: Store) -> None:
 def test_an_older_snapshot_is_refused(store: Store) -> None:
     """The world does not go back; the same instant may be told anew."""
     older = replace(small_cluster(), observed_at=NOW - timedelta(seconds=1))
-    with store.begin() as tx, pytest.raises(ConflictError, match="no older than"):
+    with store.begin() as tx, pytest.raises(WrongStateError, match="no older than"):
         put_snapshot(tx, ADMIN, CLUSTER, older, now=NOW)
     same = make_cluster([make_host("h7")], [])
     with store.begin() as tx:
@@ -314,7 +319,7 @@ def test_real_hosts_are_looked_at_by_their_driver_alone(store: Store) -> None:
     settings = ClusterSettings(name="Main", driver=driver)
     with store.begin() as tx:
         put_cluster(tx, ADMIN, CLUSTER, settings, expected_revision=1, now=NOW)
-        with pytest.raises(ConflictError, match="looks at the hosts by itself"):
+        with pytest.raises(WrongStateError, match="looks at the hosts by itself"):
             put_snapshot(tx, ADMIN, CLUSTER, small_cluster(), now=NOW)
 
 
