@@ -36,6 +36,7 @@ from service.commands import (
     snapshot,
     solve,
     status,
+    store,
     train,
 )
 from solver.domain.errors import ForeswapError, InvalidInputError, ModelMismatchError
@@ -60,6 +61,9 @@ app.command()(replay.replay)
 app.command()(demo.demo)
 app.command()(monitor.monitor)
 app.command()(serve.serve)
+app.command()(store.backup)
+app.command()(store.restore)
+app.command()(store.upgrade)
 app.add_typer(config.app, name="config")
 for command in (
     login.login,

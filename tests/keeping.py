@@ -170,5 +170,5 @@ class Kept:
 def with_telemetry(url: str, now: Callable[[], datetime]) -> Store:
     """Return a store whose telemetry is kept in memory."""
     store = open_store(url, now=now)
-    store.telemetry = MemoryTelemetry()  # type: ignore[attr-defined]
-    return cast(Store, store)
+    store._telemetry = cast(Any, MemoryTelemetry())
+    return store

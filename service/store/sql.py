@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from executor.journal import Journal
 from executor.lease import FileLease, Lease
-from service.store import schema
+from service.store import backup, schema
 from service.store.answers import SqlAnswers
 from service.store.audit import SqlAudit
 from service.store.base import Transaction
@@ -154,6 +154,10 @@ class SqlStore:
         with self._database.reading() as connection:
             size = text("SELECT pg_database_size(current_database())")
             return int(connection.execute(size).scalar_one())
+
+    def back_up(self, path: Path) -> None:
+        """Write a whole, consistent copy to a new file while the service goes on."""
+        backup.back_up(self._database, path)
 
     def close(self) -> None:
         """Close every connection."""
