@@ -15,7 +15,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo lint format types imports kernels lab test test-all bench docs lock clean
+.PHONY: help setup demo lint format types imports kernels lab browser test test-all bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,10 +50,13 @@ kernels: $(STAMP) ## Compile the search, once a version and machine
 lab: $(STAMP) ## Install what tests on real hosts need, where that is allowed
 	@.ci/lab
 
-test: kernels lab ## Run all tests but the slow ones
+browser: $(STAMP) ## Install what tests in a browser need, where that is allowed
+	@.ci/browser
+
+test: kernels lab browser ## Run all tests but the slow ones
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: kernels lab ## Run all tests, with many more generated examples
+test-all: kernels lab browser ## Run all tests, with many more generated examples
 	@$(PYTEST) --hypothesis-profile=thorough --timeout=3600 $(ARGS)
 
 bench: $(STAMP) ## List the benchmarks, or run one (BENCH=name ARGS="its arguments")

@@ -29,6 +29,7 @@ from service.solving.pool import PoolSettings, SolverPool
 from service.solving.request import SolveLimits
 from service.store.base import Store
 from service.store.sql import open_store
+from service.web.app import beside, create_pages
 from service.web_server import WebServer, listen, stopped_by_signals
 
 PASSWORD_FILE: Final = "admin-password"
@@ -70,7 +71,8 @@ def serve(settings: Settings, tell: Tell, *, show_password: bool) -> None:
         stack.enter_context(kept_tidy(store, utc_now))
         desk = stack.enter_context(_solving(settings, store))
         services = _services(settings, store, desk)
-        server = WebServer(create_app(services), sock, settings.server)
+        application = beside(create_app(services), create_pages(services))
+        server = WebServer(application, sock, settings.server)
         _let_admin_in(services, settings, tell, show_password=show_password)
         _run(server, desk, settings, tell)
 

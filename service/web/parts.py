@@ -1,0 +1,42 @@
+"""Parts that several pages show."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import dash_mantine_components as dmc
+from dash import html
+
+from service.web.site import Component
+
+
+def heading(text: str, *beside: Component) -> Component:
+    """Return the heading of a page, with what stands beside it."""
+    return dmc.Group(
+        [dmc.Title(text, order=1, size="h3"), *beside], justify="space-between", mb="sm"
+    )
+
+
+def empty(title: str, message: str, *below: Component) -> Component:
+    """Return what is shown where there is nothing to show, and why."""
+    return dmc.Stack(
+        [dmc.Title(title, order=1, size="h3"), dmc.Text(message), *below],
+        align="center",
+        mt="15vh",
+        gap="sm",
+    )
+
+
+def instant(at: datetime) -> Component:
+    """Return an instant, which the browser shows by its viewer's clock."""
+    return html.Time(f"{at:%Y-%m-%d %H:%M} UTC", dateTime=at.isoformat())
+
+
+def figure(label: str, value: Component) -> Component:
+    """Return one number with what it is."""
+    return html.Div(
+        [
+            dmc.Text(label, size="sm", c="dimmed"),
+            dmc.Text(value, size="lg", fw=600),
+        ]
+    )
