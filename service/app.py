@@ -19,6 +19,7 @@ from service.api import (
     headers,
     health,
     hosts,
+    ingest,
     jobs,
     observing,
     openapi,
@@ -48,6 +49,7 @@ NOUNS: Final[tuple[MakeBlueprint, ...]] = (
     priorities.blueprint,
     groups.blueprint,
     rules.blueprint,
+    ingest.blueprint,
     solve.blueprint,
     jobs.blueprint,
 )

@@ -53,6 +53,7 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "rules.show": READERS,
     "rules.put": OPERATORS,
     "rules.delete": OPERATORS,
+    "ingest.post": AGENTS,
     "solve.run": READERS,
     "jobs.list": READERS,
     "jobs.show": READERS,
