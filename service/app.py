@@ -31,6 +31,7 @@ from service.api import (
     tokens,
     users,
     vms,
+    whatif,
 )
 from service.api.services import Services
 
@@ -51,6 +52,7 @@ NOUNS: Final[tuple[MakeBlueprint, ...]] = (
     rules.blueprint,
     ingest.blueprint,
     solve.blueprint,
+    whatif.blueprint,
     jobs.blueprint,
 )
 """Every noun of the API. One with a prefix of its own stands outside of ``PREFIX``."""

@@ -155,7 +155,9 @@ def _security(settings: Settings) -> SecuritySettings:
 
 def _pool_settings(settings: Settings) -> PoolSettings:
     return PoolSettings(
-        num_workers=settings.solving.workers, max_waiting=settings.solving.max_waiting
+        num_workers=settings.solving.workers,
+        max_waiting=settings.solving.max_waiting,
+        modules=("service.solving.forecasting", "service.whatif.answer", "service.whatif.futures"),
     )
 
 

@@ -138,7 +138,7 @@ def cluster_from_document(document: object, *, now: datetime | None = None) -> C
 def cluster_from_model(model: ClusterDocument, *, now: datetime | None = None) -> Cluster:
     """Return the cluster of a document whose form was judged already; errors as above."""
     _require_past(model, datetime.now(UTC) if now is None else now)
-    hosts = tuple(_at(f"hosts[{i}]", _host, item) for i, item in enumerate(model.hosts))
+    hosts = tuple(_at(f"hosts[{i}]", host_from_model, item) for i, item in enumerate(model.hosts))
     vms = tuple(_at(f"vms[{i}]", _vm, item) for i, item in enumerate(model.vms))
     rules = rules_from_models(model.rules)
     zones = _pairs("network.zones", model.network.zones)
@@ -371,7 +371,8 @@ def _at(path: str, make: Callable[[Item], Domain], item: Item) -> Domain:
         raise InvalidInputError(message, path=".".join(filter(None, (path, inner)))) from error
 
 
-def _host(item: HostModel) -> Host:
+def host_from_model(item: HostModel) -> Host:
+    """Return the host of a document whose form was judged already."""
     return Host(
         id=HostId(item.id),
         capacity=Limits(**item.capacity.model_dump()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -139,3 +140,108 @@ class ResultBody(BaseModel):
     explanations: list[ExplanationBody]
     refusals: list[RefusalBody]
     remaining: list[ViolationBody]
+
+
+class MeasureBody(BaseModel):
+    """One placement, judged."""
+
+    contention_host_s: float = Field(description="priority-weighted shortfall of what runs")
+    shortfall: dict[str, float] = Field(
+        description="per resource, the expected mean of what VMs want and do not get"
+    )
+    overload_ppm: int = Field(description="probability that any host is short of anything")
+    total_host_s: float
+    hosts: list[ContentionBody]
+    violations: list[ViolationBody]
+
+
+class HorizonBody(BaseModel):
+    """The futures a what-if was judged by."""
+
+    start_at: datetime
+    seconds: int
+    num_scenarios: int
+
+
+class MovesBody(BaseModel):
+    """What it would take."""
+
+    migrations: int
+    starts: int
+    seconds: float
+    transferred_mib: int
+
+
+class HeadroomBody(BaseModel):
+    """What would be left of one resource on all hosts that are up."""
+
+    capacity: int | None = Field(description="null: some host has no limit")
+    promised: int
+    expected: float
+    peak: int
+
+
+class LossBody(BaseModel):
+    """What the loss of one host more would do."""
+
+    host_id: str
+    survived: bool | None = Field(description="null: not known in the time given")
+    placement: dict[str, str]
+    left_out: list[str]
+    lacks: str
+
+
+class SurvivalBody(BaseModel):
+    """N+1 status."""
+
+    survives: bool | None
+    worst_host_id: str | None
+    losses: list[LossBody]
+
+
+class RoomBody(BaseModel):
+    """How many more VMs of a kind would fit."""
+
+    status: str
+    number: int
+    bound: int
+    by_host: dict[str, int]
+    overload_ppm: int
+    survives_loss: bool | None
+    limits: str
+
+
+class HostsNeededBody(BaseModel):
+    """Hosts that would carry all VMs."""
+
+    status: str
+    counts: dict[str, int]
+    price: int
+    bound: int
+    gap: float
+    placement: Placement
+    target_ppm: int
+    margin: float
+    overload_ppm: int
+    fresh_overload_ppm: int | None
+    meets_target: bool | None
+    survives_loss: bool | None
+    limits: str
+
+
+class WhatIfBody(BaseModel):
+    """A cluster as it would be, what it would take, and what would be left."""
+
+    feasible: bool = Field(description="every VM runs, and nothing hard is newly broken")
+    blocked_by: list[str]
+    horizon: HorizonBody
+    before: MeasureBody = Field(description="as things are")
+    unmoved: MeasureBody = Field(description="after the change, if nothing were moved")
+    after: MeasureBody = Field(description="after the change and the moves")
+    moves: MovesBody
+    plan: PlanDocument
+    headroom: dict[str, HeadroomBody]
+    survival: SurvivalBody
+    room: RoomBody | None
+    hosts_needed: HostsNeededBody | None
+    result: ResultBody

@@ -58,6 +58,7 @@ def capacity(
     ] = None,
 ) -> None:
     """Say whether a lost host is survived, how many more VMs fit, and what hosts are needed."""
+    from service.whatif.work import hosts_document, room_document, survival_document
     from solver.capacity.hosts import hosts_needed
     from solver.capacity.room import room_for
     from solver.capacity.survival import survival
@@ -85,7 +86,7 @@ def capacity(
         asked = _flavour_of(snapshot, demand, flavour)
     with console.err().status("counting"):
         lost = survival(snapshot, limit_s=limit_s)
-    document["survival"] = _survival_document(lost)
+    document["survival"] = survival_document(lost)
     _show_survival(lost)
     if demand is not None and asked is not None:
         with console.err().status("counting"):
@@ -97,7 +98,7 @@ def capacity(
                 survive_loss=survive_loss,
                 limit_s=limit_s,
             )
-        document["room"] = _room_document(room)
+        document["room"] = room_document(room)
         _show_room(room, asked.template.id)
     if demand is not None and kinds:
         with console.err().status("counting"):
@@ -110,7 +111,7 @@ def capacity(
                 fresh=unseen,
                 limit_s=limit_s,
             )
-        document["hosts_needed"] = _hosts_document(needed)
+        document["hosts_needed"] = hosts_document(needed)
         _show_hosts(needed, demand, unseen)
     if json is not None:
         write_document(json, document)
@@ -226,50 +227,3 @@ def _table(title: str, columns: tuple[str, ...]) -> Any:
     for i, name in enumerate(columns):
         table.add_column(name, justify="right" if i == 1 else "left")
     return table
-
-
-def _survival_document(lost: Survival) -> dict[str, Any]:
-    return {
-        "survives": lost.survives,
-        "worst_host_id": None if lost.worst is None else lost.worst.host_id,
-        "losses": [
-            {
-                "host_id": loss.host_id,
-                "survived": loss.survived,
-                "placement": dict(loss.placement),
-                "left_out": list(loss.left_out),
-                "lacks": loss.lacks,
-            }
-            for loss in lost.losses
-        ],
-    }
-
-
-def _room_document(room: Room) -> dict[str, Any]:
-    return {
-        "status": room.status.value,
-        "number": room.number,
-        "bound": room.bound,
-        "by_host": dict(room.by_host),
-        "overload_ppm": room.overload_ppm,
-        "survives_loss": room.survives_loss,
-        "limits": room.limits,
-    }
-
-
-def _hosts_document(needed: HostsNeeded) -> dict[str, Any]:
-    return {
-        "status": needed.status.value,
-        "counts": needed.counts,
-        "price": needed.price,
-        "bound": needed.bound,
-        "gap": needed.gap,
-        "placement": dict(needed.placement),
-        "target_ppm": needed.target_ppm,
-        "margin": needed.margin,
-        "overload_ppm": needed.overload_ppm,
-        "fresh_overload_ppm": needed.fresh_overload_ppm,
-        "meets_target": needed.meets_target,
-        "survives_loss": needed.survives_loss,
-        "limits": needed.limits,
-    }

@@ -55,6 +55,7 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "rules.delete": OPERATORS,
     "ingest.post": AGENTS,
     "solve.run": READERS,
+    "whatif.ask": READERS,
     "jobs.list": READERS,
     "jobs.show": READERS,
     "jobs.events": READERS,

@@ -58,6 +58,32 @@ def scenarios_of_history(
     _require_recent(cluster, history, end_bin, path)
     # The snapshot, not the last row of a file, says which VMs there are.
     history = history.until(end_bin).with_present([vm.id for vm in cluster.vms], end_bin - 1)
+    return scenarios_until(
+        cluster,
+        history,
+        end_bin=end_bin,
+        seed=seed,
+        num_scenarios=num_scenarios,
+        model=model,
+        model_path=model_path,
+    )
+
+
+def scenarios_until(
+    cluster: Cluster,
+    history: History,
+    *,
+    end_bin: int,
+    seed: int,
+    num_scenarios: int | None = None,
+    model: QuantileModel | None = None,
+    model_path: str = "model",
+) -> ScenarioSet:
+    """Return joint scenarios of the hour after a bin, of a history that knows every VM.
+
+    VMs without readings are forecast from what is assumed of them; other parameters are those of
+    :func:`scenarios_of_history`.
+    """
     resources = forecastable(cluster, history)
     online = OnlineForecaster(
         forecaster=_forecaster(model, resources, model_path),

@@ -38,6 +38,8 @@ from solver.domain.errors import InvalidInputError
 
 LOG: Final = logging.getLogger(__name__)
 
+WORKER: Final = "service.solving.worker"
+
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
 """Between attempts to start a worker that does not come up."""
@@ -70,6 +72,9 @@ class PoolSettings:
 
     niceness: int = 5
     """Added to the workers', so that requests are answered while they solve."""
+
+    modules: tuple[str, ...] = ("service.solving.forecasting",)
+    """What workers load before they are ready."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_workers", 1), ("max_waiting", 0), ("max_resident_mib", 1)):
@@ -291,7 +296,7 @@ class _Seat:
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while not self._pool.closing.is_set():
-            self._process = _Process(niceness=self._pool.settings.niceness)
+            self._process = _Process(self._pool.settings)
             try:
                 self._process.wait_until_ready(self._pool.settings.start_s)
                 self.ready.set()
@@ -354,11 +359,11 @@ class _Seat:
 class _Process:
     """A worker process and the pipe to it; every trouble with it is a ``WorkerError``."""
 
-    def __init__(self, *, niceness: int) -> None:
+    def __init__(self, settings: PoolSettings) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "service.solving.worker", str(theirs.fileno())],
+                [sys.executable, "-m", WORKER, str(theirs.fileno()), *settings.modules],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
@@ -369,7 +374,7 @@ class _Process:
         self._sending = threading.Lock()
         self._numbers = itertools.count(1)
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self.id, os.nice(0) + niceness)
+            os.setpriority(os.PRIO_PROCESS, self.id, os.nice(0) + settings.niceness)
 
     @property
     def id(self) -> int:

@@ -1,17 +1,19 @@
 """The worker process: kernels compiled, libraries loaded, one piece of work at a time.
 
-Started by ``service.solving.pool`` as ``python -m service.solving.worker DESCRIPTOR``. The parent's
-end of the pipe is the worker's life: when it is gone, by whatever death of the parent, the worker
-ends at once, so nothing is left behind.
+Started by ``service.solving.pool`` as ``python -m service.solving.worker DESCRIPTOR MODULE…``. The
+parent's end of the pipe is the worker's life: when it is gone, by whatever death of the parent, the
+worker ends at once, so nothing is left behind.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import queue
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -86,11 +88,11 @@ class _Desk:
                 self._cancels[message.number].set()
 
 
-def serve(connection: Connection) -> None:
-    """Work until the parent is gone."""
+def serve(connection: Connection, modules: Sequence[str]) -> None:
+    """Work until the parent is gone; the modules are loaded beforehand."""
     desk = _Desk()
     threading.Thread(target=desk.listen, args=(connection,), daemon=True).start()
-    _load()
+    _load(modules)
     connection.send(Ready())
     while True:
         work, cancel = desk.waiting.get()
@@ -112,12 +114,13 @@ def _answer(connection: Connection, work: Work, cancel: threading.Event) -> Ende
     return Ended(answer=answer, resident_mib=resident_mib())
 
 
-def _load() -> None:
+def _load(modules: Sequence[str]) -> None:
     """Import and compile what work needs, so that no request waits for it."""
-    import service.solving.forecasting  # noqa: F401
     from solver.solve import SolveParams, prepare
 
     prepare(SolveParams(), num_hosts=1)
+    for module in modules:
+        importlib.import_module(module)
 
 
 def resident_mib() -> int:
@@ -127,8 +130,8 @@ def resident_mib() -> int:
 
 
 def main() -> None:
-    """Serve the pipe whose descriptor is the only argument."""
-    serve(Connection(int(sys.argv[1])))
+    """Serve the pipe whose descriptor is the first argument; others name modules to load."""
+    serve(Connection(int(sys.argv[1])), sys.argv[2:])
 
 
 if __name__ == "__main__":

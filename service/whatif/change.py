@@ -39,7 +39,7 @@ def change(cluster: Cluster, scenarios: ScenarioSet, question: Question) -> Chan
         path begins with the field of the question.
     """
     scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
-    _require_known(cluster, question)
+    require_known(cluster, question)
     hosts = (*_hosts(cluster, question), *_new_hosts(cluster, question))
     staying = _vms(cluster, question)
     started = _new_vms(cluster, question)
@@ -176,14 +176,16 @@ def _factor(vm: VM, question: Question) -> float:
     return product
 
 
-def _require_known(cluster: Cluster, question: Question) -> None:
+def require_known(cluster: Cluster, question: Question) -> None:
+    """Raise ``InvalidInputError`` if the question names what the cluster does not have."""
     hosts = {host.id for host in cluster.hosts}
     vms = {vm.id for vm in cluster.vms}
     groups = {vm.group for vm in cluster.vms}
     rules = {rule.id for rule in cluster.rules}
     named: Mapping[str, tuple[Iterable[str], set[str], str]] = {
         "lost_host_ids": (question.lost_host_ids, {*hosts}, "host"),
-        "emptied_host_ids": (question.emptied_host_ids, {*hosts}, "host"),
+        "maintenance_host_ids": (question.maintenance_host_ids, {*hosts}, "host"),
+        "removed_host_ids": (question.removed_host_ids, {*hosts}, "host"),
         "removed_vm_ids": (question.removed_vm_ids, {*vms}, "VM"),
         "priorities": (question.priorities, {*vms}, "VM"),
         "removed_rule_ids": (question.removed_rule_ids, rules, "rule"),
@@ -204,8 +206,8 @@ def _require_known(cluster: Cluster, question: Question) -> None:
     both = set(question.lost_host_ids) & set(question.emptied_host_ids)
     if both:
         raise InvalidInputError(
-            f"expected a host to be lost or emptied, got {min(both)!r} in both",
-            path="emptied_host_ids",
+            f"expected a host to be lost or to be emptied, got {min(both)!r} for both",
+            path="lost_host_ids",
         )
 
 

@@ -102,14 +102,15 @@ class Question:
     ----------
     lost_host_ids
         Gone without warning: their VMs have to be started elsewhere.
-    emptied_host_ids
-        Into maintenance, or taken away in an orderly manner: their VMs migrate first.
+    maintenance_host_ids, removed_host_ids
+        To be empty for a while, or for good: their VMs migrate first.
     rules
         Added, in place of those of the same id.
     """
 
     lost_host_ids: tuple[HostId, ...] = ()
-    emptied_host_ids: tuple[HostId, ...] = ()
+    maintenance_host_ids: tuple[HostId, ...] = ()
+    removed_host_ids: tuple[HostId, ...] = ()
     added_hosts: tuple[AddedHosts, ...] = ()
     removed_vm_ids: tuple[VmId, ...] = ()
     added_vms: tuple[AddedVms, ...] = ()
@@ -119,3 +120,8 @@ class Question:
     removed_rule_ids: tuple[str, ...] = ()
     room: RoomQuestion | None = None
     hosts_needed: HostsQuestion | None = None
+
+    @property
+    def emptied_host_ids(self) -> tuple[HostId, ...]:
+        """Hosts that VMs leave in an orderly manner."""
+        return (*self.maintenance_host_ids, *self.removed_host_ids)

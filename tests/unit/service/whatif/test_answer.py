@@ -66,9 +66,16 @@ def test_vms_of_a_lost_host_are_started_elsewhere() -> None:
     assert found.after.shortfall["cpu_millicores"] == 0
 
 
-def test_vms_of_an_emptied_host_migrate() -> None:
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question(maintenance_host_ids=(HostId("h1"),)),
+        Question(removed_host_ids=(HostId("h1"),)),
+    ],
+)
+def test_vms_of_an_emptied_host_migrate(question: Question) -> None:
     """Maintenance and orderly removal move VMs while they run."""
-    found = ask(Question(emptied_host_ids=(HostId("h1"),)))
+    found = ask(question)
     assert found.feasible
     assert {step.kind for step in found.result.plan.steps} == {StepKind.MIGRATE}
     assert all(host_id != "h1" for host_id in found.result.placement.values())
@@ -201,7 +208,8 @@ def test_room_and_hosts_needed_are_answered_on_demand() -> None:
     ("question", "path"),
     [
         (Question(lost_host_ids=(HostId("h9"),)), "lost_host_ids"),
-        (Question(emptied_host_ids=(HostId("h9"),)), "emptied_host_ids"),
+        (Question(maintenance_host_ids=(HostId("h9"),)), "maintenance_host_ids"),
+        (Question(removed_host_ids=(HostId("h9"),)), "removed_host_ids"),
         (Question(removed_vm_ids=(VmId("v9"),)), "removed_vm_ids"),
         (Question(priorities={VmId("v9"): 5}), "priorities"),
         (Question(removed_rule_ids=("r9",)), "removed_rule_ids"),
@@ -216,8 +224,8 @@ def test_room_and_hosts_needed_are_answered_on_demand() -> None:
             "added_vms[0].like_vm_id",
         ),
         (
-            Question(lost_host_ids=(HostId("h1"),), emptied_host_ids=(HostId("h1"),)),
-            "emptied_host_ids",
+            Question(lost_host_ids=(HostId("h1"),), removed_host_ids=(HostId("h1"),)),
+            "lost_host_ids",
         ),
     ],
 )
