@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
-from service.store.base import Store
+from service.store.base import Retention, Store
 from solver.domain.errors import ForeswapError
 
 INTERVAL_S: Final = 60.0
@@ -20,8 +20,8 @@ ANSWERS_KEPT: Final = timedelta(days=1)
 _log = logging.getLogger(__name__)
 
 
-def tidy(store: Store, now: datetime) -> None:
-    """Remove what has expired.
+def tidy(store: Store, retention: Retention, now: datetime) -> None:
+    """Remove what has expired, and roll telemetry up.
 
     Raises
     ------
@@ -31,17 +31,18 @@ def tidy(store: Store, now: datetime) -> None:
     with store.begin() as tx:
         tx.credentials.forget_expired(now)
         tx.answers.forget(now - ANSWERS_KEPT)
+    store.telemetry.tidy(now, retention)
 
 
 @contextmanager
-def kept_tidy(store: Store, now: Callable[[], datetime]) -> Iterator[None]:
+def kept_tidy(store: Store, retention: Retention, now: Callable[[], datetime]) -> Iterator[None]:
     """Keep a store tidy within the block, in a thread of its own."""
     ended = threading.Event()
 
     def run() -> None:
         while not ended.wait(INTERVAL_S):
             try:
-                tidy(store, now())
+                tidy(store, retention, now())
             except ForeswapError as error:
                 _log.warning("the store could not be tidied: %s", error)
 

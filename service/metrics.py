@@ -166,11 +166,17 @@ class _StoreFigures(Collector):
 
     def _read(self) -> Iterator[Metric]:
         yield _size("foreswap_store_size_bytes", "Size of the store.", self._store.size_bytes())
-        with self._store.begin() as tx:
+        yield _size(
+            "foreswap_telemetry_size_bytes",
+            "Size of telemetry in it.",
+            self._store.telemetry.size_bytes(),
+        )
+        with self._store.begin(read_only=True) as tx:
             clusters = [item.id for item in tx.items.page(Kind.CLUSTER, "", limit=MAX_CLUSTERS)]
             yield from _contention(tx, clusters)
             yield _open_plans(tx, clusters)
             yield self._snapshot_age(tx, clusters)
+        yield self._ingest_lag(clusters)
 
     def _snapshot_age(self, tx: Transaction, clusters: list[str]) -> Metric:
         family = GaugeMetricFamily(
@@ -180,6 +186,17 @@ class _StoreFigures(Collector):
             seen_at = tx.snapshots.observed_at(cluster_id)
             if seen_at is not None:
                 family.add_metric([cluster_id], self._since(seen_at))
+        return family
+
+    def _ingest_lag(self, clusters: list[str]) -> Metric:
+        family = GaugeMetricFamily(
+            "foreswap_ingest_lag_seconds",
+            "Time since the latest minute that a host's monitor delivered.",
+            labels=["cluster", "host"],
+        )
+        for cluster_id in clusters:
+            for host_id, seen_at in self._store.telemetry.last_seen(cluster_id).items():
+                family.add_metric([cluster_id, host_id], self._since(seen_at))
         return family
 
     def _since(self, at: datetime) -> float:

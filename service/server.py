@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from executor.monitor.supervisor import Supervisor
 from service.alone import alone_in
@@ -27,7 +27,7 @@ from service.settings import Settings
 from service.solving.desk import Desk, DeskSettings
 from service.solving.pool import PoolSettings, SolverPool
 from service.solving.request import SolveLimits
-from service.store.base import Store
+from service.store.base import Retention, Store
 from service.store.sql import open_store
 from service.web.app import beside, create_pages
 from service.web_server import WebServer, listen, stopped_by_signals
@@ -65,12 +65,12 @@ def serve(settings: Settings, tell: Tell, *, show_password: bool) -> None:
         if folder := sqlite_folder(settings.store.effective_url):
             stack.enter_context(alone_in(folder))
         sock = stack.enter_context(listen(settings.server))
-        opened = open_store(settings.store.effective_url, now=utc_now)
-        stack.callback(opened.close)
-        store = cast("Store", opened)
-        stack.enter_context(kept_tidy(store, utc_now))
-        desk = stack.enter_context(_solving(settings, store))
-        services = _services(settings, store, desk)
+        store = open_store(settings.store.effective_url, now=utc_now)
+        stack.callback(store.close)
+        stack.enter_context(kept_tidy(store, _retention(settings), utc_now))
+        metrics = Metrics(store, utc_now)
+        desk = stack.enter_context(_solving(settings, store, metrics))
+        services = _services(settings, store, desk, metrics)
         application = beside(create_app(services), create_pages(services))
         server = WebServer(application, sock, settings.server)
         _let_admin_in(services, settings, tell, show_password=show_password)
@@ -78,9 +78,9 @@ def serve(settings: Settings, tell: Tell, *, show_password: bool) -> None:
 
 
 @contextmanager
-def _solving(settings: Settings, store: Store) -> Iterator[Desk]:
+def _solving(settings: Settings, store: Store, metrics: Metrics) -> Iterator[Desk]:
     """Yield where work for the solver is taken on, with its workers being made ready."""
-    pool = SolverPool(_pool_settings(settings))
+    pool = SolverPool(_pool_settings(settings), on_ended=metrics.solved)
     limits = SolveLimits(max_limit_s=settings.solving.max_limit_s)
     desk = Desk(
         pool,
@@ -133,12 +133,12 @@ def sqlite_folder(url: str) -> Path | None:
     return Path(url.removeprefix(scheme)).parent if url.startswith(scheme) else None
 
 
-def _services(settings: Settings, store: Store, desk: Desk) -> Services:
+def _services(settings: Settings, store: Store, desk: Desk, metrics: Metrics) -> Services:
     return Services(
         store=store,
         now=utc_now,
         security=_security(settings),
-        metrics=Metrics(store, utc_now),
+        metrics=metrics,
         metrics_access=settings.metrics.access,
         checks={"solver": lambda: "" if desk.pool.ready else "workers are being made ready"},
         desk=desk,
@@ -158,6 +158,14 @@ def _pool_settings(settings: Settings) -> PoolSettings:
         num_workers=settings.solving.workers,
         max_waiting=settings.solving.max_waiting,
         modules=("service.solving.forecasting", "service.whatif.answer", "service.whatif.futures"),
+    )
+
+
+def _retention(settings: Settings) -> Retention:
+    return Retention(
+        minutes=timedelta(days=settings.store.minutes_days),
+        bins=timedelta(days=settings.store.bins_days),
+        hours=timedelta(days=settings.store.hours_days),
     )
 
 

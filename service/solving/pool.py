@@ -151,10 +151,22 @@ class SolverPool:
     """A few worker processes and what waits for them.
 
     ``start`` returns at once; ``ready`` tells when every worker has its kernels compiled.
+
+    Parameters
+    ----------
+    on_ended
+        Told of all work that a worker has had: ``answered``, ``refused`` or ``lost`` with its
+        worker, and how many seconds it took.
     """
 
-    def __init__(self, settings: PoolSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: PoolSettings | None = None,
+        *,
+        on_ended: Callable[[str, float], None] = lambda status, duration_s: None,
+    ) -> None:
         self.settings = settings or PoolSettings()
+        self.on_ended = on_ended
         self._waiting: deque[Ticket] = deque()
         self._num_idle = 0
         self._changed = threading.Condition()
@@ -316,13 +328,17 @@ class _Seat:
     def _feed(self, process: _Process) -> None:
         """Give one piece of work after another, until the worker has grown too large or died."""
         while (ticket := self._pool.take()) is not None:
+            began_s = time.monotonic()
             try:
                 ended = self._carry_out(process, ticket)
             except SolvingError as error:
+                self._pool.on_ended("lost", time.monotonic() - began_s)
                 self._fail(ticket, error)
                 raise
             if ended is None:
                 continue
+            status = "answered" if ended.error is None else "refused"
+            self._pool.on_ended(status, time.monotonic() - began_s)
             ticket.settle(ended.answer, ended.error)
             if ended.resident_mib > self._pool.settings.max_resident_mib:
                 LOG.info("a worker of %d MiB is replaced", ended.resident_mib)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,6 +20,8 @@ from service.security.principal import Principal, Role
 from service.store.base import Item, KeptPlan, Kind, PlanStage, Snapshot, Store
 from service.store.errors import StoreError
 from service.store.sql import open_store
+from solver.domain.units import HostId
+from tests.telemetry import host_minute
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}
@@ -29,7 +31,7 @@ ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store in a file."""
     opened = open_store(f"sqlite:///{tmp_path / 'store.db'}", now=lambda: NOW)
-    yield cast("Store", opened)
+    yield opened
     opened.close()
 
 
@@ -89,12 +91,16 @@ def test_figures_of_the_store(store: Store) -> None:
             document={},
         )
         tx.plans.put(plan, expected_revision=0)
+    minute = host_minute("h1", NOW - timedelta(minutes=3))
+    store.telemetry.receive("c1", HostId("h1"), stream="s", records=[(1, minute)])
     found = figures(Metrics(store, lambda: NOW).text())
     assert found["foreswap_host_contention_host_seconds", "c1", "h1"] == 12.5
     assert found["foreswap_host_overload_probability", "c1", "h1"] == 0.25
     assert found["foreswap_plans_open", "c1", "proposed"] == 1
     assert found["foreswap_plans_open", "c1", "running"] == 0
     assert found["foreswap_snapshot_age_seconds", "c1"] == 30
+    assert found["foreswap_ingest_lag_seconds", "c1", "h1"] == 180
+    assert found["foreswap_telemetry_size_bytes",] > 0
     assert found["foreswap_store_size_bytes",] > 0
     assert found["foreswap_store_up",] == 1
 

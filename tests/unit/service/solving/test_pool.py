@@ -188,3 +188,14 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
         assert not is_gone(worker)
         parent.kill()
         assert eventually(lambda: is_gone(worker))
+
+
+def test_work_that_ended_is_told(pool: SolverPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever counts learns how it ended, and how long it took."""
+    told: list[tuple[str, float]] = []
+    monkeypatch.setattr(pool, "on_ended", lambda status, took_s: told.append((status, took_s)))
+    pool.submit(Echo()).result(SOON_S)
+    with pytest.raises(InvalidInputError):
+        pool.submit(Refuses()).result(SOON_S)
+    assert [status for status, _ in told] == ["answered", "refused"]
+    assert all(took_s > 0 for _, took_s in told)
