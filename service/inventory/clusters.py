@@ -99,7 +99,7 @@ def delete_cluster(
     expected_revision: int | None,
     now: datetime,
 ) -> None:
-    """Remove a cluster with its policies, rules, schedule and snapshot.
+    """Remove a cluster with its policies, rules, schedule, snapshot, forecasts and models.
 
     Plans that were ended, telemetry and the audit log stay, as long as they are kept at all.
 
@@ -117,6 +117,7 @@ def delete_cluster(
     for kind in OF_CLUSTERS:
         tx.items.delete_of(kind, cluster_id)
     tx.snapshots.delete(cluster_id)
+    tx.blobs.delete_of(cluster_id)
     tx.audit.append(
         entry(
             principal, "clusters.delete", cluster_id, "", now, before=removed.document, after=None

@@ -26,7 +26,7 @@ from solver.domain.rules import PlacementRule
 from solver.domain.units import HostId, VmId
 from solver.instances import cluster_from_document, rule_from_document
 
-MAX_KEPT: Final = 16
+MAX_KEPT: Final = 32
 """Clusters whose decoded form is kept; one of ten thousand VMs takes about 20 MiB."""
 
 PAGE: Final = 5_000
@@ -108,7 +108,7 @@ def look_up(tx: Transaction, cluster_id: str) -> Inventory:
     """
     tx.items.get(Kind.CLUSTER, "", cluster_id)
     mark = read_mark(tx, cluster_id)
-    return _INVENTORIES.get((cluster_id, mark), lambda: _laid_over(tx, cluster_id))
+    return _INVENTORIES.get(cluster_id, mark, lambda: _laid_over(tx, cluster_id))
 
 
 def look_at_snapshot(tx: Transaction, cluster_id: str) -> Seen:
@@ -116,7 +116,7 @@ def look_at_snapshot(tx: Transaction, cluster_id: str) -> Seen:
     tx.items.get(Kind.CLUSTER, "", cluster_id)
     mark = read_mark(tx, cluster_id)
     return _SNAPSHOTS.get(
-        (cluster_id, mark.snapshot, mark.observed_at), lambda: _decoded(tx, cluster_id)
+        cluster_id, (mark.snapshot, mark.observed_at), lambda: _decoded(tx, cluster_id)
     )
 
 
@@ -124,7 +124,7 @@ def remember(tx: Transaction, cluster_id: str, cluster: Cluster) -> None:
     """Keep a snapshot decoded that was just written, so that nobody here has to decode it."""
     mark = read_mark(tx, cluster_id)
     seen = Seen(cluster=cluster)
-    _SNAPSHOTS.get((cluster_id, mark.snapshot, mark.observed_at), lambda: seen)
+    _SNAPSHOTS.get(cluster_id, (mark.snapshot, mark.observed_at), lambda: seen)
 
 
 def _laid_over(tx: Transaction, cluster_id: str) -> Inventory:
@@ -223,32 +223,46 @@ Kept = TypeVar("Kept")
 
 @dataclass(slots=True)
 class _Cache(Generic[Kept]):
-    """The results asked for last, by key; what several threads ask for at once is made once."""
+    """What was asked for last of each cluster, under the mark it was made at.
 
-    kept: OrderedDict[Hashable, Kept] = field(default_factory=OrderedDict)
+    Of a cluster the newest alone is kept, so that memory does not grow with its changes. What
+    several threads ask for at once is made once.
+    """
+
+    kept: OrderedDict[str, tuple[Hashable, Kept]] = field(default_factory=OrderedDict)
     making: dict[Hashable, threading.Lock] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
-        """Return what is kept under a key, made if need be."""
+    def get(self, cluster_id: str, mark: Hashable, make: Callable[[], Kept]) -> Kept:
+        """Return what is kept of a cluster under a mark, made if need be."""
+        found = self._find(cluster_id, mark)
+        if found is not None:
+            return found
+        key = (cluster_id, mark)
         with self.lock:
-            if key in self.kept:
-                self.kept.move_to_end(key)
-                return self.kept[key]
             turn = self.making.setdefault(key, threading.Lock())
         with turn:
-            with self.lock:
-                if key in self.kept:
-                    return self.kept[key]
+            found = self._find(cluster_id, mark)
+            if found is not None:
+                return found
             try:
-                return self._keep(key, make())
+                return self._keep(cluster_id, mark, make())
             finally:
                 with self.lock:
                     self.making.pop(key, None)
 
-    def _keep(self, key: Hashable, made: Kept) -> Kept:
+    def _find(self, cluster_id: str, mark: Hashable) -> Kept | None:
         with self.lock:
-            self.kept[key] = made
+            kept_mark, found = self.kept.get(cluster_id, (None, None))
+            if kept_mark != mark:
+                return None
+            self.kept.move_to_end(cluster_id)
+            return found
+
+    def _keep(self, cluster_id: str, mark: Hashable, made: Kept) -> Kept:
+        with self.lock:
+            self.kept[cluster_id] = (mark, made)
+            self.kept.move_to_end(cluster_id)
             while len(self.kept) > MAX_KEPT:
                 self.kept.popitem(last=False)
         return made

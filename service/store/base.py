@@ -454,6 +454,9 @@ class Blobs(Protocol):
     def delete(self, cluster_id: str, name: str) -> None:
         """Remove it, if it is there."""
 
+    def delete_of(self, cluster_id: str) -> None:
+        """Remove all of a cluster."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:

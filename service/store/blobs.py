@@ -32,6 +32,10 @@ class SqlBlobs:
         """Remove it, if it is there."""
         self._connection.execute(BLOBS.delete().where(where(BLOBS, _key(cluster_id, name))))
 
+    def delete_of(self, cluster_id: str) -> None:
+        """Remove all of a cluster."""
+        self._connection.execute(BLOBS.delete().where(BLOBS.c.cluster_id == cluster_id))
+
 
 def _key(cluster_id: str, name: str) -> dict[str, str]:
     return {"cluster_id": cluster_id, "name": name}

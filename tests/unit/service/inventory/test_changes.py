@@ -269,11 +269,15 @@ def test_a_token_of_one_cluster_lists_that_one(store: Store) -> None:
 def test_a_cluster_goes_with_all_that_is_its_own(store: Store) -> None:
     """Made anew, it begins empty."""
     with store.begin() as tx:
+        tx.blobs.put(CLUSTER, "model", NOW, b"trees")
+        tx.blobs.put("c2", "model", NOW, b"others")
         delete_cluster(tx, ADMIN, CLUSTER, expected_revision=1, now=NOW)
         with pytest.raises(NotFoundError):
             get_cluster(tx, CLUSTER)
         put_cluster(tx, ADMIN, CLUSTER, ClusterSettings(name="A"), expected_revision=0, now=NOW)
         assert tx.snapshots.get(CLUSTER) is None
+        assert tx.blobs.get(CLUSTER, "model") is None
+        assert tx.blobs.get("c2", "model") is not None
         assert tx.items.page(Kind.VM_POLICY, CLUSTER, limit=10) == []
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -158,6 +160,17 @@ def test_what_many_ask_for_at_once_is_decoded_once(store: Store) -> None:
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(ask, range(8)))
     assert all(cluster is found[0] for cluster in found)
+
+
+def test_of_a_cluster_that_changes_the_newest_alone_is_kept(store: Store) -> None:
+    """Memory does not grow with the number of changes."""
+    made = []
+    for minutes in range(1, 4):
+        see(store, small_cluster(), minutes=minutes)
+        with store.begin(read_only=True) as tx:
+            made.append(weakref.ref(look_up(tx, CLUSTER)))
+    gc.collect()
+    assert [each() is None for each in made] == [True, True, False]
 
 
 def test_a_change_is_seen_within_its_own_transaction_and_nowhere_if_it_fails(store: Store) -> None:
