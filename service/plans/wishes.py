@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from service.errors import WrongStateError
 from service.plans.document import (
     decision,
     num_steps,
@@ -27,7 +28,6 @@ from service.store.base import (
     PlanStage,
     Transaction,
 )
-from service.store.errors import ConflictError
 from solver.domain.errors import InvalidInputError
 
 ACTIVE: Final = (PlanStage.APPROVED, PlanStage.RUNNING)
@@ -59,16 +59,15 @@ def request_plan(
     ------
     NotFoundError
         If there is no such cluster.
-    ConflictError
+    WrongStateError
         If a plan is being carried out: never two at once.
     """
     tx.items.get(Kind.CLUSTER, "", cluster_id)
     for kept in tx.plans.page(cluster_id, stages=[PlanStage.WANTED, *ACTIVE], limit=100):
         if kept.stage is PlanStage.WANTED:
             return kept
-        raise ConflictError(
-            f"plan {kept.id!r} is {kept.stage.value}: expected none that is to be carried out",
-            revision=kept.revision,
+        raise WrongStateError(
+            f"plan {kept.id!r} is {kept.stage.value}: expected none that is to be carried out"
         )
     wanted = KeptPlan(
         id=plan_id(now),
@@ -92,7 +91,7 @@ def approve(
     ------
     NotFoundError
         If there is no such plan.
-    ConflictError
+    WrongStateError
         If it is at another stage.
     """
     kept = tx.plans.get(cluster_id, plan)
@@ -194,7 +193,7 @@ def approve_step(
         If there is no such plan.
     InvalidInputError
         If it has no such step.
-    ConflictError
+    WrongStateError
         If the plan is at another stage, or the step was decided on.
     """
     kept = tx.plans.get(cluster_id, plan)
@@ -299,10 +298,7 @@ def _want_paused(
     kept = tx.plans.get(cluster_id, plan)
     _require(kept, *ACTIVE)
     if bool(_wanted(kept).get("paused")) is paused:
-        raise ConflictError(
-            f"plan {kept.id!r} is {'paused already' if paused else 'not paused'}",
-            revision=kept.revision,
-        )
+        raise WrongStateError(f"plan {kept.id!r} is {'paused already' if paused else 'not paused'}")
     wanted = {**_wanted(kept), "paused": paused, "pause_reason": reason}
     return _change(tx, asker, action, kept, now, reason, wanted=wanted)
 
@@ -319,9 +315,7 @@ def _with_steps(kept: KeptPlan, chosen: set[int], entry: Mapping[str, Any]) -> d
 def _require(kept: KeptPlan, *stages: PlanStage) -> None:
     if kept.stage not in stages:
         expected = " or ".join(stage.value for stage in stages)
-        raise ConflictError(
-            f"plan {kept.id!r} is {kept.stage.value}, expected {expected}", revision=kept.revision
-        )
+        raise WrongStateError(f"plan {kept.id!r} is {kept.stage.value}, expected {expected}")
 
 
 def _require_undecided(kept: KeptPlan, step_idx: int, *, approved_will_do: bool = False) -> None:
@@ -332,15 +326,12 @@ def _require_undecided(kept: KeptPlan, step_idx: int, *, approved_will_do: bool 
         )
     decided = step_decisions(kept).get(step_idx)
     if decided is not None and not (approved_will_do and decided == "approved"):
-        raise ConflictError(
-            f"plan {kept.id!r}: step {step_idx} is {decided} already", revision=kept.revision
-        )
+        raise WrongStateError(f"plan {kept.id!r}: step {step_idx} is {decided} already")
     progress = kept.document.get("progress")
     state = progress["steps"][step_idx]["state"] if progress else "waiting"
     if state not in ("unapproved", "waiting", "backing_off"):
-        raise ConflictError(
-            f"plan {kept.id!r}: step {step_idx} is {state}, expected one that has not begun",
-            revision=kept.revision,
+        raise WrongStateError(
+            f"plan {kept.id!r}: step {step_idx} is {state}, expected one that has not begun"
         )
 
 

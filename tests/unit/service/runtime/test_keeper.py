@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import WrongStateError
 from service.inventory.maintenance import set_maintenance
 from service.inventory.policies import DriverSettings, Maintenance
 from service.plans import wishes
 from service.runtime.drivers import last_snapshot
 from service.store.base import Kind, PlanStage
-from service.store.errors import ConflictError
 from solver.domain.units import HostId
 from tests.keeping import CLUSTER, OPERATOR, Kept, MemoryTelemetry
 
@@ -131,7 +131,7 @@ def test_newer_plan_supersedes_the_proposed_one(tmp_path: Path) -> None:
     first = _made(kept)
     kept.pass_time(lambda: kept.plan(first).stage is PlanStage.SUPERSEDED, hours=0.5)
     assert "newer plan" in kept.plan(first).document["decision"]["reason"]
-    with pytest.raises(ConflictError, match="superseded"):
+    with pytest.raises(WrongStateError, match="superseded"):
         kept.wish(wishes.approve, first)
 
 

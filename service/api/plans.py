@@ -1,0 +1,373 @@
+"""Plans: listed, made now, approved, held, ended, step by step if wanted; what they were worth."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Protocol
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from service.api import paging
+from service.api.answering import answer
+from service.api.asking import Path, Query, principal
+from service.api.idempotency import once
+from service.api.operations import operation
+from service.api.services import Services
+from service.plans import wishes
+from service.plans.document import step_decisions
+from service.runtime.observing import SPANS, scorecard
+from service.store.base import KeptPlan, Kind, PlanStage, Transaction
+from solver.schema import Id, Strict
+
+PREFIX: Final = "/api/v1"
+SCORED_PLANS: Final = 1_000
+"""Latest plans that a scorecard is of."""
+
+Stage = Literal[
+    "wanted", "proposed", "approved", "running", "done", "ended", "rejected", "superseded"
+]
+
+
+class StepView(BaseModel):
+    """One step: what is planned, what was decided, how far it is."""
+
+    position: int
+    kind: str
+    vm_id: str
+    source_id: str | None
+    destination_id: str
+    start_ms: int
+    end_ms: int
+    parking: bool
+    reason: str
+    decision: str | None
+    state: str | None = Field(description="none before the plan has begun")
+    state_reason: str
+    fraction: float
+    started_at: str | None
+    ended_at: str | None
+    downtime_ms: int | None
+    transferred_mib: int | None
+
+
+class PlanSummary(BaseModel):
+    """A plan in a list."""
+
+    id: str
+    cluster_id: str
+    made_at: str
+    stage: Stage
+    trigger: str
+    reason: str
+    num_steps: int
+    expected: dict[str, Any] | None = Field(
+        description="shortfall of the next hour without and with it, in host-seconds"
+    )
+    benefit_host_s: float | None
+
+
+class PlanView(PlanSummary):
+    """A plan with all that belongs to it."""
+
+    automation: str | None
+    forecaster: str | None
+    asked_by: str | None
+    objections: list[str] = Field(description="what is wrong with the telemetry it is made of")
+    decision: dict[str, Any] | None
+    stepwise: bool
+    wanted: dict[str, Any]
+    state: str | None = Field(description="as the executor has it; none before it has begun")
+    state_reason: str
+    steps: list[StepView]
+    result: dict[str, Any] | None = Field(description="as a solve answers, without placement")
+    observed: dict[str, Any] = Field(description="what was then observed, by span")
+
+
+class PlanPage(BaseModel):
+    """A page of plans, the newest first."""
+
+    items: list[PlanSummary]
+    next: str | None
+
+
+class ScorecardView(BaseModel):
+    """What plans were worth, by the demand that was then observed."""
+
+    span: Literal["5m", "1h", "24h"]
+    not_run: dict[str, Any] = Field(description="what plans nobody ran would have saved")
+    run: dict[str, Any] = Field(description="what plans that ran have saved")
+
+
+class PlansPath(Path):
+    """Names a cluster."""
+
+    cluster_id: Id
+
+
+class PlanPath(PlansPath):
+    """Names a plan."""
+
+    plan_id: Id
+
+
+class StepPath(PlanPath):
+    """Names a step by its position, from 0."""
+
+    step: Annotated[int, Field(ge=0, le=100_000)]
+
+
+class PlansQuery(paging.PageQuery):
+    """Which plans."""
+
+    stage: Stage | None = Field(default=None, description="only those at this stage")
+
+
+class ScoreQuery(Query):
+    """Over which span."""
+
+    span: Literal["5m", "1h", "24h"] = "1h"
+
+
+class WishBody(Strict):
+    """Why something is wanted."""
+
+    reason: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class AbortBody(WishBody):
+    """How a plan is to end."""
+
+    cancel_running: bool = Field(
+        default=True, description="cancel what is under way, rather than let it finish"
+    )
+
+
+class _Wish(Protocol):
+    def __call__(
+        self,
+        tx: Transaction,
+        asker: wishes.Asker,
+        cluster_id: str,
+        plan: str,
+        *,
+        now: Any,
+        reason: str,
+    ) -> KeptPlan: ...
+
+
+class _StepWish(Protocol):
+    def __call__(
+        self,
+        tx: Transaction,
+        asker: wishes.Asker,
+        cluster_id: str,
+        plan: str,
+        step_idx: int,
+        *,
+        now: Any,
+        reason: str,
+    ) -> KeptPlan: ...
+
+
+def blueprint(services: Services) -> APIBlueprint:
+    """Return the views of plans."""
+    tag = Tag(name="plans", description="what to move, and what came of it")
+    api = APIBlueprint("plans", __name__, abp_tags=[tag])
+    _reading(api, services)
+    _deciding(api, services)
+    return api
+
+
+def _reading(api: APIBlueprint, services: Services) -> None:
+    @api.get("/clusters/<cluster_id>/plans", responses={200: PlanPage})
+    @operation("plans.list")
+    def list_plans(path: PlansPath, query: PlansQuery) -> Response:
+        """List plans, the newest first."""
+        before = paging.start(query)
+        stages = None if query.stage is None else [PlanStage(query.stage)]
+        with services.store.begin(read_only=True) as tx:
+            tx.items.get(Kind.CLUSTER, "", path.cluster_id)
+            found = tx.plans.page(
+                path.cluster_id, stages=stages, before=before, limit=query.limit + 1
+            )
+        return answer(paging.page(found, query, key=lambda plan: plan.id, show=_listed))
+
+    @api.get("/clusters/<cluster_id>/plans/<plan_id>", responses={200: PlanView})
+    @operation("plans.show")
+    def show_plan(path: PlanPath) -> Response:
+        """Show a plan: its steps and how far they are, reasons, scores, what was observed."""
+        with services.store.begin(read_only=True) as tx:
+            kept = tx.plans.get(path.cluster_id, path.plan_id)
+        return answer(shown(kept), revision=kept.revision)
+
+    @api.get("/clusters/<cluster_id>/scorecard", responses={200: ScorecardView})
+    @operation("plans.scorecard")
+    def show_scorecard(path: PlansPath, query: ScoreQuery) -> Response:
+        """Tell what the latest plans have saved, or would have."""
+        assert query.span in SPANS
+        with services.store.begin(read_only=True) as tx:
+            tx.items.get(Kind.CLUSTER, "", path.cluster_id)
+            found = tx.plans.page(path.cluster_id, limit=SCORED_PLANS)
+        return answer(scorecard(found, span=query.span))
+
+
+def _deciding(api: APIBlueprint, services: Services) -> None:
+    @api.post("/clusters/<cluster_id>/plans", responses={202: PlanView})
+    @operation("plans.make", keyed=True)
+    def make_plan(path: PlansPath, body: WishBody) -> Response:
+        """Ask for a plan to be made now; it is `wanted` until it is there."""
+
+        def act(tx: Transaction) -> Response:
+            kept = wishes.request_plan(
+                tx, principal(), path.cluster_id, now=services.now(), reason=body.reason
+            )
+            where = f"{PREFIX}/clusters/{path.cluster_id}/plans/{kept.id}"
+            return answer(shown(kept), status=202, revision=kept.revision, location=where)
+
+        return once(services, act)
+
+    @api.post("/clusters/<cluster_id>/plans/<plan_id>/approve", responses={202: PlanView})
+    @operation("plans.approve", keyed=True)
+    def approve_plan(path: PlanPath, body: WishBody) -> Response:
+        """Let a proposed plan be carried out."""
+        return _wished(services, wishes.approve, path, body.reason)
+
+    @api.post("/clusters/<cluster_id>/plans/<plan_id>/reject", responses={202: PlanView})
+    @operation("plans.reject", keyed=True)
+    def reject_plan(path: PlanPath, body: WishBody) -> Response:
+        """Decide that a plan is not carried out."""
+        return _wished(services, wishes.reject, path, body.reason)
+
+    @api.post("/clusters/<cluster_id>/plans/<plan_id>/pause", responses={202: PlanView})
+    @operation("plans.pause", keyed=True)
+    def pause_plan(path: PlanPath, body: WishBody) -> Response:
+        """Begin no further step; what is under way goes on."""
+        return _wished(services, wishes.pause, path, body.reason)
+
+    @api.post("/clusters/<cluster_id>/plans/<plan_id>/resume", responses={202: PlanView})
+    @operation("plans.resume", keyed=True)
+    def resume_plan(path: PlanPath, body: WishBody) -> Response:
+        """Go on with a paused plan."""
+        return _wished(services, wishes.resume, path, body.reason)
+
+    @api.post("/clusters/<cluster_id>/plans/<plan_id>/abort", responses={202: PlanView})
+    @operation("plans.abort", keyed=True)
+    def abort_plan(path: PlanPath, body: AbortBody) -> Response:
+        """End a plan: nothing more is begun."""
+
+        def act(tx: Transaction) -> Response:
+            kept = wishes.abort(
+                tx,
+                principal(),
+                path.cluster_id,
+                path.plan_id,
+                now=services.now(),
+                reason=body.reason,
+                cancel_running=body.cancel_running,
+            )
+            return answer(shown(kept), status=202, revision=kept.revision)
+
+        return once(services, act)
+
+    @api.post(
+        "/clusters/<cluster_id>/plans/<plan_id>/steps/<step>/approve",
+        responses={202: PlanView},
+    )
+    @operation("plans.approve_step", keyed=True)
+    def approve_step(path: StepPath, body: WishBody) -> Response:
+        """Let one step be made; the others then wait for their own approval."""
+        return _wished_of_step(services, wishes.approve_step, path, body.reason)
+
+    @api.post("/clusters/<cluster_id>/plans/<plan_id>/steps/<step>/skip", responses={202: PlanView})
+    @operation("plans.skip_step", keyed=True)
+    def skip_step(path: StepPath, body: WishBody) -> Response:
+        """Leave out one step that has not begun."""
+        return _wished_of_step(services, wishes.skip_step, path, body.reason)
+
+
+def _wished(services: Services, wish: _Wish, path: PlanPath, reason: str) -> Response:
+    def act(tx: Transaction) -> Response:
+        now = services.now()
+        kept = wish(tx, principal(), path.cluster_id, path.plan_id, now=now, reason=reason)
+        return answer(shown(kept), status=202, revision=kept.revision)
+
+    return once(services, act)
+
+
+def _wished_of_step(services: Services, wish: _StepWish, path: StepPath, reason: str) -> Response:
+    def act(tx: Transaction) -> Response:
+        now = services.now()
+        kept = wish(
+            tx, principal(), path.cluster_id, path.plan_id, path.step, now=now, reason=reason
+        )
+        return answer(shown(kept), status=202, revision=kept.revision)
+
+    return once(services, act)
+
+
+def shown(kept: KeptPlan) -> dict[str, Any]:
+    """Return a plan as it is answered."""
+    document = kept.document
+    progress = document.get("progress") or {}
+    return _listed(kept) | {
+        "automation": document.get("automation"),
+        "forecaster": document.get("forecaster"),
+        "asked_by": document.get("asked_by"),
+        "objections": document.get("objections", []),
+        "decision": document.get("decision"),
+        "stepwise": bool(document.get("stepwise")),
+        "wanted": document.get("wanted", {}),
+        "state": progress.get("state"),
+        "state_reason": progress.get("reason", ""),
+        "steps": _steps(kept, progress),
+        "result": document.get("result"),
+        "observed": document.get("observed", {}),
+    }
+
+
+def _listed(kept: KeptPlan) -> dict[str, Any]:
+    document = kept.document
+    return {
+        "id": kept.id,
+        "cluster_id": kept.cluster_id,
+        "made_at": kept.made_at.isoformat(),
+        "stage": kept.stage.value,
+        "trigger": kept.trigger,
+        "reason": document.get("reason", ""),
+        "num_steps": len(_planned(kept)),
+        "expected": document.get("expected"),
+        "benefit_host_s": document.get("benefit_host_s"),
+    }
+
+
+def _planned(kept: KeptPlan) -> list[dict[str, Any]]:
+    result = kept.document.get("result")
+    steps: list[dict[str, Any]] = [] if result is None else result["plan"]["steps"]
+    return steps
+
+
+def _steps(kept: KeptPlan, progress: dict[str, Any]) -> list[dict[str, Any]]:
+    decided = step_decisions(kept)
+    entries = progress.get("steps") or [{}] * len(_planned(kept))
+    reasons = {
+        item["vm_id"]: item["sentence"]
+        for item in (kept.document.get("result") or {}).get("explanations", ())
+    }
+    copied = ("kind", "vm_id", "source_id", "destination_id", "start_ms", "end_ms", "parking")
+    return [
+        {name: step[name] for name in copied}
+        | {
+            "position": position,
+            "reason": reasons.get(step["vm_id"]) or step["reason"],
+            "decision": decided.get(position),
+            "state": entry.get("state"),
+            "state_reason": entry.get("reason", ""),
+            "fraction": entry.get("fraction", 0.0),
+            "started_at": entry.get("started_at"),
+            "ended_at": entry.get("ended_at"),
+            "downtime_ms": entry.get("downtime_ms"),
+            "transferred_mib": entry.get("transferred_mib"),
+        }
+        for position, (step, entry) in enumerate(zip(_planned(kept), entries, strict=True))
+    ]

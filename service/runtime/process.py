@@ -1,0 +1,135 @@
+"""The runtime as a process beside the one that answers requests.
+
+Forecasting and solving hold a processor for seconds; requests must not wait for them. Both meet in
+the store alone. The process ends when it is told to, and when whoever started it has ended: its
+standard input is then closed, however that came about.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO, cast
+
+from service.runtime.drivers import Opener, open_cluster
+from service.runtime.keeper import KeeperParams
+from service.runtime.leader import LEASE_S, Leader, LeaderParams
+from service.runtime.training import NoTrainer, ProcessTrainer
+from service.store.base import Store
+from service.store.sql import open_store
+from solver.solve import SolveParams
+
+log = logging.getLogger(__name__)
+
+LIMIT_S: Final = 10.0
+"""Time that a plan may be searched for."""
+END_S: Final = 40.0
+"""Time that the process has to end between two steps."""
+RESTART_S: Final = 5.0
+"""A process that ended by itself is started anew after so long."""
+
+
+def run(
+    url: str,
+    stop: threading.Event,
+    *,
+    lease_s: float = LEASE_S,
+    opener: Opener = open_cluster,
+    training: bool = True,
+    params: KeeperParams | None = None,
+) -> None:
+    """Lead, or wait to, until it is time to stop.
+
+    Parameters
+    ----------
+    url
+        Of the store.
+    training
+        Whether forecast models are trained.
+    """
+    store = cast(Store, open_store(url))
+    keeper = params or KeeperParams(solve=SolveParams(limit_s=LIMIT_S))
+    leader = Leader(
+        store,
+        params=LeaderParams(lease_s=lease_s, keeper=keeper),
+        opener=opener,
+        make_trainer=(lambda: ProcessTrainer(store, url)) if training else NoTrainer,
+    )
+    try:
+        leader.run(stop)
+    finally:
+        store.close()
+
+
+def main(source: TextIO | None = None) -> None:
+    """Run as told in the first line of standard input, until it is closed."""
+    source = source or sys.stdin
+    told = json.loads(source.readline())
+    logging.basicConfig(level=told["log_level"].upper(), format="%(levelname)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_await_end, args=(source, stop), daemon=True).start()
+    run(told["url"], stop, lease_s=told["lease_s"])
+
+
+def _await_end(source: TextIO, stop: threading.Event) -> None:
+    while source.readline():
+        pass
+    stop.set()
+
+
+@contextmanager
+def beside(url: str, *, lease_s: float = LEASE_S, log_level: str = "info") -> Iterator[None]:
+    """Have the runtime run in a process of its own as long as the block.
+
+    A process that ends by itself is started anew. The URL may hold a password, so it is told by a
+    pipe and not on the command line, which others see.
+    """
+    told = json.dumps({"url": url, "lease_s": lease_s, "log_level": log_level}) + "\n"
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(told, stop), name="runtime", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join(timeout=END_S + RESTART_S)
+
+
+def _watch(told: str, stop: threading.Event) -> None:
+    while not stop.is_set():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service.runtime"],
+            stdin=subprocess.PIPE,
+            text=True,
+            # Ctrl-C is for whoever answers requests: it ends this process in order.
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+        )
+        assert process.stdin is not None
+        process.stdin.write(told)
+        process.stdin.flush()
+        while process.poll() is None and not stop.wait(0.5):
+            pass
+        if stop.is_set():
+            process.stdin.close()
+            _end(process)
+            return
+        log.error("runtime ended by itself with %s; it is started anew", process.returncode)
+        stop.wait(RESTART_S)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(timeout=END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
