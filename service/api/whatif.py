@@ -38,7 +38,7 @@ def blueprint(services: Services) -> APIBlueprint:
         Nothing is changed. Answered at once or as a job, as solves are.
         """
         desk = desk_of(services)
-        with services.store.begin() as tx:
+        with services.store.begin(read_only=True) as tx:
             cluster = effective(tx, path.cluster_id)
         work = whatif_work(
             path.cluster_id,

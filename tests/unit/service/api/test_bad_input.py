@@ -310,7 +310,66 @@ RULES = [
     Case(what="no such rule", method="DELETE", path=RULE, status=404, headers={"If-Match": "*"}),
 ]
 
+WHAT_IFS = [
+    Case(what=what, method="POST", path=f"{C1}/whatif", at=at, body={"horizon": "present", **body})
+    for what, at, body in (
+        ("a lost host that is not there", "lost_host_ids", {"lost_host_ids": ["h9"]}),
+        ("a removed VM that is not there", "removed_vm_ids", {"removed_vm_ids": ["v9"]}),
+        ("no VMs more", "added_vms[0].count", {"added_vms": [{"count": 0, "like_vm_id": "v1"}]}),
+        ("VMs like nothing", "added_vms[0]", {"added_vms": [{"count": 1}]}),
+        ("less than no demand", "demand_factors[0].factor", {"demand_factors": [{"factor": -1}]}),
+        ("no priority", "priorities.v1", {"priorities": {"v1": 0}}),
+        ("no such horizon", "horizon", {"horizon": "tomorrow"}),
+        ("no such target", "hosts_needed.target", {"hosts_needed": {"types": [{}], "target": 2}}),
+        ("no such kind of rule", "rules[0].kind", {"rules": [rule(kind="wish")]}),
+    )
+]
+WHAT_IFS.append(
+    Case(what="no such cluster", method="POST", path="/clusters/c9/whatif", status=404, body={})
+)
+
+MINUTE = {"schema": 1, "host_id": "h1", "minute_at": NOW.isoformat()}
+
+
+def batch(what: str, at: str, status: int = 422, **changed: Any) -> Case:
+    """Return a wrong batch of telemetry."""
+    records = [{"seq": 1, "minute": MINUTE}]
+    body = {"schema": 1, "host": "h1", "stream": "s", "records": records, **changed}
+    return Case(
+        what=what,
+        method="POST",
+        path="/ingest/c1",
+        at=at,
+        status=status,
+        body=body,
+        role=Role.AGENT,
+    )
+
+
+INGEST = [
+    batch("a minute of nothing", "records[0].minute.host"),
+    batch("no stream", "stream", stream=""),
+    batch("no number", "records[0].seq", records=[{"seq": "one", "minute": MINUTE}]),
+    batch("a batch of a later version", "", 415, schema=9),
+]
+
 ACCESS = [
+    Case(what="no password", method="POST", path="/session", at="password", body={"user": "a"}),
+    put("no such role", "/users/bob", "role", {"role": "king"}),
+    put(
+        "a short password",
+        "/users/bob",
+        "password",
+        {"role": "viewer", "password": "short"},
+        headers={},
+    ),
+    Case(
+        what="no such user",
+        method="DELETE",
+        path="/users/nobody",
+        status=404,
+        headers={"If-Match": "*"},
+    ),
     Case(
         what="no such role",
         method="POST",
@@ -339,6 +398,8 @@ CASES = [
     *PRIORITIES,
     *POLICIES,
     *RULES,
+    *WHAT_IFS,
+    *INGEST,
     *ACCESS,
 ]
 
@@ -367,9 +428,12 @@ def place(
     desk = Desk(SolverPool(PoolSettings()), store, name="test", now=lambda: NOW)
     app = create_app(Services(store=store, now=lambda: NOW, passwords=passwords, desk=desk))
     clients = {}
-    for role in (Role.ADMIN, Role.OWNER):
+    for role in (Role.ADMIN, Role.OWNER, Role.AGENT):
         wanted = tokens.NewToken(
-            name=role.value, role=role, owner="tenant-1" if role is Role.OWNER else ""
+            name=role.value,
+            role=role,
+            owner="tenant-1" if role is Role.OWNER else "",
+            cluster_id="c1" if role is Role.AGENT else "",
         )
         with store.begin() as tx:
             _, secret = tokens.create(tx, ADMIN, wanted, NOW)

@@ -144,7 +144,7 @@ def test_viewers_change_nothing(app: App) -> None:
         "session.password",
         "solve.run",
         "jobs.cancel",
-        "whatif.run",
+        "whatif.ask",
     }
 
 
