@@ -150,6 +150,7 @@ def _security(settings: Settings) -> SecuritySettings:
         session_lifetime=timedelta(hours=settings.security.session_hours),
         session_idle=timedelta(minutes=settings.security.idle_minutes),
         allowed_hosts=tuple(settings.server.names),
+        is_behind_tls=settings.server.plain_http or bool(settings.server.trusted_proxy),
     )
 
 

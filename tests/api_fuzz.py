@@ -62,7 +62,7 @@ def fuzz(
     *,
     examples: int,
     seed: int = 0,
-    leave_out: Callable[[str], bool] = lambda operation: False,
+    restore: Callable[[], None] = lambda: None,
 ) -> Asked:
     """Ask for every operation.
 
@@ -74,11 +74,12 @@ def fuzz(
         Names of things that exist, by the parameter of paths that names them.
     examples
         Requests of each operation that keep to the document, and as many that break it.
+    restore
+        Puts back what is known and was removed; called before each operation.
     """
     asked = Asked()
     for name, operation in _operations(app):
-        if leave_out(name):
-            continue
+        restore()
         names = _names(operation, known)
         some: st.SearchStrategy[dict[str, str]] = st.one_of(st.just({}), names, names)
         for mode in GenerationMode:

@@ -53,7 +53,11 @@ def nothing() -> Response:
 
 def pack(response: Response) -> Response:
     """Pack an answer by gzip if that is worth it and the asker takes it."""
-    if response.is_streamed or not (response.mimetype or "").startswith(_PACKED_TYPES):
+    if (
+        response.is_streamed
+        or response.direct_passthrough
+        or not (response.mimetype or "").startswith(_PACKED_TYPES)
+    ):
         return response
     response.vary.add("Accept-Encoding")
     accepted = request.accept_encodings["gzip"] > 0

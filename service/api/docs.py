@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import flask_openapi3_swagger
-from flask import Blueprint, Response, send_file
+from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
 from service.api.answering import answer
@@ -15,6 +15,7 @@ from service.api.operations import operation
 
 _OURS: Final = Path(__file__).parent / "static"
 _SWAGGER: Final = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
+_PAGE: Final = _OURS / "docs.html"
 _ASSETS: Final = {
     "start.js": (_OURS / "start.js", "text/javascript"),
     "swagger-ui.css": (_SWAGGER / "css" / "swagger-ui.css", "text/css"),
@@ -34,7 +35,7 @@ def blueprint(document: Callable[[], dict[str, Any]]) -> Blueprint:
     @api.get("/docs")
     @operation("docs.page")
     def page() -> Response:
-        return send_file(_OURS / "docs.html", mimetype="text/html")
+        return Response(_PAGE.read_bytes(), mimetype="text/html")
 
     @api.get("/docs/<name>")
     @operation("docs.asset")
@@ -42,7 +43,7 @@ def blueprint(document: Callable[[], dict[str, Any]]) -> Blueprint:
         if name not in _ASSETS:
             raise NotFound(f"no file of the page is called {name!r}")
         path, media_type = _ASSETS[name]
-        response = send_file(path, mimetype=media_type, max_age=3600)
+        response = Response(path.read_bytes(), mimetype=media_type)
         response.headers["Cache-Control"] = "public, max-age=3600"
         return response
 

@@ -80,7 +80,7 @@ def blueprint(services: Services) -> APIBlueprint:
         """List jobs without their results: one's own, or all for those who look after all."""
         asked_by = None if jobs.sees_all(principal()) else principal().name
         before = paging.start(query)
-        with services.store.begin() as tx:
+        with services.store.begin(read_only=True) as tx:
             if before:
                 jobs.see(tx, principal(), before)
             found = tx.jobs.page(asked_by=asked_by, before=before, limit=query.limit + 1)
@@ -90,7 +90,7 @@ def blueprint(services: Services) -> APIBlueprint:
     @operation("jobs.show")
     def show_job(path: JobPath) -> Response:
         """Show a job, with its result once it has ended."""
-        with services.store.begin() as tx:
+        with services.store.begin(read_only=True) as tx:
             job = jobs.see(tx, principal(), path.job_id)
         return answer(shown(job), revision=job.revision)
 
@@ -116,7 +116,7 @@ def blueprint(services: Services) -> APIBlueprint:
         if desk is None:
             raise WorkerError("this process solves nothing")
         asker = principal()
-        with services.store.begin() as tx:
+        with services.store.begin(read_only=True) as tx:
             job = jobs.see(tx, asker, path.job_id)
         seen = request.headers.get("Last-Event-ID", "", str)
         if job.stage in jobs.ENDED and seen == str(job.revision):
@@ -128,7 +128,20 @@ def blueprint(services: Services) -> APIBlueprint:
 
 _EVENTS: Final = {
     "description": "events with the job as JSON, their ids its revisions",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {
+        "text/event-stream": {
+            # Of each event.
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "event": {"type": "string", "enum": ["progress", "end"]},
+                    "data": {"type": "string"},
+                },
+                "required": ["id", "event", "data"],
+            }
+        }
+    },
 }
 
 
@@ -169,7 +182,7 @@ def _events(
     """Yield the job whenever it has changed, until it has ended."""
     began_s = told_s = time.monotonic()
     while time.monotonic() - began_s < LONGEST_STREAM_S:
-        with services.store.begin() as tx:
+        with services.store.begin(read_only=True) as tx:
             job = jobs.see(tx, asker, job_id)
         ended = job.stage in jobs.ENDED
         if str(job.revision) != seen:

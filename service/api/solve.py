@@ -40,9 +40,12 @@ def blueprint(services: Services) -> APIBlueprint:
         desk = desk_of(services)
         work = solve_work(body, now=services.now(), limits=desk.settings.limits)
         is_large = desk.is_large(len(work.cluster.vms), work.limit_s)
-        return once_outside(
-            services, lambda: respond(desk, "solve", work, summary(work), is_large=is_large)
-        )
+
+        def act() -> Response:
+            return respond(desk, "solve", work, summary(work), is_large=is_large)
+
+        # An answer at once leaves nothing behind that must not be there twice.
+        return once_outside(services, act) if is_large or prefers_job() else act()
 
     return api
 

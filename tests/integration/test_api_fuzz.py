@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from service.app import App, create_app
 from service.security import tokens, users
 from service.security.passwords import Passwords
 from service.security.principal import Principal, Role
-from service.store.base import Transaction
+from service.solving.desk import Desk, DeskSettings
+from service.solving.pool import PoolSettings, SolverPool
+from service.solving.request import SolveLimits
+from service.store.base import Job, JobStage, Kind, Store, Transaction
 from service.store.sql import open_store
 from solver.instances import cluster_to_document, rule_to_document
 from tests.api_fuzz import Asked, fuzz, fuzz_bodies
 from tests.builders import NOW
-from tests.inventories import fill
+from tests.inventories import CLUSTER, fill
 from tests.mutations import broken
 from tests.strategies import clusters
 
@@ -27,18 +32,35 @@ MAKER = Principal(name="test", role=Role.ADMIN)
 PASSWORDS = Passwords(time_cost=1, memory_kib=8, parallelism=1)
 
 KNOWN = {
-    "cluster_id": ["c1"],
+    "cluster_id": [CLUSTER],
     "host_id": ["h1", "h2"],
     "vm_id": ["v1", "v2", "v3"],
     "rule_id": ["r1"],
+    "job_id": ["j1"],
     "name": ["known"],
 }
+DIRECT_S = 0.1
+"""Longest search that is waited for; the rest becomes jobs."""
 
 
-def _fill(tx: Transaction) -> None:
-    """Put in what requests may meet."""
-    user = users.User(name="known", role=Role.VIEWER, owner="", password_hash="x")
-    users.put(tx, MAKER, user, expected_revision=0, now=NOW)
+def _restore(store: Store) -> None:
+    """Put in what requests may meet, as far as it is not there."""
+    with store.begin(read_only=True) as tx:
+        has_cluster = tx.items.find(Kind.CLUSTER, "", [CLUSTER])
+        has_user = users.find(tx, "known")
+    if not has_cluster:
+        fill(store)
+    if has_user is None:
+        user = users.User(name="known", role=Role.VIEWER, owner="", password_hash="x")
+        with store.begin() as tx:
+            users.put(tx, MAKER, user, expected_revision=0, now=NOW)
+
+
+def _ended_job() -> Job:
+    return Job(
+        id="j1", kind="solve", asked_by="x", asked_at=NOW, stage=JobStage.DONE, request={},
+        result={}, ended_at=NOW,
+    )  # fmt: skip
 
 
 def _credential(tx: Transaction, role: Role) -> str:
@@ -46,38 +68,70 @@ def _credential(tx: Transaction, role: Role) -> str:
         name=f"fuzz-{role.value}",
         role=role,
         owner="tenant-1" if role is Role.OWNER else "",
-        cluster_id="c1" if role is Role.AGENT else "",
+        cluster_id=CLUSTER if role is Role.AGENT else "",
     )
     return f"Bearer {tokens.create(tx, MAKER, wanted, NOW)[1]}"
 
 
-@pytest.fixture
-def fuzzed(tmp_path: Path) -> Iterator[tuple[App, dict[str, str]]]:
+@dataclass(frozen=True, kw_only=True)
+class Fuzzed:
     """An application with something in it, and a credential of every role."""
-    store: Any = open_store(f"sqlite:///{tmp_path / 'foreswap.db'}")
-    services = Services(store=store, now=lambda: NOW, passwords=PASSWORDS)
-    fill(store)
-    with store.begin() as tx:
-        _fill(tx)
-        credentials = {role.value: _credential(tx, role) for role in Role}
-    yield create_app(services), {**credentials, "nobody": ""}
-    store.close()
+
+    app: App
+    credentials: dict[str, str]
+    restore: Callable[[], None]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[SolverPool]:
+    """One worker."""
+    pool = SolverPool(PoolSettings(max_waiting=10_000))
+    pool.start()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def fuzzed(tmp_path: Path, pool: SolverPool) -> Iterator[Fuzzed]:
+    """What is asked."""
+    with ExitStack() as stack:
+        store: Any = open_store(f"sqlite:///{tmp_path / 'foreswap.db'}")
+        stack.callback(store.close)
+        settings = DeskSettings(limits=SolveLimits(max_limit_s=5.0), direct_limit_s=DIRECT_S)
+        desk = Desk(pool, store, name="test", now=lambda: NOW, settings=settings)
+        desk.open()
+        stack.callback(desk.close)
+        services = Services(store=store, now=lambda: NOW, passwords=PASSWORDS, desk=desk)
+        with store.begin() as tx:
+            tx.jobs.put(_ended_job(), expected_revision=0)
+            credentials = {role.value: _credential(tx, role) for role in Role}
+        _restore(store)
+        yield Fuzzed(
+            app=create_app(services),
+            credentials={**credentials, "nobody": ""},
+            restore=lambda: _restore(store),
+        )
 
 
 def _require_sound(asked: Asked) -> None:
     assert not asked.wrong, "\n\n".join(f"{name}: {told}" for name, told in asked.wrong.items())
 
 
-def test_some_requests(fuzzed: tuple[App, dict[str, str]]) -> None:
+def test_some_requests(fuzzed: Fuzzed) -> None:
     """A few of every operation, the same each time."""
-    app, credentials = fuzzed
-    asked = fuzz(app, credentials, KNOWN, examples=3)
+    asked = fuzz(fuzzed.app, fuzzed.credentials, KNOWN, examples=3, restore=fuzzed.restore)
     _require_sound(asked)
     assert any(status < 300 for counted in asked.statuses.values() for status in counted)
 
 
 BODIES = {
     "snapshots.put": clusters().map(cluster_to_document),
+    "solve.run": clusters().map(
+        lambda cluster: {
+            "cluster": cluster_to_document(cluster),
+            "options": {"limit_s": DIRECT_S, "seed": 1},
+        }
+    ),
     "rules.put": clusters().flatmap(
         lambda cluster: st.sampled_from([rule_to_document(rule) for rule in cluster.rules] or [{}])
     ),
@@ -86,12 +140,11 @@ BODIES = {
 
 
 @pytest.mark.parametrize("examples", [15, pytest.param(500, marks=pytest.mark.slow)])
-def test_broken_documents(fuzzed: tuple[App, dict[str, str]], examples: int) -> None:
+def test_broken_documents(fuzzed: Fuzzed, examples: int) -> None:
     """Clusters and rules, right but for a place or two, are taken or refused, and never fail."""
-    app, credentials = fuzzed
-    admin = {"admin": credentials["admin"]}
+    admin = {"admin": fuzzed.credentials["admin"]}
     bodies = {name: right.flatmap(broken) for name, right in BODIES.items()}
-    asked = fuzz_bodies(app, admin, KNOWN, bodies, examples=examples)
+    asked = fuzz_bodies(fuzzed.app, admin, KNOWN, bodies, examples=examples)
     _require_sound(asked)
     refused = asked.statuses["snapshots.put"]
     assert refused[422] > 0
@@ -99,12 +152,18 @@ def test_broken_documents(fuzzed: tuple[App, dict[str, str]], examples: int) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_twenty_thousand_requests(fuzzed: tuple[App, dict[str, str]]) -> None:
+def test_twenty_thousand_requests(fuzzed: Fuzzed) -> None:
     """As many as it takes, with every role among those who ask."""
-    app, credentials = fuzzed
     num_requests = 0
     for seed in range(1, 1000):
-        asked = fuzz(app, credentials, KNOWN, examples=50, seed=seed)
+        asked = fuzz(
+            fuzzed.app,
+            fuzzed.credentials,
+            KNOWN,
+            examples=50,
+            seed=seed,
+            restore=fuzzed.restore,
+        )
         _require_sound(asked)
         num_requests += asked.num_requests
         if num_requests >= 20_000:

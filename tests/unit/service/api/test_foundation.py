@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from service.api.operations import operation
 from service.api.services import Services
 from service.app import App, create_app
 from service.security.principal import Role
+from service.security.settings import SecuritySettings
 from tests.answers import document, problem
 from tests.unit.service.api.conftest import Ask, whole
 
@@ -147,6 +149,16 @@ def test_large_answers_are_packed(admin: FlaskClient) -> None:
     assert "Accept-Encoding" in plain.headers["Vary"]
 
 
+def test_files_of_the_page_are_packed(app: App) -> None:
+    """Browsers take packed answers, so the page's files come packed too."""
+    client = app.test_client()
+    path = "/api/v1/docs/swagger-ui-bundle.js"
+    packed = client.get(path, headers={"Accept-Encoding": "gzip, br"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == client.get(path).data
+    assert client.get("/api/v1/docs", headers={"Accept-Encoding": "gzip"}).status_code == 200
+
+
 def test_lists_come_in_pages(admin: FlaskClient) -> None:
     """Following ``next`` gives everything once, in order."""
     wanted = [f"a{i:02}" for i in range(7)]
@@ -210,6 +222,24 @@ def test_a_bound_token_reaches_its_cluster_alone(client_of: Ask) -> None:
     answer = client_of(Role.ADMIN, cluster_id="c1").get(TOKENS)
     assert answer.status_code == 403
     assert problem(answer)["type"].endswith("forbidden-object")
+
+
+def test_other_hosts_are_refused_where_names_are_given(services: Services) -> None:
+    """With names in the settings, a page that got its own name to lead here is not answered."""
+    named = SecuritySettings(allowed_hosts=("balancer.example",))
+    client = create_app(replace(services, security=named)).test_client()
+    assert client.get("/api/v1/docs", base_url="https://balancer.example").status_code == 200
+    refused = client.get("/api/v1/docs", base_url="https://evil.example")
+    assert refused.status_code == 400
+    problem(refused)
+
+
+def test_nothing_is_made_of_the_host_header(admin: FlaskClient) -> None:
+    """Places are told as paths: whoever asks knows where."""
+    body = {"name": "a", "role": "viewer"}
+    made = admin.post(TOKENS, json=body, headers={"Host": "evil.example"})
+    assert made.headers["Location"] == "/api/v1/tokens/a"
+    assert "evil" not in str(made.headers) + made.get_data(as_text=True)
 
 
 def test_without_a_credential_nothing_is_told(app: App) -> None:
