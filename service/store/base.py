@@ -606,6 +606,9 @@ class Telemetry(Protocol):
     def tidy(self, now: datetime, retention: Retention) -> None:
         """Roll up what is due and remove what is too old; to be called every minute or so."""
 
+    def forget(self, cluster_id: str) -> None:
+        """Remove all of a cluster; records that come afterwards begin anew."""
+
     def size_bytes(self) -> int:
         """Return about how much of the store telemetry takes."""
 

@@ -24,6 +24,7 @@ from service.store.packing import (
     unpack_block,
     unpack_chunk,
 )
+from service.store.series import HOST_BLOCK
 from service.store.tables import DAYS, HOURS, RECENT_BINS
 
 BINS_PER_DAY: Final = 86_400 // STEP_SECONDS
@@ -66,6 +67,14 @@ def recent_days(connection: Connection, before_bin: int) -> list[tuple[str, int,
     columns = (RECENT_BINS.c.cluster_id, RECENT_BINS.c.block, RECENT_BINS.c.bin)
     rows = connection.execute(select(*columns).where(RECENT_BINS.c.bin < before_bin))
     return sorted({(row.cluster_id, row.block, row.bin // BINS_PER_DAY) for row in rows})
+
+
+def recent_blocks(connection: Connection, cluster_id: str, day: int) -> list[int]:
+    """Return the blocks of VMs and hosts that have recent bins of a day."""
+    first = day * BINS_PER_DAY
+    blocks = range(HOST_BLOCK + 1)
+    there = _of_blocks(cluster_id, blocks, first, first + BINS_PER_DAY)
+    return sorted(connection.scalars(select(RECENT_BINS.c.block).where(there).distinct()))
 
 
 def close_day(connection: Connection, cluster_id: str, block: int, day: int) -> None:
@@ -145,6 +154,13 @@ def hours(
     """Return series, period and hours of periods ``first_period`` to ``end_period - 1``."""
     for number, period, data in _rows(connection, HOURS, series, first_period, end_period):
         yield number, period, unpack_chunk(data, HOURS_PER_PERIOD, means_only=means_only)
+
+
+def forget_series(connection: Connection, series: Sequence[int]) -> None:
+    """Remove days and hours of some series."""
+    for some in _pieces(series):
+        for table in (DAYS, HOURS):
+            connection.execute(table.delete().where(table.c.series.in_(some)))
 
 
 def forget_hours(connection: Connection, before_period: int) -> None:

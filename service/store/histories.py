@@ -222,7 +222,7 @@ def put_day(connection: Connection, cluster_id: str, history: History, day: int)
     first = int(history.start_at.timestamp()) // STEP_SECONDS
     known = history.state != BinState.ABSENT
     numbers = series.ensure(connection, cluster_id, Subject.VM, _told(history, first, known))
-    for block in sorted({series.block_of(Subject.VM, number) for number in numbers}):
+    for block in bins.recent_blocks(connection, cluster_id, day):
         bins.close_day(connection, cluster_id, block, day)
     start = max(day * BINS_PER_DAY, first)
     end = min((day + 1) * BINS_PER_DAY, first + history.num_bins)

@@ -439,6 +439,27 @@ def test_streams_that_fell_silent_are_forgotten(telemetry: SqlTelemetry, clock: 
     assert telemetry.receive("c1", H1, stream="s", records=[]).accepted_through == 0
 
 
+def test_a_cluster_is_forgotten_with_all_that_was_told_of_it(
+    telemetry: SqlTelemetry, clock: Clock
+) -> None:
+    """In every layer; others stay, and the same name begins anew."""
+    for cluster in ("c1", "c2"):
+        telemetry.put_history(cluster, history_of([1.0, 2.0], START))
+        late = host_minute("h1", START + 3 * BIN, vm_minute("v1", 3.0))
+        telemetry.receive(cluster, H1, stream="s", records=[(5, late)])
+        telemetry.tidy(clock.at, KEEP)
+    expected = telemetry.history("c2", START, START + DAY)
+    telemetry.forget("c1")
+    with pytest.raises(NotEnoughHistoryError):
+        telemetry.history("c1", START, START + DAY)
+    assert telemetry.last_seen("c1") == {}
+    assert list(telemetry.records("c1", START, START + DAY)) == []
+    telemetry.put_history("c1", history_of([7.0], START, "v9"))
+    assert telemetry.history("c1", START, START + DAY).vm_ids == ("v9",)
+    assert telemetry.receive("c1", H1, stream="s", records=[]).accepted_through == 0
+    assert same(telemetry.history("c2", START, START + DAY), expected)
+
+
 def test_telemetry_tells_its_size(telemetry: SqlTelemetry) -> None:
     """It grows with what is delivered."""
     before = telemetry.size_bytes()
