@@ -55,7 +55,7 @@ class BlackoutModel(Strict):
     )
 
 
-class LimitsModel(Strict):
+class PlanLimitsModel(Strict):
     """How much may be moved."""
 
     moves_per_window: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
@@ -102,7 +102,7 @@ class ScheduleModel(Strict):
     )
     time_zone: Name = Field(default="UTC", description="Of cron and blackouts, as in tz database.")
     blackouts: Annotated[list[BlackoutModel], Field(max_length=50)] = Field(default=[])
-    limits: LimitsModel = LimitsModel()
+    limits: PlanLimitsModel = PlanLimitsModel()
     quality: QualityModel = QualityModel()
     paused: bool = Field(default=False, description="Nothing is planned by itself, nothing begun.")
     retries: Annotated[int, Field(ge=0, le=10)] = Field(

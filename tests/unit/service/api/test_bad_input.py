@@ -25,6 +25,7 @@ from service.security.passwords import Passwords
 from service.security.principal import Role
 from service.solving.desk import Desk
 from service.solving.pool import PoolSettings, SolverPool
+from service.store.base import KeptPlan, PlanStage
 from service.store.sql import open_store
 from solver.domain.rules import Pin
 from solver.domain.units import HostId, VmId
@@ -328,6 +329,62 @@ WHAT_IFS.append(
     Case(what="no such cluster", method="POST", path="/clusters/c9/whatif", status=404, body={})
 )
 
+SCHEDULE = f"{C1}/schedule"
+
+SCHEDULES = [
+    put("too often", SCHEDULE, "interval_minutes", {"interval_minutes": 1}),
+    put("two ways at once", SCHEDULE, "cron", {"interval_minutes": 15, "cron": "0 3 * * *"}),
+    put("a cron of four fields", SCHEDULE, "cron", {"cron": "0 3 * *"}),
+    put("a cron of the 25th hour", SCHEDULE, "cron", {"cron": "0 25 * * *"}),
+    put("no such time zone", SCHEDULE, "time_zone", {"time_zone": "Mars/Dome"}),
+    put("full automation", SCHEDULE, "automation", {"automation": "full"}),
+    put(
+        "a blackout on a day that is none",
+        SCHEDULE,
+        "blackouts[0].days[0]",
+        {"blackouts": [{"days": ["yesterday"], "start": "08:00", "end": "18:00"}]},
+    ),
+    put(
+        "a blackout at 25 o'clock",
+        SCHEDULE,
+        "blackouts[0].start",
+        {"blackouts": [{"start": "25:00", "end": "18:00"}]},
+    ),
+    put(
+        "less than no moves",
+        SCHEDULE,
+        "limits.moves_per_window",
+        {"limits": {"moves_per_window": -1}},
+    ),
+    put("no such cluster", "/clusters/c9/schedule", "", {}, status=404),
+]
+
+
+def decide(what: str, path: str, status: int, at: str = "", **body: Any) -> Case:
+    """Return a wrong decision about a plan."""
+    return Case(
+        what=what, method="POST", path=f"{C1}/plans/{path}", status=status, at=at, body=body
+    )
+
+
+PLANS = [
+    decide("no such plan", "p9/approve", 404),
+    decide("a plan that is done", "p1/approve", 409),
+    decide("nothing that runs", "p1/pause", 409),
+    decide("nothing that runs", "p1/abort", 409),
+    decide("a step before the first", "p1/steps/-1/skip", 422, "path.step"),
+    decide("a reason that is a number", "p1/reject", 422, "reason", reason=7),
+    decide("a decision nobody knows", "p1/approve", 422, "hurry", hurry=True),
+    Case(what="no such cluster", method="POST", path="/clusters/c9/plans", status=404, body={}),
+    get("no such plan", f"{C1}/plans/p9", ""),
+    get("no such stage", f"{C1}/plans", "query.stage", stage="dreamt"),
+    get("no such span", f"{C1}/scorecard", "query.span", span="1y"),
+    get("a VM that is not there", f"{C1}/forecasts/vms/v9", ""),
+    get("a host that is not there", f"{C1}/history/hosts/h9", ""),
+    get("no hours at all", f"{C1}/history/vms/v1", "query.hours", hours=0),
+    get("no such cluster", "/clusters/c9/contention", ""),
+]
+
 MINUTE = {"schema": 1, "host_id": "h1", "minute_at": NOW.isoformat()}
 
 
@@ -399,6 +456,8 @@ CASES = [
     *POLICIES,
     *RULES,
     *WHAT_IFS,
+    *SCHEDULES,
+    *PLANS,
     *INGEST,
     *ACCESS,
 ]
@@ -424,6 +483,16 @@ def place(
     with store.begin() as tx:
         pinned = Pin(id="pinned", vm_ids=(VmId("v1"),), host_ids=(HostId("h1"),))
         put_rule(tx, ADMIN, CLUSTER, pinned, proposal=None, expected_revision=0, now=NOW)
+    done = KeptPlan(
+        id="p1",
+        cluster_id=CLUSTER,
+        made_at=NOW,
+        stage=PlanStage.DONE,
+        trigger="manual",
+        document={},
+    )
+    with store.begin() as tx:
+        tx.plans.put(done, expected_revision=0)
     # Nobody works there: no bad request may come as far as a worker.
     desk = Desk(SolverPool(PoolSettings()), store, name="test", now=lambda: NOW)
     app = create_app(Services(store=store, now=lambda: NOW, passwords=passwords, desk=desk))
