@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from service.api.services import Services
 from service.app import create_app
 from service.housekeeping import kept_tidy
 from service.metrics import Metrics
+from service.runtime.process import runtime_beside
 from service.security.first_start import make_first_admin
 from service.security.settings import SecuritySettings
 from service.settings import Settings
@@ -71,10 +72,22 @@ def serve(settings: Settings, tell: Tell, *, show_password: bool) -> None:
         metrics = Metrics(store, utc_now)
         desk = stack.enter_context(_solving(settings, store, metrics))
         services = _services(settings, store, desk, metrics)
+        stack.enter_context(_runtime(settings))
         application = beside(create_app(services), create_pages(services))
         server = WebServer(application, sock, settings.server)
         _let_admin_in(services, settings, tell, show_password=show_password)
         _run(server, desk, settings, tell)
+
+
+def _runtime(settings: Settings) -> AbstractContextManager[None]:
+    """Return what goes on by itself, in a process beside this one; nothing if it may not lead."""
+    if not settings.runtime.enabled:
+        return nullcontext()
+    return runtime_beside(
+        settings.store.effective_url,
+        lease_s=settings.runtime.lease_s,
+        log_level=settings.log.level,
+    )
 
 
 @contextmanager

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from executor.clock import ManualClock
-from forecast.history import History
 from service.inventory.clusters import keep_snapshot, put_cluster
 from service.inventory.policies import ClusterSettings, DriverSettings
 from service.plans import wishes
 from service.runtime.drivers import Opener, open_cluster
 from service.runtime.keeper import Keeper, KeeperParams
 from service.runtime.simulated import Load
-from service.runtime.window import joined
 from service.security.principal import Principal, Role
 from service.store.base import KeptPlan, PlanStage, Store
 from service.store.sql import open_store
 from solver.domain.cluster import Cluster
-from solver.domain.errors import NotEnoughHistoryError
-from solver.domain.units import HostId, Resource, VmId
+from solver.domain.units import Resource
 from solver.solve import SolveParams
 from tests.builders import make_host
 
@@ -55,37 +52,6 @@ def crowded(num_vms: int = 8, num_hosts: int = 3) -> Cluster:
     )
 
 
-class MemoryTelemetry:
-    """Telemetry of one cluster, kept as long as the object."""
-
-    def __init__(self) -> None:
-        self.kept: History | None = None
-        self.seen: dict[HostId, datetime] = {}
-
-    def put_history(self, cluster_id: str, history: History) -> None:
-        """Keep bins."""
-        self.kept = history if self.kept is None else joined(self.kept, history)
-
-    def history(
-        self,
-        cluster_id: str,
-        start_at: datetime,
-        end_at: datetime,
-        *,
-        vm_ids: Iterable[VmId] | None = None,
-    ) -> History:
-        """Return the bins of a window."""
-        kept = self.kept
-        if kept is None or kept.end_at <= start_at or kept.start_at >= end_at:
-            raise NotEnoughHistoryError("no VM has a reading in it")
-        first, end = max(0, kept.bin_at(start_at)), min(kept.num_bins, kept.bin_at(end_at))
-        return kept.window(first, end)
-
-    def last_seen(self, cluster_id: str) -> Mapping[HostId, datetime]:
-        """Return the latest minute of each host that ever delivered."""
-        return self.seen
-
-
 class Kept:
     """A cluster in a store, and its keeper; time passes only when told to."""
 
@@ -100,7 +66,7 @@ class Kept:
     ) -> None:
         self._opener = opener
         self.clock = ManualClock(START)
-        self.store: Store = with_telemetry(f"sqlite:///{folder / 'store.db'}", self.clock.now)
+        self.store: Store = open_store(f"sqlite:///{folder / 'store.db'}", now=self.clock.now)
         settings = ClusterSettings(
             name="one", driver=driver or DriverSettings(kind="simulated", seed=SEED)
         )
@@ -165,10 +131,3 @@ class Kept:
         assert kept is not None
         shown: dict[str, Any] = json.loads(kept[1])
         return shown
-
-
-def with_telemetry(url: str, now: Callable[[], datetime]) -> Store:
-    """Return a store whose telemetry is kept in memory."""
-    store = open_store(url, now=now)
-    store._telemetry = cast(Any, MemoryTelemetry())
-    return store

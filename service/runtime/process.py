@@ -16,13 +16,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, TextIO, cast
+from typing import Final, TextIO
 
 from service.runtime.drivers import Opener, open_cluster
 from service.runtime.keeper import KeeperParams
 from service.runtime.leader import LEASE_S, Leader, LeaderParams
 from service.runtime.training import NoTrainer, ProcessTrainer
-from service.store.base import Store
 from service.store.sql import open_store
 from solver.solve import SolveParams
 
@@ -54,7 +53,7 @@ def run(
     training
         Whether forecast models are trained.
     """
-    store = cast(Store, open_store(url))
+    store = open_store(url)
     keeper = params or KeeperParams(solve=SolveParams(limit_s=LIMIT_S))
     leader = Leader(
         store,
@@ -73,6 +72,8 @@ def main(source: TextIO | None = None) -> None:
     source = source or sys.stdin
     told = json.loads(source.readline())
     logging.basicConfig(level=told["log_level"].upper(), format="%(levelname)s %(message)s")
+    # The schema is told about in debugging alone.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -87,7 +88,9 @@ def _await_end(source: TextIO, stop: threading.Event) -> None:
 
 
 @contextmanager
-def beside(url: str, *, lease_s: float = LEASE_S, log_level: str = "info") -> Iterator[None]:
+def runtime_beside(
+    url: str, *, lease_s: float = LEASE_S, log_level: str = "info"
+) -> Iterator[None]:
     """Have the runtime run in a process of its own as long as the block.
 
     A process that ends by itself is started anew. The URL may hold a password, so it is told by a

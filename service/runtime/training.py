@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from forecast.accuracy import RetrainingRules, retraining_reason
 from forecast.baseline import Persistence
@@ -147,7 +147,7 @@ def train_at(url: str, cluster_id: str, until_at: datetime, settings: TrainingSe
     """Train on the store at a URL; the whole of the process beside."""
     from service.store.sql import open_store
 
-    store = cast(Store, open_store(url))
+    store = open_store(url)
     try:
         train(store, cluster_id, until_at, settings)
     except ForeswapError as error:

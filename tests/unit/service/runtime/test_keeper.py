@@ -13,7 +13,7 @@ from service.plans import wishes
 from service.runtime.drivers import last_snapshot
 from service.store.base import Kind, PlanStage
 from solver.domain.units import HostId
-from tests.keeping import CLUSTER, OPERATOR, Kept, MemoryTelemetry
+from tests.keeping import CLUSTER, OPERATOR, Kept
 
 QUIET = {"interval_minutes": 600}
 """One plan at the start, and no other within a test."""
@@ -102,8 +102,6 @@ def test_nothing_is_begun_in_a_blackout(tmp_path: Path) -> None:
 def test_poor_telemetry_holds_back_and_says_why(tmp_path: Path) -> None:
     """Stale telemetry: no plan by schedule, the reason is shown; one asked for says it too."""
     kept = Kept(tmp_path, schedule={**QUIET, "automation": "automatic"})
-    telemetry = kept.store.telemetry
-    assert isinstance(telemetry, MemoryTelemetry)
     kept.keeper.stop_feeding()
     kept.pass_time(hours=0.1)
     assert not kept.plans()
