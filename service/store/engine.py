@@ -24,16 +24,26 @@ from solver.domain.errors import ForeswapError, InvalidInputError
 
 BUSY_S: Final = 15.0
 """How long a writer waits for the one before it: no transaction of the service lasts a second."""
-STOPPED_S: Final = 30
-"""A session that stands still within a transaction for longer is ended by PostgreSQL."""
+STOPPED_S: Final = 10
+"""A writer that stands still within a transaction for longer is ended by PostgreSQL: others wait
+for it."""
+READER_STOPPED_S: Final = 300
+"""Nobody waits for a reader, but PostgreSQL cannot clean up behind it."""
 CONNECT_S: Final = 5
 
 POSTGRESQL: Final = "postgresql"
 SQLITE: Final = "sqlite"
 
 _WRITES: Final = "foreswap_writes"
+_LOG_BYTES: Final = 64 * 2**20
+"""To which SQLite's write-ahead log is cut back after it had to grow."""
 _WRITER_LOCK: Final = 0x666F7265_73776170
 """Key of the advisory lock of PostgreSQL that a writing transaction holds."""
+
+_TAKE_TURN: Final = text(
+    f"SELECT set_config('idle_in_transaction_session_timeout', '{STOPPED_S}s', true),"
+    f" pg_advisory_xact_lock({_WRITER_LOCK})"
+)
 
 
 class Database:
@@ -83,7 +93,7 @@ class Database:
         options = {_WRITES: True}
         with self._in_turn(), self._connection(**options) as connection, connection.begin():
             if not self.is_sqlite:
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
+                connection.execute(_TAKE_TURN)
             yield connection
 
     @contextmanager
@@ -151,12 +161,19 @@ def _sqlite(url: URL) -> Engine:
 def _set_up_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
     """Let the store begin transactions itself, and lose nothing that was acknowledged."""
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    pragmas = {
+        "journal_mode": "WAL",
+        "synchronous": "FULL",
+        "foreign_keys": "ON",
+        "journal_size_limit": _LOG_BYTES,
+    }
+    for name, value in pragmas.items():
+        connection.execute(f"PRAGMA {name} = {value}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
@@ -180,7 +197,7 @@ def _set_up_postgresql(connection: Any, entry: ConnectionPoolEntry) -> None:
     """See to it that a process that is dead or stands still does not hold up the others."""
     settings = {
         "lock_timeout": f"{BUSY_S:g}s",
-        "idle_in_transaction_session_timeout": f"{STOPPED_S}s",
+        "idle_in_transaction_session_timeout": f"{READER_STOPPED_S}s",
         "tcp_keepalives_idle": "4",
         "tcp_keepalives_interval": "2",
         "tcp_keepalives_count": "3",

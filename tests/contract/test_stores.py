@@ -9,7 +9,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
+from service.store import engine
 from service.store.base import (
     Answer,
     AuditEntry,
@@ -27,6 +29,7 @@ from service.store.errors import ConflictError, NotFoundError, StoreError
 from service.store.sql import SqlStore, open_store
 from solver.domain.errors import InvalidInputError
 from tests.builders import NOW
+from tests.postgresql import PostgreSQL
 
 SPAWN = multiprocessing.get_context("spawn")
 NASTY = ["ä", "a", "Z", "z", "é", "10", "9", " ", "a/b", "%", "'", '"', "\U0001f600", "￿"]
@@ -150,6 +153,36 @@ def test_readers_see_one_instant_and_wait_for_nobody(store: SqlStore) -> None:
         assert reader.items.get(Kind.RULE, "c1", "r1").document == {"x": 1}
     with store.begin(read_only=True) as reader:
         assert reader.items.get(Kind.RULE, "c1", "r1").document == {"x": 2}
+
+
+def test_readers_cannot_write(store: SqlStore) -> None:
+    """What was meant to be read alone stays as it is, and the next writer can write."""
+    with pytest.raises(StoreError, match=r"read-?only"), store.begin(read_only=True) as tx:
+        tx.items.put(rule(), expected_revision=None)
+    with store.begin() as tx:
+        assert tx.items.put(rule(), expected_revision=0).revision == 1
+
+
+def test_a_writer_that_stands_still_does_not_stop_the_others(
+    postgresql_server: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL ends it, its changes are not there, and it is told."""
+    monkeypatch.setattr(engine, "_TAKE_TURN", text(str(engine._TAKE_TURN).replace("10s", "200ms")))
+    url = postgresql_server.new_database()
+    store, other = open_store(url), open_store(url)
+
+    def stand_still() -> None:
+        with store.begin() as tx:
+            tx.items.put(rule(), expected_revision=None)
+            with other.begin() as later:
+                later.items.put(rule("r2"), expected_revision=None)
+
+    with pytest.raises(StoreError, match="idle-in-transaction"):
+        stand_still()
+    with other.begin(read_only=True) as tx:
+        assert [item.id for item in tx.items.page(Kind.RULE, "c1", limit=9)] == ["r2"]
+    store.close()
+    other.close()
 
 
 def add_ones(store: SqlStore, times: int) -> None:
