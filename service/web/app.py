@@ -11,6 +11,7 @@ from flask import Flask, Response
 from service.api import cookies
 from service.api.services import Services
 from service.inventory.marks import read_mark
+from service.plans.wishes import ACTIVE
 from service.security.principal import Principal
 from service.store.base import Kind
 from service.web import frame, packing, router
@@ -86,4 +87,7 @@ def _mark(services: Services, who: Principal, cluster_id: str) -> str:
     with services.store.begin(read_only=True) as tx:
         if not tx.items.find(Kind.CLUSTER, "", [cluster_id]):
             return ""
-        return str(read_mark(tx, cluster_id))
+        newest = tx.plans.page(cluster_id, limit=1)
+        acting = tx.plans.page(cluster_id, stages=ACTIVE, limit=1)
+        plans = [f"{plan.id} {plan.revision}" for plan in (*newest, *acting)]
+        return f"{read_mark(tx, cluster_id)} {plans}"

@@ -159,14 +159,12 @@ def _main() -> Component:
 def _links(who: Principal | None, path: str) -> Component:
     if who is None or who.must_change_password:
         return None
+    offered = router.offered(who, path)
+    around = [address for _, address in offered if f"{path}/".startswith(address.rstrip("/") + "/")]
+    here = max(around, key=len, default="")
     return [
-        dmc.NavLink(
-            label=label,
-            href=address,
-            active=address == path,
-            variant="filled",
-        )
-        for label, address in router.offered(who, path)
+        dmc.NavLink(label=label, href=address, active=address == here, variant="filled")
+        for label, address in offered
     ]
 
 
