@@ -38,6 +38,7 @@ from service.commands import (
     status,
     store,
     train,
+    whatif,
 )
 from solver.domain.errors import ForeswapError, InvalidInputError, ModelMismatchError
 
@@ -75,6 +76,7 @@ for command in (
     inventory.vms,
     inventory.drain,
     inventory.undrain,
+    whatif.whatif,
     access.audit,
 ):
     app.command(rich_help_panel=CLIENT)(command)
@@ -82,6 +84,7 @@ for name, group in (
     ("cluster", cluster.app),
     ("priority", priority.app),
     ("rule", rule.app),
+    ("jobs", whatif.jobs),
     ("token", access.token),
     ("user", access.user),
 ):

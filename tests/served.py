@@ -66,7 +66,7 @@ class Served:
         ):
             code = run(list(words))
         assert code == fails, (words, code, out.getvalue(), err.getvalue())
-        return out.getvalue() if fails == 0 else err.getvalue()
+        return out.getvalue() + (err.getvalue() if fails else "")
 
     def ask_json(self, *words: str) -> Any:
         """Return what a command prints as JSON."""

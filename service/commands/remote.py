@@ -12,9 +12,11 @@ import typer
 from service.commands import console
 
 if TYPE_CHECKING:
-    from service.client.http import Client
+    from service.client.http import Answered, Client
 
 CLUSTER: Final = "FORESWAP_CLUSTER"
+POLL_S: Final = 0.3
+"""Between two looks at a job that is waited for."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ClusterOption = Annotated[
@@ -155,3 +157,43 @@ def instant(name: str) -> Callable[[Any], str]:
         return "" if value is None else str(value)[:19].replace("T", " ")
 
     return show
+
+
+def awaited(asked: Client, answer: Answered) -> Any:
+    """Return what was asked for, waiting for it if it became a job; Ctrl-C cancels the job.
+
+    Raises
+    ------
+    ServiceError
+        If the job failed or was cancelled.
+    """
+    import time
+
+    from service.client.http import path_of
+
+    if answer.status != 202:
+        return answer.body
+    job = answer.body
+    path = path_of("jobs", job["id"])
+    try:
+        with console.err().status(f"job {job['id']}"):
+            while job["stage"] in ("queued", "running", "cancelling"):
+                time.sleep(POLL_S)
+                job = asked.get(path).body
+    except KeyboardInterrupt:
+        asked.send("POST", f"{path}/cancel")
+        raise
+    return _result_of(job)
+
+
+def _result_of(job: Any) -> Any:
+    from service.client.errors import ExitCode, ServiceError
+
+    if job["result"] is None:
+        problem = job["problem"] or {}
+        raise ServiceError(
+            f"job {job['id']} {job['stage']}: {problem.get('detail', 'it has no answer')}",
+            status=int(problem.get("status", 0)),
+            exit_code=ExitCode.FAILED,
+        )
+    return job["result"]

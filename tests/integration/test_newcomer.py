@@ -129,6 +129,17 @@ def test_rules_are_added_and_removed(service: Served, cluster: str) -> None:
     service.ask("rule", "remove", "apart", fails=4)
 
 
+def test_what_if_a_host_is_lost(service: Served, cluster: str) -> None:
+    """It is told what that would come to, and nothing is changed."""
+    before = service.ask_json("hosts")
+    host = before[0]["id"]
+    assert "in the way" in service.ask("whatif", "--lose", host, "--horizon", "present", fails=1)
+    more = ("--add-hosts", "4", "--like-host", host)
+    assert "feasible: yes" in service.ask("whatif", *more, "--horizon", "present")
+    assert service.ask_json("hosts") == before
+    assert "h99" in service.ask("whatif", "--lose", "h99", fails=2)
+
+
 def _maintenance(service: Served, host: str) -> tuple[bool, str, str]:
     [row] = [row for row in service.ask_json("hosts") if row["id"] == host]
     return row["maintenance"], row["state"], row["reason"]
