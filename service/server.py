@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -20,20 +20,28 @@ from service.alone import alone_in
 from service.api.services import Services
 from service.app import create_app
 from service.housekeeping import kept_tidy
+from service.inventory.clusters import put_cluster
+from service.inventory.policies import ClusterSettings, DriverSettings
 from service.metrics import Metrics
-from service.runtime.process import runtime_beside
+from service.runtime import process as runtime
 from service.security.first_start import make_first_admin
+from service.security.principal import Principal, Role
 from service.security.settings import SecuritySettings
 from service.settings import Settings
 from service.solving.desk import Desk, DeskSettings
 from service.solving.pool import PoolSettings, SolverPool
 from service.solving.request import SolveLimits
-from service.store.base import Retention, Store
+from service.store.base import Kind, Retention, Store
 from service.store.sql import open_store
 from service.web.app import beside, create_pages
 from service.web_server import WebServer, listen, stopped_by_signals
 
 PASSWORD_FILE: Final = "admin-password"
+
+DEMO: Final = "demo"
+DEMO_SEED: Final = 1
+DEMO_SPEED: Final = 10.0
+"""Times real time: a plan of some minutes is over in some tens of seconds."""
 
 Tell = Callable[[str], None]
 
@@ -45,7 +53,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def serve(settings: Settings, tell: Tell, *, show_password: bool) -> None:
+def serve(settings: Settings, tell: Tell, *, show_password: bool, demo: bool = False) -> None:
     """Run the service until a signal ends it.
 
     Parameters
@@ -54,6 +62,8 @@ def serve(settings: Settings, tell: Tell, *, show_password: bool) -> None:
         Shows a line to whoever started it.
     show_password
         Show them the first admin's password, too; otherwise it is left in a file.
+    demo
+        Make a simulated cluster if there is no cluster yet.
 
     Raises
     ------
@@ -72,22 +82,34 @@ def serve(settings: Settings, tell: Tell, *, show_password: bool) -> None:
         metrics = Metrics(store, utc_now)
         desk = stack.enter_context(_solving(settings, store, metrics))
         services = _services(settings, store, desk, metrics)
-        stack.enter_context(_runtime(settings))
         application = beside(create_app(services), create_pages(services))
         server = WebServer(application, sock, settings.server)
         _let_admin_in(services, settings, tell, show_password=show_password)
+        if demo:
+            _make_demo(store, tell)
+        if settings.runtime.enabled:
+            stack.enter_context(_leading(settings))
         _run(server, desk, settings, tell)
 
 
-def _runtime(settings: Settings) -> AbstractContextManager[None]:
-    """Return what goes on by itself, in a process beside this one; nothing if it may not lead."""
-    if not settings.runtime.enabled:
-        return nullcontext()
-    return runtime_beside(
+def _leading(settings: Settings) -> AbstractContextManager[None]:
+    return runtime.beside(
         settings.store.effective_url,
         lease_s=settings.runtime.lease_s,
         log_level=settings.log.level,
     )
+
+
+def _make_demo(store: Store, tell: Tell) -> None:
+    """Make a simulated cluster, unless there is a cluster."""
+    driver = DriverSettings(kind="simulated", seed=DEMO_SEED, speed=DEMO_SPEED)
+    wanted = ClusterSettings(name="Demonstration", driver=driver)
+    maker = Principal(name="foreswap", role=Role.ADMIN)
+    with store.begin() as tx:
+        if tx.items.page(Kind.CLUSTER, "", limit=1):
+            return
+        put_cluster(tx, maker, DEMO, wanted, expected_revision=0, now=utc_now())
+    tell(f"cluster {DEMO} is simulated, {DEMO_SPEED:g} times as fast as life")
 
 
 @contextmanager
@@ -163,7 +185,6 @@ def _security(settings: Settings) -> SecuritySettings:
         session_lifetime=timedelta(hours=settings.security.session_hours),
         session_idle=timedelta(minutes=settings.security.idle_minutes),
         allowed_hosts=tuple(settings.server.names),
-        is_behind_tls=settings.server.plain_http or bool(settings.server.trusted_proxy),
     )
 
 

@@ -18,6 +18,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Port to listen on; comes before the settings.")
     ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Make a simulated cluster if there is none.")
+    ] = False,
 ) -> None:
     """Run the service: the HTTP API, planning and executing by itself, until it is stopped."""
     import os
@@ -30,7 +33,7 @@ def serve(
     variables = {f"{PREFIX}SERVER__{k}": str(v) for k, v in given.items() if v is not None}
     settings = load_settings(config, {**os.environ, **variables})
     configure(settings.log)
-    run(settings, _tell, show_password=sys.stdout.isatty())
+    run(settings, _tell, show_password=sys.stdout.isatty(), demo=demo)
 
 
 def _tell(line: str) -> None:
