@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from service.housekeeping import kept_tidy
 from service.inventory.clusters import put_cluster
 from service.inventory.policies import ClusterSettings, DriverSettings
 from service.metrics import Metrics
-from service.runtime import process as runtime
+from service.runtime.process import runtime_beside
 from service.security.first_start import make_first_admin
 from service.security.principal import Principal, Role
 from service.security.settings import SecuritySettings
@@ -87,13 +87,15 @@ def serve(settings: Settings, tell: Tell, *, show_password: bool, demo: bool = F
         _let_admin_in(services, settings, tell, show_password=show_password)
         if demo:
             _make_demo(store, tell)
-        if settings.runtime.enabled:
-            stack.enter_context(_leading(settings))
+        stack.enter_context(_runtime(settings))
         _run(server, desk, settings, tell)
 
 
-def _leading(settings: Settings) -> AbstractContextManager[None]:
-    return runtime.beside(
+def _runtime(settings: Settings) -> AbstractContextManager[None]:
+    """Return what goes on by itself, in a process beside this one; nothing if it may not lead."""
+    if not settings.runtime.enabled:
+        return nullcontext()
+    return runtime_beside(
         settings.store.effective_url,
         lease_s=settings.runtime.lease_s,
         log_level=settings.log.level,
@@ -185,6 +187,7 @@ def _security(settings: Settings) -> SecuritySettings:
         session_lifetime=timedelta(hours=settings.security.session_hours),
         session_idle=timedelta(minutes=settings.security.idle_minutes),
         allowed_hosts=tuple(settings.server.names),
+        is_behind_tls=settings.server.plain_http or bool(settings.server.trusted_proxy),
     )
 
 
