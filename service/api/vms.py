@@ -18,11 +18,12 @@ from service.api.asking import Path, principal
 from service.api.etags import NOTHING, expected_revision
 from service.api.operations import operation
 from service.api.services import Services
-from service.inventory.access import visible_vm, visible_vms
+from service.inventory.access import sees, visible_vm
 from service.inventory.effective import Inventory, look_up
 from service.inventory.policies import MAX_TEXT, VmPolicy
 from service.inventory.priorities import Wanted, set_priority
 from service.inventory.vm_policies import set_policy
+from service.security.principal import Role
 from service.store.base import Item, Kind, Transaction
 from solver.domain.cluster import MAX_PRIORITY, MIN_PRIORITY, VM
 from solver.domain.errors import InvalidInputError
@@ -32,7 +33,7 @@ from solver.schema import AmountsModel, Id, Strict, show
 Priority = Annotated[int, Field(ge=MIN_PRIORITY, le=MAX_PRIORITY)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 SortKey = Callable[[VM], str | int]
-Entry = tuple[Any, str, VM]
+Entry = tuple[Any, VmId, VM]
 """What a VM is sorted by, its id, and itself."""
 
 SORTS: Final[Mapping[str, SortKey]] = {
@@ -216,15 +217,12 @@ def _revision(tx: Transaction, cluster_id: str, vm_id: VmId) -> int:
 
 def _page(inventory: Inventory, query: VmQuery) -> dict[str, Any]:
     """Return one page of the VMs asked for."""
+    chosen = inventory.in_order(query.sort, SORTS[query.sort])
     wanted = _filter(inventory, query)
-    key = SORTS[query.sort]
-    chosen: list[Entry] = [
-        (key(vm), vm.id, vm) for vm in visible_vms(inventory, principal()) if wanted(vm)
-    ]
-    chosen.sort(key=lambda entry: entry[:2], reverse=query.descending)
-    first = _first_behind(chosen, _after(query), query.descending)
+    if wanted is not None:
+        chosen = [entry for entry in chosen if wanted(entry[2])]
     body = paging.page(
-        chosen[first : first + query.limit + 1],
+        _behind(chosen, _after(query), query.descending, query.limit + 1),
         query,
         key=lambda entry: json.dumps(entry[:2]),
         show=lambda entry: shown(inventory, entry[2]),
@@ -232,16 +230,19 @@ def _page(inventory: Inventory, query: VmQuery) -> dict[str, Any]:
     return {**body, "total": len(chosen)}
 
 
-def _first_behind(
-    chosen: list[Entry], after: tuple[str | int, str] | None, descending: bool
-) -> int:
-    """Return where a page begins in a list that is sorted."""
-    if after is None:
-        return 0
-    if not descending:
-        return bisect_right(chosen, after, key=lambda entry: entry[:2])
-    backwards = chosen[::-1]
-    return len(chosen) - bisect_left(backwards, after, key=lambda entry: entry[:2])
+def _behind(
+    chosen: list[Entry], after: tuple[str | int, str] | None, descending: bool, num: int
+) -> list[Entry]:
+    """Return up to so many of a list in rising order, from behind an entry, in the order asked."""
+    if descending:
+        end = len(chosen)
+        if after is not None:
+            end = bisect_left(chosen, after, key=lambda entry: entry[:2])
+        return chosen[max(0, end - num) : end][::-1]
+    first = 0
+    if after is not None:
+        first = bisect_right(chosen, after, key=lambda entry: entry[:2])
+    return chosen[first : first + num]
 
 
 def _after(query: VmQuery) -> tuple[str | int, str] | None:
@@ -262,9 +263,13 @@ def _after(query: VmQuery) -> tuple[str | int, str] | None:
     return value, vm_id
 
 
-def _filter(inventory: Inventory, query: VmQuery) -> Callable[[VM], bool]:
-    """Return whether a VM is among those asked for."""
+def _filter(inventory: Inventory, query: VmQuery) -> Callable[[VM], bool] | None:
+    """Return whether a VM is among those asked for; ``None`` where all are."""
+    asker = principal()
     text = query.text.casefold()
+    asked = (query.host, query.group, query.priority, query.owner)
+    if asker.role is not Role.OWNER and not text and asked == (None, None, None, None):
+        return None
 
     def wanted(vm: VM) -> bool:
         return (
@@ -273,6 +278,7 @@ def _filter(inventory: Inventory, query: VmQuery) -> Callable[[VM], bool]:
             and (query.priority is None or vm.priority == query.priority)
             and (query.owner is None or inventory.owner(vm.id) == query.owner)
             and (not text or text in f"{vm.id}\n{vm.group}\n{vm.app_type}".casefold())
+            and sees(asker, inventory.owner(vm.id))
         )
 
     return wanted

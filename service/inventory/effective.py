@@ -52,6 +52,15 @@ class Inventory:
     vm_policies: Mapping[VmId, VmPolicy]
     maintenance: Mapping[HostId, Maintenance]
     rules: tuple[StandingRule, ...]
+    _orders: dict[str, list[tuple[Any, VmId, VM]]] = field(default_factory=dict, init=False)
+
+    def in_order(self, name: str, key: Callable[[VM], Any]) -> list[tuple[Any, VmId, VM]]:
+        """Return the VMs by a key, then by id; kept under the key's name, and not to be changed."""
+        found = self._orders.get(name)
+        if found is None:
+            found = sorted(((key(vm), vm.id, vm) for vm in self.cluster.vms), key=_first_two)
+            self._orders[name] = found
+        return found
 
     @cached_property
     def vms(self) -> Mapping[VmId, VM]:
@@ -77,6 +86,10 @@ class Inventory:
         """Return the owner of a VM, empty for none."""
         policy = self.vm_policies.get(vm_id)
         return "" if policy is None or policy.owner is None else policy.owner
+
+
+def _first_two(entry: tuple[Any, VmId, VM]) -> tuple[Any, VmId]:
+    return entry[:2]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
