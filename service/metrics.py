@@ -1,27 +1,35 @@
 """The service's own figures, for Prometheus.
 
-What happens in this process (requests, solves, migrations, forecasts settled) is counted as it
-happens; sums over replicas are Prometheus' matter. What stands in the store (contention, plans,
-silent hosts, size) is read when Prometheus asks, and any replica tells the same.
+Requests and solves of this process are counted as they happen. All else stands in the store, where
+the process that leads writes it: contention, forecasts' quality, plans and what became of their
+moves, silent hosts, size. It is read when Prometheus asks, so any replica tells the same, but for
+plans and moves, which each counts from its own start.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from service.store.base import Kind, PlanStage, Store, Transaction
+from service.store.base import KeptPlan, Kind, PlanStage, Store, Transaction
 from service.store.errors import StoreError
 
 MAX_CLUSTERS: Final = 1000
+OVER_STAGES: Final = (
+    PlanStage.DONE,
+    PlanStage.ENDED,
+    PlanStage.REJECTED,
+    PlanStage.SUPERSEDED,
+)
 OPEN_STAGES: Final = (
     PlanStage.WANTED,
     PlanStage.PROPOSED,
@@ -32,7 +40,11 @@ OPEN_STAGES: Final = (
 
 MAX_OPEN_PLANS: Final = 50
 CONTENTION: Final = "contention"
-"""Name of the blob that tells the latest contention of a cluster."""
+QUALITY: Final = "forecast-quality"
+"""Names of blobs in which the process that leads tells what it last found."""
+
+LOOKED_BACK: Final = 20
+"""Latest plans that are looked at for what has ended; more do not end between two looks."""
 
 REQUEST_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SOLVE_S: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -67,12 +79,6 @@ class Metrics:
             buckets=SOLVE_S,
             registry=registry,
         )
-        self._gap = Gauge(
-            "foreswap_solve_gap_ratio",
-            "Gap of the latest solve of a cluster between answer and bound; 0 is proven optimal.",
-            ["cluster"],
-            registry=registry,
-        )
         self._plans = Counter(
             "foreswap_plans_ended", "Plans that ended.", ["cluster", "stage"], registry=registry
         )
@@ -86,23 +92,18 @@ class Metrics:
             buckets=MIGRATION_S,
             registry=registry,
         )
-        self._coverage = Gauge(
-            "foreswap_forecast_coverage_ratio",
-            "Share of recent readings that lay below the forecast of a level.",
-            ["cluster", "resource", "level"],
-            registry=registry,
-        )
-        self._pinball = Gauge(
-            "foreswap_forecast_pinball",
-            "Mean pinball loss of recent forecasts, in the resource's unit.",
-            ["cluster", "resource"],
-            registry=registry,
-        )
-        self._leads = Gauge("foreswap_leader", "1 if this process leads.", registry=registry)
+        self._store = store
+        self._counted: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
 
     def text(self) -> str:
         """Return all figures as Prometheus reads them."""
-        return generate_latest(self._registry).decode("utf-8")
+        with self._lock:
+            try:
+                self._count_plans()
+            except StoreError as error:
+                _log.warning("no figures of plans: %s", error)
+            return generate_latest(self._registry).decode("utf-8")
 
     def answered(self, operation: str, status: int, duration_s: float) -> None:
         """Count a request."""
@@ -112,31 +113,31 @@ class Metrics:
         """Count a solve."""
         self._solves.labels(status).observe(duration_s)
 
-    def gap(self, cluster_id: str, ratio: float) -> None:
-        """Take note of how far the latest solve of a cluster was from its bound."""
-        self._gap.labels(cluster_id).set(ratio)
+    def _count_plans(self) -> None:
+        """Count what has ended since the last look; at the first one nothing is counted."""
+        with self._store.begin(read_only=True) as tx:
+            for cluster_id in _clusters(tx):
+                over = tx.plans.page(cluster_id, stages=OVER_STAGES, limit=LOOKED_BACK)
+                counted = self._counted.get(cluster_id)
+                if counted is not None:
+                    for plan in over:
+                        if plan.id not in counted:
+                            self._count(plan)
+                self._counted[cluster_id] = {plan.id for plan in over}
 
-    def plan_ended(self, cluster_id: str, stage: PlanStage) -> None:
-        """Count a plan that is over."""
-        self._plans.labels(cluster_id, stage.value).inc()
+    def _count(self, plan: KeptPlan) -> None:
+        self._plans.labels(plan.cluster_id, plan.stage.value).inc()
+        for step in (plan.document.get("progress") or {}).get("steps", ()):
+            self._migrations.labels(plan.cluster_id, step["state"]).inc()
+            if step["started_at"] and step["ended_at"]:
+                took = datetime.fromisoformat(step["ended_at"]) - datetime.fromisoformat(
+                    step["started_at"]
+                )
+                self._migration_s.labels(plan.cluster_id).observe(took.total_seconds())
 
-    def moved(self, cluster_id: str, outcome: str, duration_s: float | None) -> None:
-        """Count a move that is over."""
-        self._migrations.labels(cluster_id, outcome).inc()
-        if duration_s is not None:
-            self._migration_s.labels(cluster_id).observe(duration_s)
 
-    def coverage(self, cluster_id: str, resource: str, level: float, ratio: float) -> None:
-        """Take note of how often readings lay below a level of the forecast."""
-        self._coverage.labels(cluster_id, resource, f"{level:g}").set(ratio)
-
-    def pinball(self, cluster_id: str, resource: str, loss: float) -> None:
-        """Take note of how far forecasts were off."""
-        self._pinball.labels(cluster_id, resource).set(loss)
-
-    def leading(self, leads: bool) -> None:
-        """Take note of whether this process leads."""
-        self._leads.set(1 if leads else 0)
+def _clusters(tx: Transaction) -> list[str]:
+    return [item.id for item in tx.items.page(Kind.CLUSTER, "", limit=MAX_CLUSTERS)]
 
 
 class _StoreFigures(Collector):
@@ -172,8 +173,10 @@ class _StoreFigures(Collector):
             self._store.telemetry.size_bytes(),
         )
         with self._store.begin(read_only=True) as tx:
-            clusters = [item.id for item in tx.items.page(Kind.CLUSTER, "", limit=MAX_CLUSTERS)]
+            clusters = _clusters(tx)
             yield from _contention(tx, clusters)
+            yield from _quality(tx, clusters)
+            yield _gaps(tx, clusters)
             yield _open_plans(tx, clusters)
             yield self._snapshot_age(tx, clusters)
         yield self._ingest_lag(clusters)
@@ -245,4 +248,41 @@ def _open_plans(tx: Transaction, clusters: list[str]) -> Metric:
         for stage in OPEN_STAGES:
             count = sum(plan.stage is stage for plan in plans)
             family.add_metric([cluster_id, stage.value], count)
+    return family
+
+
+def _quality(tx: Transaction, clusters: list[str]) -> Iterator[Metric]:
+    coverage = GaugeMetricFamily(
+        "foreswap_forecast_coverage_ratio",
+        "Share of recent readings at or below a level of the forecast.",
+        labels=["cluster", "resource", "level"],
+    )
+    pinball = GaugeMetricFamily(
+        "foreswap_forecast_pinball_ratio",
+        "Recent pinball loss over how far demand went meanwhile.",
+        labels=["cluster", "resource"],
+    )
+    for cluster_id in clusters:
+        blob = tx.blobs.get(cluster_id, QUALITY)
+        told = {} if blob is None else json.loads(blob[1])
+        for resource, ratios in told.get("coverage", {}).items():
+            for level, ratio in ratios.items():
+                coverage.add_metric([cluster_id, resource, level], ratio)
+        for resource, ratio in told.get("pinball", {}).items():
+            pinball.add_metric([cluster_id, resource], ratio)
+    yield coverage
+    yield pinball
+
+
+def _gaps(tx: Transaction, clusters: list[str]) -> Metric:
+    family = GaugeMetricFamily(
+        "foreswap_solve_gap_ratio",
+        "Gap of the latest plan of a cluster between answer and bound; 0 is proven optimal.",
+        labels=["cluster"],
+    )
+    for cluster_id in clusters:
+        for plan in tx.plans.page(cluster_id, limit=1):
+            gap = (plan.document.get("result") or {}).get("gap")
+            if gap is not None:
+                family.add_metric([cluster_id], gap)
     return family

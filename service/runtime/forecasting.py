@@ -33,6 +33,7 @@ from solver.domain.weights import Weights, to_host_s
 
 FORECAST: Final = "forecast"
 CONTENTION: Final = "contention"
+QUALITY: Final = "forecast-quality"
 MODEL: Final = "model"
 """Names of blobs."""
 
@@ -277,6 +278,28 @@ def contention_document(cluster: Cluster, forecasted: Forecasted) -> dict[str, A
         "hosts": rows,
         "total_host_s": round(sum(to_host_s(score.total) for score in scores), 3),
     }
+
+
+def quality_document(forecasted: Forecasted, online: OnlineForecaster) -> dict[str, Any]:
+    """Return how good forecasts have been of late, of resources of which that is known.
+
+    ``coverage`` is the share of readings at or below each quantile, ``pinball`` the loss over how
+    far demand went meanwhile.
+    """
+    quantiles = forecasted.quantiles
+    coverage: dict[str, dict[str, float]] = {}
+    pinball: dict[str, float] = {}
+    for resource in quantiles.resources:
+        shares = quantiles.recent_coverage[resource].mean(axis=0)
+        if np.isfinite(shares).all():
+            coverage[resource.field] = {
+                f"{level:g}": round(float(share), 4)
+                for level, share in zip(QUANTILES, shares, strict=True)
+            }
+        way = float(online.accuracy.recent_way[resource])
+        if way > 0:
+            pinball[resource.field] = round(float(online.accuracy.recent_loss[resource]) / way, 4)
+    return {"coverage": coverage, "pinball": pinball}
 
 
 def _used(cluster: Cluster, scenarios: ScenarioSet) -> dict[HostId, dict[str, int]]:

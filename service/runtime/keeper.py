@@ -38,10 +38,12 @@ from service.runtime.forecasting import (
     CONTENTION,
     FORECAST,
     MODEL,
+    QUALITY,
     Forecasted,
     Seer,
     contention_document,
     fans_to_bytes,
+    quality_document,
 )
 from service.runtime.gate import objections
 from service.runtime.memory import Memory, read_memory, write_memory
@@ -287,9 +289,11 @@ class Keeper:
         assert self._seer.online is not None
         fans = fans_to_bytes(forecasted, self._seer.online, cluster)
         contention = json.dumps(contention_document(cluster, forecasted)).encode()
+        quality = json.dumps(quality_document(forecasted, self._seer.online)).encode()
         with self._lease.guard(), self._store.begin() as tx:
             tx.blobs.put(self._cluster_id, FORECAST, forecasted.at, fans)
             tx.blobs.put(self._cluster_id, CONTENTION, forecasted.at, contention)
+            tx.blobs.put(self._cluster_id, QUALITY, forecasted.at, quality)
 
     # Learning ---------------------------------------------------------------------------------
 

@@ -73,11 +73,8 @@ def test_not_ready_while_something_is_in_the_way(store: Store) -> None:
 def test_figures_of_the_store(store: Store) -> None:
     """Contention, open plans and the age of what was seen are read when they are asked for."""
     row = {"host_id": "h1", "score_host_s": 12.5, "overload_probability": 0.25}
+    make_cluster(store)
     with store.begin() as tx:
-        item = Item(
-            kind=Kind.CLUSTER, cluster_id="", id="c1", document={}, changed_at=NOW, changed_by="t"
-        )
-        tx.items.put(item, expected_revision=0)
         tx.snapshots.put(
             Snapshot(cluster_id="c1", observed_at=NOW - timedelta(seconds=30), document={})
         )
@@ -105,6 +102,62 @@ def test_figures_of_the_store(store: Store) -> None:
     assert found["foreswap_store_up",] == 1
 
 
+def make_cluster(store: Store) -> None:
+    """Make a cluster known."""
+    item = Item(
+        kind=Kind.CLUSTER, cluster_id="", id="c1", document={}, changed_at=NOW, changed_by="t"
+    )
+    with store.begin() as tx:
+        tx.items.put(item, expected_revision=0)
+
+
+def test_moves_are_counted_once_as_plans_end(store: Store) -> None:
+    """What had ended before this process began is left out, and so is what is still running."""
+
+    def plan(plan_id: str, stage: PlanStage, *states: str) -> KeptPlan:
+        times = {
+            "started_at": NOW.isoformat(),
+            "ended_at": (NOW + timedelta(seconds=20)).isoformat(),
+        }
+        steps = [{"state": state, **times} for state in states]
+        document = {"progress": {"steps": steps}, "result": {"gap": 0.25}}
+        return KeptPlan(
+            id=plan_id,
+            cluster_id="c1",
+            made_at=NOW,
+            stage=stage,
+            trigger="manual",
+            document=document,
+        )
+
+    make_cluster(store)
+    metrics = Metrics(store, lambda: NOW)
+    with store.begin() as tx:
+        tx.plans.put(plan("p1", PlanStage.DONE, "done"), expected_revision=0)
+        tx.plans.put(plan("p2", PlanStage.RUNNING, "done"), expected_revision=0)
+    metrics.text()
+    with store.begin() as tx:
+        tx.plans.put(plan("p2", PlanStage.ENDED, "done", "failed"), expected_revision=1)
+    metrics.text()
+    found = figures(metrics.text())
+    assert found["foreswap_plans_ended_total", "c1", "ended"] == 1
+    assert found["foreswap_migrations_total", "c1", "done"] == 1
+    assert found["foreswap_migrations_total", "c1", "failed"] == 1
+    assert found["foreswap_migration_duration_seconds_sum", "c1"] == 40
+    assert found["foreswap_solve_gap_ratio", "c1"] == 0.25
+
+
+def test_quality_of_forecasts(store: Store) -> None:
+    """As the process that leads last told it."""
+    make_cluster(store)
+    told = {"coverage": {"cpu_millicores": {"0.9": 0.88}}, "pinball": {"cpu_millicores": 0.3}}
+    with store.begin() as tx:
+        tx.blobs.put("c1", "forecast-quality", NOW, json.dumps(told).encode())
+    found = figures(Metrics(store, lambda: NOW).text())
+    assert found["foreswap_forecast_coverage_ratio", "c1", "0.9", "cpu_millicores"] == 0.88
+    assert found["foreswap_forecast_pinball_ratio", "c1", "cpu_millicores"] == 0.3
+
+
 def test_figures_of_a_store_that_cannot_be_used(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,10 +168,10 @@ def test_figures_of_a_store_that_cannot_be_used(
 
     monkeypatch.setattr(store, "size_bytes", broken)
     metrics = Metrics(store, lambda: NOW)
-    metrics.moved("c1", "done", 12.0)
+    metrics.solved("answered", 1.5)
     found = figures(metrics.text())
     assert found["foreswap_store_up",] == 0
-    assert found["foreswap_migrations_total", "c1", "done"] == 1
+    assert found["foreswap_solve_duration_seconds_count", "answered"] == 1
 
 
 def test_requests_are_counted_by_operation(store: Store) -> None:
