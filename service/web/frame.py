@@ -58,6 +58,7 @@ def frame() -> Component:
             dcc.Store(id=_TITLE),
             dcc.Interval(id=_TICKS, interval=LOOK_EVERY_MS),
             dmc.NotificationContainer(id=NOTICES, position="bottom-right"),
+            _banner(),
             html.A("To the content", href="#content", className="skip"),
             dmc.AppShell(
                 [_header(), _navbar(), _main()],
@@ -77,6 +78,7 @@ def listen(app: Dash, services: Services) -> None:
         Output(_PAGE, "children"),
         Output(_NAVIGATION, "children"),
         Output(_WHO, "children"),
+        Output(_TITLE, "data"),
         Input(_ADDRESS, "pathname"),
         Input(SESSION, "data"),
     )
@@ -86,7 +88,8 @@ def listen(app: Dash, services: Services) -> None:
         if who is not None:
             _renew_csrf(services, who)
         place = unquote(path or "/")
-        return router.show(services, who, place), _links(who, place), _who(who)
+        shown = router.show(services, who, place)
+        return shown, _links(who, place), _who(who), router.title(place)
 
     @app.callback(
         Output(SESSION, "data", allow_duplicate=True),
@@ -108,6 +111,7 @@ def _listen_in_browser(app: Dash) -> None:
         Input(_TICKS, "n_intervals"),
         State(_ADDRESS, "pathname"),
         State(_LIVE, "data"),
+        State(_TITLE, "data"),
         prevent_initial_call=True,
     )
     app.clientside_callback(  # type: ignore[no-untyped-call]
@@ -118,12 +122,6 @@ def _listen_in_browser(app: Dash) -> None:
 
 
 def _header() -> Component:
-    away = dmc.Alert(
-        "What you change now is not kept. This goes away by itself as soon as the service is back.",
-        title="The service does not answer",
-        color="red",
-        variant="filled",
-    )
     return dmc.AppShellHeader(
         [
             dmc.Group(
@@ -142,9 +140,18 @@ def _header() -> Component:
                 px="md",
                 h="100%",
             ),
-            html.Div(away, id=_AWAY, role="alert", style={"display": "none"}),
         ]
     )
+
+
+def _banner() -> Component:
+    away = dmc.Alert(
+        "What you change now is not kept. This goes away by itself as soon as the service is back.",
+        title="The service does not answer",
+        color="red",
+        variant="filled",
+    )
+    return html.Div(away, id=_AWAY, className="away", role="alert", style={"display": "none"})
 
 
 def _navbar() -> Component:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.requirements import axe, chromium
 from tests.browser.served import PASSWORD, Served
 from tests.browser.visitor import Visitor
+
+# Other tests run beside these: what takes a moment alone may then take several seconds.
+expect.set_options(timeout=15_000)
 
 LogIn = Callable[..., Visitor]
 

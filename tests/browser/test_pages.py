@@ -40,6 +40,7 @@ def test_overview(served: Served, log_in: LogIn) -> None:
     """A viewer sees every host, and nothing to act with."""
     visitor = log_in(served, "viewer", OVERVIEW)
     expect(visitor.page.get_by_text("host-005")).to_be_visible()
+    expect(visitor.page).to_have_title("Overview · c1 · foreswap")
     expect(visitor.page.get_by_role("button", name="Drain host-000")).to_have_count(0)
     visitor.look_at("overview")
 
@@ -149,6 +150,9 @@ def test_service_restarts_under_a_page(served: Served, log_in: LogIn) -> None:
     expect(priority_of(page, "vm-00003")).to_have_text("4")
     served.stop()
     expect(banner).to_be_visible(timeout=15_000)
+    covered = page.locator(".away").bounding_box()
+    assert covered is not None
+    assert covered["width"] == 1280
     page.screenshot(path=visitor.pictures / "away-light.png")
     assert visitor.barriers() == []
     served.start()

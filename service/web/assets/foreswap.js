@@ -3,7 +3,8 @@
   let away = false;
 
   // Asks what the page shows has changed by its mark; the banner tells when nobody answers.
-  async function look(_ticks, path, seen) {
+  async function look(_ticks, path, seen, title) {
+    document.title = title || document.title;
     localTimes();
     const same = window.dash_clientside.no_update;
     const cluster = (path || "").match(/^\/clusters\/([^/]+)/);

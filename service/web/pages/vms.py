@@ -255,6 +255,7 @@ def _grid(rows: Sequence[Mapping[str, Any]], edits: bool) -> Component:
             "floatingFilter": True,
             "suppressFloatingFilterButton": True,
             "suppressHeaderMenuButton": True,
+            "suppressHeaderFilterButton": True,
         },
         getRowId="params.data.id",
         csvExportParams={"fileName": "vms.csv"},
@@ -291,7 +292,7 @@ def _columns(edits: bool) -> list[dict[str, Any]]:
         {
             "field": "changed_at",
             "headerName": "Changed at",
-            "flex": 14,
+            "flex": 17,
             "valueFormatter": {"function": _TIME},
         },
     ]
@@ -310,7 +311,11 @@ def _group_grid() -> Component:
         columnDefs=[{"field": "name", "headerName": "Group"}, *numbers],
         defaultColDef={"flex": 1},
         getRowId="params.data.name",
-        dashGridOptions={"rowSelection": {"mode": "singleRow", "enableClickSelection": True}},
+        dashGridOptions={
+            "rowSelection": {"mode": "singleRow", "enableClickSelection": True},
+            "rowHeight": 34,
+            "headerHeight": 38,
+        },
         style={"height": 230, "marginBottom": 12},
     )
 
