@@ -19,6 +19,7 @@ from service.security import tokens
 from service.security.principal import Principal, Role
 from service.store.sql import open_store
 
+CLUSTER: Final = "bench"
 READY_S: Final = 300.0
 """Kernels are compiled once a machine."""
 
@@ -29,13 +30,14 @@ class Serving:
 
     Parameters
     ----------
-    headers
-        With which an admin's requests are sent.
+    headers, agent_headers
+        With which requests of an admin, and of the monitors of cluster ``bench``, are sent.
     """
 
     url: str
     process_id: int
     headers: dict[str, str]
+    agent_headers: dict[str, str]
 
 
 @contextmanager
@@ -44,7 +46,8 @@ def serving(folder: Path, *, settings: str = "") -> Iterator[Serving]:
     (folder / "foreswap.toml").write_text(
         f'[store]\nfolder = "{folder}"\n{settings}', encoding="utf-8"
     )
-    headers = {"Authorization": f"Bearer {_token(folder)}"}
+    headers = _credential(folder, Role.ADMIN)
+    agent_headers = _credential(folder, Role.AGENT, CLUSTER)
     command = [sys.executable, "-c", "from service.cli import main; main()", "serve"]
     with (folder / "service.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
@@ -56,21 +59,24 @@ def serving(folder: Path, *, settings: str = "") -> Iterator[Serving]:
         try:
             url = _listening(process, folder)
             _wait_until_ready(url)
-            yield Serving(url=url, process_id=process.pid, headers=headers)
+            yield Serving(
+                url=url, process_id=process.pid, headers=headers, agent_headers=agent_headers
+            )
         finally:
             process.terminate()
             process.wait(60)
 
 
-def _token(folder: Path) -> str:
+def _credential(folder: Path, role: Role, cluster_id: str = "") -> dict[str, str]:
     store = open_store(f"sqlite:///{folder.resolve() / 'foreswap.db'}")
     try:
-        wanted = tokens.NewToken(name="benchmark", role=Role.ADMIN)
+        wanted = tokens.NewToken(name=f"bench-{role.value}", role=role, cluster_id=cluster_id)
         with store.begin() as tx:
             maker = Principal(name="benchmark", role=Role.ADMIN)
-            return tokens.create(tx, maker, wanted, datetime.now(UTC))[1]
+            secret = tokens.create(tx, maker, wanted, datetime.now(UTC))[1]
     finally:
         store.close()
+    return {"Authorization": f"Bearer {secret}"}
 
 
 def _listening(process: subprocess.Popen[str], folder: Path) -> str:
