@@ -160,6 +160,14 @@ class Carrier:
         return _ended({"state": state.value, "reason": reason, "steps": steps}, kept, ())
 
 
+def cut_off(kept: KeptPlan) -> Ended:
+    """Return how a plan ended whose cluster has no driver any more: where it was last seen."""
+    steps = [_not_begun() for _ in plan_of(kept).steps]
+    reason = "the cluster has no driver any more"
+    nothing = {"state": PlanState.ABORTED.value, "reason": reason, "steps": steps}
+    return Ended(progress=kept.document.get("progress") or nothing, complete=False)
+
+
 def _ended(progress: dict[str, Any], kept: KeptPlan, measured: tuple[MeasuredMove, ...]) -> Ended:
     skipped = {i for i, what in step_decisions(kept).items() if what == "skipped"}
     complete = all(

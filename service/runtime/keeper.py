@@ -32,7 +32,7 @@ from service.plans.schedule import (
     schedule_from_document,
 )
 from service.plans.wishes import plan_id
-from service.runtime.carrying import Carrier, Ended
+from service.runtime.carrying import Carrier, Ended, cut_off
 from service.runtime.drivers import Opened, Opener, Watched, open_cluster
 from service.runtime.forecasting import (
     CONTENTION,
@@ -329,7 +329,7 @@ class Keeper:
     def _carry_on(self, running: KeptPlan) -> None:
         carrier = self._carrier
         if carrier is None:
-            self._end(running, Ended(progress=running.document.get("progress", {}), complete=False))
+            self._end(running, cut_off(running))
             return
         if not carrier.is_active():
             if not carrier.knows(running):

@@ -1,4 +1,4 @@
-"""Two processes, one cluster: the leader is killed in the middle of a plan.
+"""Two processes, one cluster: the leader is killed or stands still in the middle of a plan.
 
 The cluster lives in a third process, so that it knows what really happened to its VMs.
 """
@@ -94,6 +94,17 @@ def _tokens(store: Store) -> list[int | None]:
 @pytest.mark.timeout(300)
 def test_other_process_goes_on_after_a_kill(store_url: str, tmp_path: Path) -> None:
     """Within 15 s of kill -9 another process acts; no VM is lost or doubled."""
+    _fail_over(signal.SIGKILL, store_url, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_process_that_stood_still_does_nothing_more(store_url: str, tmp_path: Path) -> None:
+    """A leader that is stopped and goes on later finds that it is the leader no longer."""
+    _fail_over(signal.SIGSTOP, store_url, tmp_path)
+
+
+def _fail_over(how: signal.Signals, store_url: str, tmp_path: Path) -> None:
     socket = str(tmp_path / "world")
     store = _prepare(store_url)
     with _process("serve", socket), _process("lead", socket, store_url) as first:
@@ -102,9 +113,10 @@ def test_other_process_goes_on_after_a_kill(store_url: str, tmp_path: Path) -> N
             _approve_plan(store)
             _wait(lambda: len(_tokens(store)) > 3)
             old = _tokens(store)[-1]
-            first.send_signal(signal.SIGKILL)
+            first.send_signal(how)
             took_s = _wait(lambda: _tokens(store)[-1] != old)
             assert took_s < TAKEN_OVER_S
+            first.send_signal(signal.SIGCONT)
             _wait(lambda: _stage(store) is PlanStage.DONE)
         _require_whole(store, socket)
     store.close()

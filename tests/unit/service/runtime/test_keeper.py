@@ -14,6 +14,7 @@ from service.runtime.drivers import last_snapshot
 from service.store.base import Kind, PlanStage
 from solver.domain.units import HostId
 from tests.keeping import CLUSTER, OPERATOR, Kept
+from tests.plans import crowded_host, make_kept
 
 QUIET = {"interval_minutes": 600}
 """One plan at the start, and no other within a test."""
@@ -221,6 +222,18 @@ def test_posted_snapshots_are_only_recommended_for(tmp_path: Path) -> None:
     wanted = kept.wish(wishes.request_plan)
     kept.pass_time(lambda: kept.plan(wanted.id).stage is not PlanStage.WANTED, hours=0.1)
     assert kept.plan(wanted.id).stage in (PlanStage.PROPOSED, PlanStage.DONE)
+
+
+def test_plan_ends_when_its_cluster_loses_the_driver(tmp_path: Path) -> None:
+    """A plan that was running when the driver was taken away ends, and says why."""
+    kept = Kept(tmp_path, schedule={"paused": True}, driver=DriverSettings(kind="none"))
+    with kept.store.begin() as tx:
+        plan = make_kept(crowded_host(), cluster_id=CLUSTER, stage=PlanStage.RUNNING)
+        tx.plans.put(plan, expected_revision=0)
+    kept.keeper.tick()
+    ended = kept.plan(plan.id)
+    assert ended.stage is PlanStage.ENDED
+    assert "no driver" in ended.document["progress"]["reason"]
 
 
 def test_restart_in_the_middle_goes_on(tmp_path: Path) -> None:
