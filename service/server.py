@@ -98,7 +98,7 @@ def _runtime(settings: Settings) -> AbstractContextManager[None]:
     return runtime_beside(
         settings.store.effective_url,
         lease_s=settings.runtime.lease_s,
-        log_level=settings.log.level,
+        log_settings=settings.log,
     )
 
 

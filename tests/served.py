@@ -80,7 +80,7 @@ class Served:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop the service by a signal and return its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(90)
 
 
 @contextmanager

@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
+from service.logs import configure
 from service.runtime.drivers import Opener, open_cluster
 from service.runtime.keeper import KeeperParams
 from service.runtime.leader import LEASE_S, Leader, LeaderParams
 from service.runtime.training import NoTrainer, ProcessTrainer
+from service.settings import LogSettings
 from service.store.sql import open_store
 from solver.solve import SolveParams
 
@@ -71,9 +73,7 @@ def main(source: TextIO | None = None) -> None:
     """Run as told in the first line of standard input, until it is closed."""
     source = source or sys.stdin
     told = json.loads(source.readline())
-    logging.basicConfig(level=told["log_level"].upper(), format="%(levelname)s %(message)s")
-    # The schema is told about in debugging alone.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    configure(LogSettings(**told["log"]))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -89,14 +89,15 @@ def _await_end(source: TextIO, stop: threading.Event) -> None:
 
 @contextmanager
 def runtime_beside(
-    url: str, *, lease_s: float = LEASE_S, log_level: str = "info"
+    url: str, *, lease_s: float = LEASE_S, log_settings: LogSettings | None = None
 ) -> Iterator[None]:
     """Have the runtime run in a process of its own as long as the block.
 
     A process that ends by itself is started anew. The URL may hold a password, so it is told by a
     pipe and not on the command line, which others see.
     """
-    told = json.dumps({"url": url, "lease_s": lease_s, "log_level": log_level}) + "\n"
+    logs = (log_settings or LogSettings()).model_dump()
+    told = json.dumps({"url": url, "lease_s": lease_s, "log": logs}) + "\n"
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(told, stop), name="runtime", daemon=True)
     watcher.start()
