@@ -155,7 +155,7 @@ def test_broken_documents(fuzzed: Fuzzed, examples: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_twenty_thousand_requests(fuzzed: Fuzzed) -> None:
     """As many as it takes, with every role among those who ask."""
     num_requests = 0
