@@ -15,6 +15,9 @@ import urllib3
 
 from tests.served import COMMAND, PASSWORD, Served, served, surroundings
 
+ANSWERS_ONLY = {"FORESWAP_RUNTIME__ENABLED": "false"}
+"""What goes on by itself is walked through in ``test_first_plan``."""
+
 
 @pytest.fixture(scope="module")
 def repository() -> Path:
@@ -26,7 +29,7 @@ def repository() -> Path:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service in a clean home, and an admin who has logged in."""
     home = tmp_path_factory.mktemp("home")
-    with served(home) as running:
+    with served(home, **ANSWERS_ONLY) as running:
         running.log_in()
         yield running
 
@@ -169,18 +172,21 @@ def test_a_second_start_is_refused(service: Served) -> None:
         assert expected in " ".join(second.stderr.split())
 
 
+@pytest.mark.timeout(300)
 def test_start_stop_and_start_again(tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM both end it with 0, a login outlives that, and systemd is told."""
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
-        served(tmp_path, NOTIFY_SOCKET=_bound(systemd, tmp_path / "notify")) as first,
+        served(
+            tmp_path, NOTIFY_SOCKET=_bound(systemd, tmp_path / "notify"), **ANSWERS_ONLY
+        ) as first,
     ):
         assert systemd.recv(100) == b"READY=1"
         first.log_in()
         assert first.stop(signal.SIGINT) == 0
         assert "foreswap login" not in first.ask("status", fails=6)
     port = first.url.rsplit(":", 1)[1]
-    with served(tmp_path, "--port", port) as again:
+    with served(tmp_path, "--port", port, **ANSWERS_ONLY) as again:
         assert again.first_password == ""
         assert again.ask("whoami") == "admin, admin\n"
         assert again.stop(signal.SIGTERM) == 0
