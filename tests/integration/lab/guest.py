@@ -16,7 +16,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,18 +30,8 @@ KERNEL_META_PACKAGE = "linux-image-cloud-amd64"
 INIT_SOURCE = Path(__file__).with_name("guest_init.c")
 KEPT_S = 14 * 24 * 3600.0
 
-# In the order of loading.
-MODULES = (
-    "drivers/acpi/button.ko",
-    "drivers/input/evdev.ko",
-    "drivers/virtio/virtio.ko",
-    "drivers/virtio/virtio_ring.ko",
-    "drivers/virtio/virtio_pci_modern_dev.ko",
-    "drivers/virtio/virtio_pci_legacy_dev.ko",
-    "drivers/virtio/virtio_pci.ko",
-    "drivers/virtio/virtio_balloon.ko",
-    "drivers/block/virtio_blk.ko",
-)
+# Loaded in this order, each after the modules that it says it needs.
+MODULES = ("button", "evdev", "virtio_pci", "virtio_balloon", "virtio_blk")
 MODULE_SIGNATURE = b"~Module signature appended~\n"
 LZ4_LEGACY_MAGIC = 0x184C2102
 LZ4_LEGACY_BLOCK = 8 << 20
@@ -211,10 +201,10 @@ def _make_initrd(unpacked: Path, root: Path, initrd: Path) -> None:
     subprocess.run(command, check=True)
     (kernel_modules,) = unpacked.glob("lib/modules/*/kernel")
     listed = []
-    for module in MODULES:
-        source = kernel_modules / module
-        (root / "modules" / source.name).write_bytes(without_signature(source.read_bytes()))
-        listed.append(f"/modules/{source.name}\n")
+    for module in in_loading_order(MODULES, kernel_modules):
+        name = f"{module.stem}.ko"
+        (root / "modules" / name).write_bytes(without_signature(module.read_bytes()))
+        listed.append(f"/modules/{name}\n")
     (root / "modules" / "list").write_text("".join(listed), encoding="utf-8")
     names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
     archive = subprocess.run(
@@ -225,6 +215,28 @@ def _make_initrd(unpacked: Path, root: Path, initrd: Path) -> None:
         check=True,
     )
     initrd.write_bytes(archive.stdout)
+
+
+def in_loading_order(names: Iterable[str], folder: Path) -> list[Path]:
+    """Return the files of kernel modules and of all they need, each after those it needs.
+
+    What a module needs differs from one version of the kernel to the next.
+
+    :param folder: searched with all that is below it
+    """
+    files = {path.stem.replace("-", "_"): path for path in folder.rglob("*.ko")}
+    ordered: dict[str, Path] = {}
+
+    def add(name: str) -> None:
+        found = re.search(rb"\0depends=([^\0]*)\0", files[name].read_bytes())
+        for needed in found[1].decode("ascii").split(",") if found and found[1] else ():
+            if needed not in ordered:
+                add(needed)
+        ordered.setdefault(name, files[name])
+
+    for name in names:
+        add(name)
+    return list(ordered.values())
 
 
 def without_signature(module: bytes) -> bytes:

@@ -64,11 +64,16 @@ class LabGuest:
         return any(said == line for _, said in read_lines(self._seen))
 
     def wait_ticking(self, *, num_ticks: int = 1, timeout_s: float = BOOT_TIMEOUT_S) -> None:
-        """Wait for so many further ticks and until its memory is filled."""
+        """Wait for so many further ticks and until its memory is filled.
+
+        :raises RuntimeError: if the guest lacks a part of itself, in its own words
+        """
         enough = len(self.ticks()) + num_ticks
         wait_until(
             lambda: len(self.ticks()) >= enough, timeout_s, f"{num_ticks} ticks of {self.name}"
         )
+        if lacks := [said for _, said in read_lines(self._seen) if said.startswith("cannot ")]:
+            raise RuntimeError(f"guest {self.name}: {'; '.join(lacks)}")
         if self.spec.dirty_mib:
             wait_until(lambda: self.said("filled"), timeout_s, f"memory of {self.name} is filled")
 
