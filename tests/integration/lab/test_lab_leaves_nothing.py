@@ -72,7 +72,7 @@ class OtherRun:
         """Send a signal, if any, wait for the end and return the output."""
         if number is not None:
             self.process.send_signal(number)
-        return self.process.communicate(timeout=60)[0]
+        return self.process.communicate(timeout=110)[0]
 
     def traces(self) -> list[str]:
         """Return what is left of its lab."""

@@ -70,11 +70,16 @@ def test_the_limit_ends_a_long_search_with_a_bound() -> None:
 def test_an_interrupt_ends_a_long_search() -> None:
     """Ctrl-C reaches Python while HiGHS works, and HiGHS stops."""
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    begun_s = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        solve_mip(market_split(), limit_s=100.0)
-    assert time.monotonic() - begun_s < 30.0
+    # Whatever other tests of this process have made of Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        timer.start()
+        begun_s = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            solve_mip(market_split(), limit_s=60.0)
+        assert time.monotonic() - begun_s < 30.0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_bounds_are_rounded_to_the_safe_side() -> None:

@@ -67,4 +67,5 @@ def test_it_ends_at_its_limit_and_when_told(instance: tuple[Problem, Synthetic])
     assert kept.tolist() == problem.start.tolist()
     begun_s = time.monotonic()
     improve(problem, problem.start, limit_s=0.2)
-    assert time.monotonic() - begun_s < 1.0
+    # Without the limit it would not end; a busy machine may stop it for a second or two.
+    assert time.monotonic() - begun_s < 10.0
