@@ -26,20 +26,7 @@ from solver.domain.score import (
 )
 from solver.domain.units import Resource
 from solver.domain.weights import to_host_s
-
-SCORE_TERMS = (
-    "contention",
-    "imbalance",
-    "stranded",
-    "utilisation",
-    "transfer",
-    "downtime",
-    "latency",
-    "disruption",
-    "soft_rules",
-    "repair",
-)
-"""Terms of the objective, in the order they are shown."""
+from solver.instances import TERMS
 
 
 def host_s(units: int) -> str:
@@ -183,7 +170,7 @@ def terms_table(before: Score, after: Score) -> Table:
     table.add_column("term")
     table.add_column("doing nothing", justify="right")
     table.add_column("with the plan", justify="right")
-    for term in SCORE_TERMS:
+    for term in TERMS:
         values = getattr(before, term), getattr(after, term)
         if any(values):
             table.add_row(term.replace("_", " "), *(host_s(value) for value in values))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Protocol
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -17,6 +19,7 @@ from service.api.services import Services
 from service.plans import wishes
 from service.plans.document import step_decisions
 from service.runtime.observing import SPANS, scorecard
+from service.security.principal import Principal
 from service.store.base import KeptPlan, Kind, PlanStage, Transaction
 from solver.schema import Id, Strict
 
@@ -143,33 +146,6 @@ class AbortBody(WishBody):
     )
 
 
-class _Wish(Protocol):
-    def __call__(
-        self,
-        tx: Transaction,
-        asker: wishes.Asker,
-        cluster_id: str,
-        plan: str,
-        *,
-        now: Any,
-        reason: str,
-    ) -> KeptPlan: ...
-
-
-class _StepWish(Protocol):
-    def __call__(
-        self,
-        tx: Transaction,
-        asker: wishes.Asker,
-        cluster_id: str,
-        plan: str,
-        step_idx: int,
-        *,
-        now: Any,
-        reason: str,
-    ) -> KeptPlan: ...
-
-
 def blueprint(services: Services) -> APIBlueprint:
     """Return the views of plans."""
     tag = Tag(name="plans", description="what to move, and what came of it")
@@ -218,57 +194,75 @@ def _deciding(api: APIBlueprint, services: Services) -> None:
     def make_plan(path: PlansPath, body: WishBody) -> Response:
         """Ask for a plan to be made now; it is `wanted` until it is there."""
 
-        def act(tx: Transaction) -> Response:
-            kept = wishes.request_plan(
-                tx, principal(), path.cluster_id, now=services.now(), reason=body.reason
-            )
-            where = f"{PREFIX}/clusters/{path.cluster_id}/plans/{kept.id}"
-            return answer(shown(kept), status=202, revision=kept.revision, location=where)
-
-        return once(services, act)
+        return _wished(
+            services,
+            lambda tx, who, now: wishes.request_plan(
+                tx, who, path.cluster_id, now=now, reason=body.reason
+            ),
+            location=lambda kept: f"{PREFIX}/clusters/{path.cluster_id}/plans/{kept.id}",
+        )
 
     @api.post("/clusters/<cluster_id>/plans/<plan_id>/approve", responses={202: PlanView})
     @operation("plans.approve", keyed=True)
     def approve_plan(path: PlanPath, body: WishBody) -> Response:
         """Let a proposed plan be carried out."""
-        return _wished(services, wishes.approve, path, body.reason)
+        return _wished(
+            services,
+            lambda tx, who, now: wishes.approve(
+                tx, who, path.cluster_id, path.plan_id, now=now, reason=body.reason
+            ),
+        )
 
     @api.post("/clusters/<cluster_id>/plans/<plan_id>/reject", responses={202: PlanView})
     @operation("plans.reject", keyed=True)
     def reject_plan(path: PlanPath, body: WishBody) -> Response:
         """Decide that a plan is not carried out."""
-        return _wished(services, wishes.reject, path, body.reason)
+        return _wished(
+            services,
+            lambda tx, who, now: wishes.reject(
+                tx, who, path.cluster_id, path.plan_id, now=now, reason=body.reason
+            ),
+        )
 
     @api.post("/clusters/<cluster_id>/plans/<plan_id>/pause", responses={202: PlanView})
     @operation("plans.pause", keyed=True)
     def pause_plan(path: PlanPath, body: WishBody) -> Response:
         """Begin no further step; what is under way goes on."""
-        return _wished(services, wishes.pause, path, body.reason)
+        return _wished(
+            services,
+            lambda tx, who, now: wishes.pause(
+                tx, who, path.cluster_id, path.plan_id, now=now, reason=body.reason
+            ),
+        )
 
     @api.post("/clusters/<cluster_id>/plans/<plan_id>/resume", responses={202: PlanView})
     @operation("plans.resume", keyed=True)
     def resume_plan(path: PlanPath, body: WishBody) -> Response:
         """Go on with a paused plan."""
-        return _wished(services, wishes.resume, path, body.reason)
+        return _wished(
+            services,
+            lambda tx, who, now: wishes.resume(
+                tx, who, path.cluster_id, path.plan_id, now=now, reason=body.reason
+            ),
+        )
 
     @api.post("/clusters/<cluster_id>/plans/<plan_id>/abort", responses={202: PlanView})
     @operation("plans.abort", keyed=True)
     def abort_plan(path: PlanPath, body: AbortBody) -> Response:
         """End a plan: nothing more is begun."""
 
-        def act(tx: Transaction) -> Response:
-            kept = wishes.abort(
+        return _wished(
+            services,
+            lambda tx, who, now: wishes.abort(
                 tx,
-                principal(),
+                who,
                 path.cluster_id,
                 path.plan_id,
-                now=services.now(),
+                now=now,
                 reason=body.reason,
                 cancel_running=body.cancel_running,
-            )
-            return answer(shown(kept), status=202, revision=kept.revision)
-
-        return once(services, act)
+            ),
+        )
 
     @api.post(
         "/clusters/<cluster_id>/plans/<plan_id>/steps/<step>/approve",
@@ -277,31 +271,37 @@ def _deciding(api: APIBlueprint, services: Services) -> None:
     @operation("plans.approve_step", keyed=True)
     def approve_step(path: StepPath, body: WishBody) -> Response:
         """Let one step be made; the others then wait for their own approval."""
-        return _wished_of_step(services, wishes.approve_step, path, body.reason)
+        return _wished(
+            services,
+            lambda tx, who, now: wishes.approve_step(
+                tx, who, path.cluster_id, path.plan_id, path.step, now=now, reason=body.reason
+            ),
+        )
 
     @api.post("/clusters/<cluster_id>/plans/<plan_id>/steps/<step>/skip", responses={202: PlanView})
     @operation("plans.skip_step", keyed=True)
     def skip_step(path: StepPath, body: WishBody) -> Response:
         """Leave out one step that has not begun."""
-        return _wished_of_step(services, wishes.skip_step, path, body.reason)
-
-
-def _wished(services: Services, wish: _Wish, path: PlanPath, reason: str) -> Response:
-    def act(tx: Transaction) -> Response:
-        now = services.now()
-        kept = wish(tx, principal(), path.cluster_id, path.plan_id, now=now, reason=reason)
-        return answer(shown(kept), status=202, revision=kept.revision)
-
-    return once(services, act)
-
-
-def _wished_of_step(services: Services, wish: _StepWish, path: StepPath, reason: str) -> Response:
-    def act(tx: Transaction) -> Response:
-        now = services.now()
-        kept = wish(
-            tx, principal(), path.cluster_id, path.plan_id, path.step, now=now, reason=reason
+        return _wished(
+            services,
+            lambda tx, who, now: wishes.skip_step(
+                tx, who, path.cluster_id, path.plan_id, path.step, now=now, reason=body.reason
+            ),
         )
-        return answer(shown(kept), status=202, revision=kept.revision)
+
+
+def _wished(
+    services: Services,
+    wish: Callable[[Transaction, Principal, datetime], KeptPlan],
+    *,
+    location: Callable[[KeptPlan], str] | None = None,
+) -> Response:
+    """Write down what is wanted of a plan, and answer with the plan."""
+
+    def act(tx: Transaction) -> Response:
+        kept = wish(tx, principal(), services.now())
+        where = None if location is None else location(kept)
+        return answer(shown(kept), status=202, revision=kept.revision, location=where)
 
     return once(services, act)
 

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from service.errors import WrongStateError
-from service.inventory.auditing import entry
 from service.inventory.effective import remember
 from service.inventory.marks import changing
 from service.inventory.policies import ClusterSettings
+from service.security.auditing import entry
 from service.security.principal import Principal
 from service.store.base import Item, Kind, PlanStage, Snapshot, Transaction
 from solver.domain.cluster import Cluster, require_id

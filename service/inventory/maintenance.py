@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from service.inventory.auditing import entry
 from service.inventory.effective import look_at_snapshot
 from service.inventory.marks import changing
 from service.inventory.policies import Maintenance
+from service.security.auditing import entry
 from service.security.principal import Principal
 from service.store.base import Item, Kind, Transaction
 from service.store.errors import NotFoundError

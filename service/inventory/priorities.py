@@ -9,10 +9,10 @@ from typing import Final
 
 from service.errors import ForbiddenError, InvalidRequestError
 from service.inventory.access import require_in_bounds, require_known
-from service.inventory.auditing import entry
 from service.inventory.effective import Seen, look_at_snapshot
 from service.inventory.marks import changing
 from service.inventory.policies import VmPolicy
+from service.security.auditing import entry
 from service.security.principal import Principal
 from service.store.base import AuditEntry, Item, Kind, Transaction
 from service.store.errors import NotFoundError

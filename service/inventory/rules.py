@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Final
 
 from service.errors import UnavailableError
-from service.inventory.auditing import entry
 from service.inventory.effective import Inventory, look_up
 from service.inventory.marks import changing, read_mark
 from service.inventory.standing import StandingRule, stand
+from service.security.auditing import entry
 from service.security.principal import Principal
 from service.store.base import Item, Kind, Transaction
 from service.store.errors import NotFoundError

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from service.inventory.access import require_known
-from service.inventory.auditing import entry
 from service.inventory.effective import look_at_snapshot
 from service.inventory.marks import changing
 from service.inventory.policies import VmPolicy
+from service.security.auditing import entry
 from service.security.principal import Principal
 from service.store.base import Item, Kind, Transaction
 from solver.domain.units import VmId

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from service.errors import WrongStateError
 from service.plans.document import (
@@ -20,8 +20,8 @@ from service.plans.document import (
     with_entry,
 )
 from service.plans.schedule import schedule_from_document
+from service.security.auditing import Asker, entry
 from service.store.base import (
-    AuditEntry,
     Item,
     KeptPlan,
     Kind,
@@ -31,18 +31,6 @@ from service.store.base import (
 from solver.domain.errors import InvalidInputError
 
 ACTIVE: Final = (PlanStage.APPROVED, PlanStage.RUNNING)
-
-
-class Asker(Protocol):
-    """Who asks, as the audit log names them."""
-
-    @property
-    def name(self) -> str:
-        """Of the user or token."""
-
-    @property
-    def origin(self) -> str:
-        """Address the request came from."""
 
 
 def plan_id(made_at: datetime) -> str:
@@ -270,15 +258,14 @@ def put_schedule(
     )
     kept = tx.items.put(item, expected_revision=expected_revision)
     tx.audit.append(
-        AuditEntry(
-            at=now,
-            actor=asker.name,
-            action="schedule.put",
-            cluster_id=cluster_id,
-            subject=f"/clusters/{cluster_id}/schedule",
+        entry(
+            asker,
+            "schedule.put",
+            cluster_id,
+            f"/clusters/{cluster_id}/schedule",
+            now,
             before=None if before is None else before.document,
             after=kept.document,
-            origin=asker.origin,
         )
     )
     return kept
@@ -366,14 +353,13 @@ def _log(
 ) -> None:
     subject = f"/clusters/{kept.cluster_id}/plans/{kept.id}"
     tx.audit.append(
-        AuditEntry(
-            at=now,
-            actor=asker.name,
-            action=action,
-            cluster_id=kept.cluster_id,
-            subject=subject if step is None else f"{subject}/steps/{step}",
+        entry(
+            asker,
+            action,
+            kept.cluster_id,
+            subject if step is None else f"{subject}/steps/{step}",
+            now,
             before=None if before is None else {"stage": before.stage.value},
             after={"stage": kept.stage.value} | ({"reason": reason} if reason else {}),
-            origin=asker.origin,
         )
     )

@@ -15,6 +15,7 @@ from typing import Final
 
 from service.errors import TooManyError, UnauthenticatedError
 from service.security import users
+from service.security.auditing import entry
 from service.security.passwords import Passwords
 from service.security.principal import Principal
 from service.security.secrets import SESSION_PREFIX, csrf_token, digest, new_secret
@@ -181,11 +182,4 @@ def _place(origin: str) -> str:
 
 
 def _entry(principal: Principal, action: str, now: datetime) -> AuditEntry:
-    return AuditEntry(
-        at=now,
-        actor=principal.name,
-        action=action,
-        cluster_id="",
-        subject=f"users/{principal.name}/sessions",
-        origin=principal.origin,
-    )
+    return entry(principal, action, "", f"users/{principal.name}/sessions", now)

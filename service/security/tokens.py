@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from service.errors import WrongStateError
+from service.security.auditing import entry
 from service.security.principal import Principal, Role
 from service.security.secrets import TOKEN_PREFIX, digest, new_secret
-from service.store.base import AuditEntry, Credential, Transaction
+from service.store.base import Credential, Transaction
 from service.store.errors import NotFoundError
 from solver.domain.errors import InvalidInputError
 
@@ -94,7 +95,9 @@ def create(
         expires_at=wanted.expires_at,
     )
     tx.credentials.put(token)
-    tx.audit.append(_entry(principal, "tokens.create", token, now, after=shown(token)))
+    tx.audit.append(
+        entry(principal, "tokens.create", "", f"tokens/{token.subject}", now, after=shown(token))
+    )
     return token, secret
 
 
@@ -109,7 +112,9 @@ def delete(tx: Transaction, principal: Principal, name: str, now: datetime) -> N
     if find(tx, name) is None:
         raise NotFoundError(f"token {name!r}: expected one that exists")
     token = tx.credentials.delete(_id(name))
-    tx.audit.append(_entry(principal, "tokens.delete", token, now, before=shown(token)))
+    tx.audit.append(
+        entry(principal, "tokens.delete", "", f"tokens/{token.subject}", now, before=shown(token))
+    )
 
 
 def find(tx: Transaction, name: str) -> Credential | None:
@@ -148,24 +153,3 @@ def _id(name: str) -> str:
 
 def _iso(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
-
-
-def _entry(
-    principal: Principal,
-    action: str,
-    token: Credential,
-    now: datetime,
-    *,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
-) -> AuditEntry:
-    return AuditEntry(
-        at=now,
-        actor=principal.name,
-        action=action,
-        cluster_id="",
-        subject=f"tokens/{token.subject}",
-        before=before,
-        after=after,
-        origin=principal.origin,
-    )

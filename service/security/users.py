@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from service.errors import WrongStateError
+from service.security.auditing import entry
 from service.security.principal import Principal, Role
 from service.store.base import AuditEntry, Item, Kind, Transaction
 from service.store.errors import NotFoundError
@@ -238,15 +239,14 @@ def _entry(
 ) -> AuditEntry:
     concerned = after or before
     assert concerned is not None
-    return AuditEntry(
-        at=now,
-        actor=principal.name,
-        action=action,
-        cluster_id="",
-        subject=f"users/{concerned.name}",
+    return entry(
+        principal,
+        action,
+        "",
+        f"users/{concerned.name}",
+        now,
         before=None if before is None else before.shown(),
         after=None if after is None else _with_password(before, after),
-        origin=principal.origin,
     )
 
 

@@ -20,11 +20,12 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from service.errors import ForbiddenError
+from service.security.auditing import entry
 from service.security.principal import Principal, Role
 from service.solving.errors import WorkCancelledError
 from service.solving.pool import SolverPool, Ticket
 from service.solving.work import Progress, Work
-from service.store.base import AuditEntry, Job, JobStage, Transaction
+from service.store.base import Job, JobStage, Transaction
 from service.store.errors import NotFoundError, StoreError
 from solver.domain.errors import ForeswapError, InvalidInputError
 
@@ -310,15 +311,14 @@ def cancel(tx: Transaction, principal: Principal, job_id: str, now: datetime) ->
         return job
     kept = tx.jobs.put(replace(job, stage=JobStage.CANCELLING), expected_revision=job.revision)
     tx.audit.append(
-        AuditEntry(
-            at=now,
-            actor=principal.name,
-            action="jobs.cancel",
-            cluster_id=job.cluster_id,
-            subject=f"/jobs/{job_id}",
+        entry(
+            principal,
+            "jobs.cancel",
+            job.cluster_id,
+            f"/jobs/{job_id}",
+            now,
             before={"stage": job.stage.value},
             after={"stage": kept.stage.value},
-            origin=principal.origin,
         )
     )
     return kept
