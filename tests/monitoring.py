@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
-
-import pytest
 
 from executor.counters import VmCounters, VmState
 from executor.monitor.host import CpuTimes, HostCounters
@@ -16,13 +12,6 @@ from solver.domain.units import VmId
 
 START_AT = datetime(2026, 3, 3, 8, 0, tzinfo=UTC)
 MIB = 2**20
-
-
-def without(reason: str) -> NoReturn:
-    """Skip a test for want of something of the machine; fail where CI is to have it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 class WoundTime:

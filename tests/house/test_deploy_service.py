@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -12,16 +11,10 @@ from pathlib import Path
 import pytest
 
 from service.settings import load_settings
+from tests.machine import assert_systemd_accepts, without
 
 UNIT = "foreswap.service"
 METRIC = re.compile(r"\bforeswap_[a-z_]+")
-
-
-def without(reason: str) -> None:
-    """Skip a check for want of a tool; fail where CI is to have it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
@@ -50,26 +43,7 @@ def series(repository: Path) -> set[str]:
 
 def test_systemd_accepts_the_unit(unit: str, tmp_path: Path) -> None:
     """No setting is misspelt, and its exposure is low by systemd's own judgement."""
-    if shutil.which("systemd-analyze") is None:
-        without("a unit cannot be verified: systemd-analyze is not installed")
-    copy = tmp_path / UNIT
-    copy.write_text(re.sub(r"^(ExecStart\w*)=\S+", r"\1=/bin/true", unit, flags=re.MULTILINE))
-    verified = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(copy)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (verified.returncode, verified.stderr) == (0, "")
-    judged = subprocess.run(
-        ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(copy)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    level = re.search(r"exposure level .*: ([\d.]+)", judged.stdout)
-    assert level is not None
-    assert float(level[1]) < 2.0
+    assert_systemd_accepts(unit, tmp_path / UNIT)
 
 
 def test_the_unit_needs_no_rights(unit: str) -> None:

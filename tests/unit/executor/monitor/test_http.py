@@ -14,7 +14,7 @@ import pytest
 
 from executor.monitor.http import HttpSender, Verdict, read_token, understand
 from solver.domain.errors import InvalidInputError
-from tests.monitoring import without
+from tests.machine import without
 from tests.receiver import Receiver, _Handler, write_token
 
 BODY = b'{"host":"h1","stream":"s","first_seq":1,"records":[{"seq":1,"minute":{}}]}'

@@ -14,7 +14,7 @@ import pytest
 from executor.monitor.outbox import MAX_WAITING, MIN_BYTES, Outbox
 from executor.monitor.segments import find_segments
 from solver.domain.errors import InvalidInputError
-from tests.monitoring import without
+from tests.machine import without
 
 
 def drain(outbox: Outbox, *, max_records: int = 7) -> list[bytes]:

@@ -65,7 +65,7 @@ def test_it_ends_at_its_limit_and_when_told(instance: tuple[Problem, Synthetic])
     problem, _ = instance
     kept = improve(problem, problem.start, limit_s=NO_WALL_LIMIT_S, cancel=lambda: True)
     assert kept.tolist() == problem.start.tolist()
-    begun_s = time.monotonic()
+    # Of this thread's own time: a busy machine may stop it for longer.
+    begun_s = time.thread_time()
     improve(problem, problem.start, limit_s=0.2)
-    # Without the limit it would not end; a busy machine may stop it for a second or two.
-    assert time.monotonic() - begun_s < 10.0
+    assert time.thread_time() - begun_s < 1.0
