@@ -18,9 +18,8 @@ from service.web import router
 from service.web.door import require_visitor, visitor
 from service.web.errors import NOTICES, SESSION
 from service.web.pages.login import give_csrf
-from service.web.site import Component
+from service.web.site import ADDRESS, Component
 
-_ADDRESS: Final = "address"
 _PAGE: Final = "page"
 _WHO: Final = "who"
 _NAVIGATION: Final = "navigation"
@@ -52,7 +51,7 @@ def frame() -> Component:
         theme=THEME,
         forceColorScheme="light",
         children=[
-            dcc.Location(id=_ADDRESS, refresh="callback-nav"),
+            dcc.Location(id=ADDRESS, refresh="callback-nav"),
             dcc.Store(id=SESSION),
             dcc.Store(id=_LIVE, data=""),
             dcc.Store(id=_TITLE),
@@ -79,16 +78,17 @@ def listen(app: Dash, services: Services) -> None:
         Output(_NAVIGATION, "children"),
         Output(_WHO, "children"),
         Output(_TITLE, "data"),
-        Input(_ADDRESS, "pathname"),
+        Input(ADDRESS, "pathname"),
         Input(SESSION, "data"),
+        State(ADDRESS, "search"),
     )
-    def turn(path: str | None, _session: str | None) -> Any:
+    def turn(path: str | None, _session: str | None, query: str | None) -> Any:
         """Show the page of an address to whoever visits."""
         who = visitor(services)
         if who is not None:
             _renew_csrf(services, who)
         place = unquote(path or "/")
-        shown = router.show(services, who, place)
+        shown = router.show(services, who, place, query or "")
         return shown, _links(who, place), _who(who), router.title(place)
 
     @app.callback(
@@ -109,7 +109,7 @@ def _listen_in_browser(app: Dash) -> None:
         Output(_LIVE, "data"),
         Output(_AWAY, "style"),
         Input(_TICKS, "n_intervals"),
-        State(_ADDRESS, "pathname"),
+        State(ADDRESS, "pathname"),
         State(_LIVE, "data"),
         State(_TITLE, "data"),
         prevent_initial_call=True,

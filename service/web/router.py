@@ -39,7 +39,7 @@ def find(path: str) -> tuple[Page, dict[str, str]] | None:
     return _BY_PATH[endpoint], dict(named)
 
 
-def show(services: Services, principal: Principal | None, path: str) -> Component:
+def show(services: Services, principal: Principal | None, path: str, query: str = "") -> Component:
     """Return what stands at an address; for those who have not logged in, where they do."""
     if principal is None:
         return login.show()
@@ -52,7 +52,12 @@ def show(services: Services, principal: Principal | None, path: str) -> Componen
     cluster_id = named.get("cluster_id", "")
     if page.operation and not may(principal, page.operation, cluster_id or None):
         return empty("Not for this role", f"{page.title} is not for the role {principal.role}.")
-    visit = Visit(principal=principal, cluster_id=cluster_id, item_id=named.get("item_id", ""))
+    visit = Visit(
+        principal=principal,
+        cluster_id=cluster_id,
+        item_id=named.get("item_id", ""),
+        query=query,
+    )
     return _shown(services, page, visit)
 
 

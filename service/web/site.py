@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from dash import Dash
 
 from service.api.services import Services
 from service.security.principal import Principal
+
+ADDRESS: Final = "address"
+"""Component that holds the address, for pages that write into it what they are asked."""
 
 Component = Any
 """What Dash shows: a component, text, or a list of them."""
@@ -25,11 +28,14 @@ class Visit:
         Named by the path; empty for pages of no cluster.
     item_id
         What of the cluster the path names; empty for none.
+    query
+        What stands behind the path, such as ``?rule=r1``; empty for nothing.
     """
 
     principal: Principal
     cluster_id: str = ""
     item_id: str = ""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
