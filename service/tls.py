@@ -6,8 +6,10 @@ on whenever something has arrived, and a peer that says nothing is closed as any
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from socket import socket
 from typing import Any, Final
@@ -18,6 +20,8 @@ from solver.domain.errors import InvalidInputError
 
 RECORD_BYTES: Final = 2**14
 """Largest record of TLS; whoever reads as much leaves nothing behind that no poll tells of."""
+
+_log = logging.getLogger(__name__)
 
 
 class NothingYetError(Exception):
@@ -49,6 +53,45 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             path="server.tls_certificate",
         ) from error
     return context
+
+
+class RenewedContext:
+    """What the files of a server make, made anew when they are replaced.
+
+    Whoever renews a certificate writes two files, one after the other. So they are read once they
+    have stayed the same from one look to the next; and files that cannot be used change nothing.
+
+    Parameters
+    ----------
+    certificate, key
+        As for :func:`server_context`, which says what is wrong with those there are at the start.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._files = (certificate, key)
+        self._read = self._seen = self._state()
+        self.context = server_context(certificate, key)
+
+    def look(self) -> None:
+        """Take up files that were replaced; connections that stand keep what they began with."""
+        before, self._seen = self._seen, self._state()
+        if self._seen in (None, self._read) or self._seen != before:
+            return
+        self._read = self._seen
+        try:
+            self.context = server_context(*self._files)
+        except InvalidInputError as error:
+            _log.error("the certificate in use is kept: %s", error)
+        else:
+            _log.info("the certificate in %s is in use now", self._files[0])
+
+    def _state(self) -> tuple[tuple[int, ...], ...] | None:
+        """Return what is another when a file was; ``None`` while one is not there."""
+        try:
+            stats = [file.stat() for file in self._files]
+        except OSError:
+            return None
+        return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats)
 
 
 class TlsChannel(HTTPChannel):
@@ -145,12 +188,12 @@ class TlsChannel(HTTPChannel):
         return True
 
 
-def tls_channel(context: ssl.SSLContext) -> Any:
-    """Return what the server is to make of each connection it accepts."""
+def tls_channel(context: Callable[[], ssl.SSLContext]) -> Any:
+    """Return what the server is to make of each connection it accepts, by the context then."""
 
     def make(server: Any, sock: socket, *rest: Any, **more: Any) -> TlsChannel | None:
         try:
-            return TlsChannel(context, server, sock, *rest, **more)
+            return TlsChannel(context(), server, sock, *rest, **more)
         except OSError:
             # It had already gone; the server goes on.
             sock.close()

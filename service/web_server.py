@@ -19,10 +19,12 @@ from typing import Any, Final
 from waitress import create_server
 
 from service.settings import ServerSettings
-from service.tls import server_context, tls_channel
+from service.tls import RenewedContext, tls_channel
 from solver.domain.errors import ForeswapError, InvalidInputError
 
 POLL_S: Final = 1.0
+LOOK_S: Final = 1.0
+"""Between two looks at the files of TLS."""
 MAX_CONNECTIONS: Final = 1000
 MAX_HEADER_BYTES: Final = 64 * 1024
 
@@ -85,16 +87,17 @@ class WebServer:
     """
 
     def __init__(self, application: Any, sock: socket.socket, settings: ServerSettings) -> None:
-        context = None
+        self._tls: RenewedContext | None = None
         if settings.tls_certificate is not None and settings.tls_key is not None:
-            context = server_context(settings.tls_certificate, settings.tls_key)
+            self._tls = RenewedContext(settings.tls_certificate, settings.tls_key)
+        self._look_s = time.monotonic() + LOOK_S
         self._shutdown_s = settings.shutdown_s
         self._stopping = False
         self._server = create_server(
-            application, sockets=[sock], **_adjustments(settings, has_tls=context is not None)
+            application, sockets=[sock], **_adjustments(settings, has_tls=self._tls is not None)
         )
-        if context is not None:
-            self._server.channel_class = tls_channel(context)
+        if (tls := self._tls) is not None:
+            self._server.channel_class = tls_channel(lambda: tls.context)
 
     @property
     def port(self) -> int:
@@ -119,6 +122,7 @@ class WebServer:
         try:
             while not self._stopping:
                 self._poll()
+                self._look_at_tls()
                 on_tick()
             self._finish()
         finally:
@@ -127,6 +131,12 @@ class WebServer:
 
     def _poll(self) -> None:
         self._server.asyncore.loop(timeout=POLL_S, map=self._server._map, use_poll=True, count=1)
+
+    def _look_at_tls(self) -> None:
+        now_s = time.monotonic()
+        if self._tls is not None and now_s >= self._look_s:
+            self._look_s = now_s + LOOK_S
+            self._tls.look()
 
     def _finish(self) -> None:
         self._server.accepting = False

@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import urllib3
 
 from service.settings import ServerSettings
+from service.tls import RenewedContext
 from service.web_server import WebServer, listen
 from solver.domain.errors import ForeswapError, InvalidInputError
 from tests.machine import without
@@ -70,12 +72,10 @@ def is_reachable(port: int) -> bool:
     return True
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of localhost and its key."""
+def make_pair(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of localhost and its key."""
     if shutil.which("openssl") is None:
         without("a certificate cannot be made: openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
@@ -83,6 +83,17 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         [*command, *names, "-out", certificate, "-keyout", key], check=True, capture_output=True
     )
     return certificate, key
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of localhost and its key."""
+    return make_pair(tmp_path_factory.mktemp("tls"))
+
+
+def shown_certificate(port: int) -> str:
+    """Return the certificate that a new connection is shown."""
+    return ssl.get_server_certificate(("localhost", port), timeout=10)
 
 
 def test_answers_plain_requests() -> None:
@@ -180,3 +191,51 @@ def test_wrong_files_of_tls_are_refused(pair: tuple[Path, Path], tmp_path: Path)
         settings = ServerSettings(port=0, tls_certificate=certificate, tls_key=key)
         with listen(settings) as sock, pytest.raises(InvalidInputError, match=expected):
             WebServer(Application(), sock, settings)
+
+
+def test_a_renewed_certificate_is_taken_up(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """New connections are shown it; one that stands goes on, and half of a pair changes nothing."""
+    certificate, key = (Path(shutil.copy(file, tmp_path)) for file in pair)
+    (tmp_path / "new").mkdir()
+    new_certificate, new_key = make_pair(tmp_path / "new")
+    old, new = certificate.read_text(), new_certificate.read_text()
+    settings = {"tls_certificate": certificate, "tls_key": key}
+    with (
+        serving(Application(), **settings) as (server, _),
+        urllib3.PoolManager(ca_certs=str(pair[0])) as pool,
+    ):
+        base = f"https://localhost:{server.port}/"
+        assert pool.request("POST", base, body=b"before").data == b"before"
+        new_certificate.replace(certificate)
+        assert shown_certificate(server.port) == old
+        new_key.replace(key)
+        ends_s = time.monotonic() + 30
+        while shown_certificate(server.port) != new:
+            assert time.monotonic() < ends_s, "the new certificate is not shown"
+        # It trusts the old certificate alone, so this is the connection it had.
+        assert pool.request("POST", base, body=b"after", retries=False).data == b"after"
+
+
+def test_files_of_tls_are_read_once_they_rest(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """Not while they are written, not without each other, and not again and again."""
+    certificate, key = (Path(shutil.copy(file, tmp_path)) for file in pair)
+    (tmp_path / "new").mkdir()
+    renewed = RenewedContext(certificate, key)
+    first = renewed.context
+    key.write_text("half a k", encoding="ascii")
+    renewed.look()
+    key.unlink()
+    renewed.look()
+    shutil.copy(certificate, key)
+    renewed.look()
+    renewed.look()
+    assert renewed.context is first, "it took up what is no pair"
+    for file in make_pair(tmp_path / "new"):
+        file.replace(tmp_path / file.name)
+    renewed.look()
+    assert renewed.context is first, "it read what has just been written"
+    renewed.look()
+    second = renewed.context
+    assert second is not first
+    renewed.look()
+    assert renewed.context is second, "it read again what it had read"
