@@ -90,4 +90,6 @@ def _mark(services: Services, who: Principal, cluster_id: str) -> str:
         newest = tx.plans.page(cluster_id, limit=1)
         acting = tx.plans.page(cluster_id, stages=ACTIVE, limit=1)
         plans = [f"{plan.id} {plan.revision}" for plan in (*newest, *acting)]
-        return f"{read_mark(tx, cluster_id)} {plans}"
+        schedule = tx.items.find(Kind.SCHEDULE, cluster_id, [cluster_id])
+        revisions = [item.revision for item in schedule.values()]
+        return f"{read_mark(tx, cluster_id)} {plans} {revisions}"

@@ -72,7 +72,8 @@ class Visitor:
             # Colours fade over for a moment; axe would measure them half-way.
             self.page.wait_for_timeout(300)
             self.page.screenshot(path=self.pictures / f"{name}-{scheme}.png")
-            assert self.barriers() == [], f"{name}, {scheme}"
+            found = self.barriers()
+            assert found == [], f"{name}, {scheme}: {found}"
         self.use_dark(False)
         assert self.console == []
         assert self.outside == []
