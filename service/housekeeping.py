@@ -17,6 +17,9 @@ INTERVAL_S: Final = 60.0
 ANSWERS_KEPT: Final = timedelta(days=1)
 """Idempotency keys: far longer than anything that tries again goes on trying."""
 
+ATTEMPTS_KEPT: Final = timedelta(days=1)
+"""Failed logins: far longer than any window over which they are counted."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -31,20 +34,29 @@ def tidy(store: Store, retention: Retention, now: datetime) -> None:
     with store.begin() as tx:
         tx.credentials.forget_expired(now)
         tx.answers.forget(now - ANSWERS_KEPT)
+        tx.attempts.forget_before(now - ATTEMPTS_KEPT)
     store.telemetry.tidy(now, retention)
 
 
 @contextmanager
-def kept_tidy(store: Store, retention: Retention, now: Callable[[], datetime]) -> Iterator[None]:
+def kept_tidy(
+    store: Store,
+    retention: Retention,
+    now: Callable[[], datetime],
+    *,
+    interval_s: float = INTERVAL_S,
+) -> Iterator[None]:
     """Keep a store tidy within the block, in a thread of its own."""
     ended = threading.Event()
 
     def run() -> None:
-        while not ended.wait(INTERVAL_S):
+        while not ended.wait(interval_s):
             try:
                 tidy(store, retention, now())
             except ForeswapError as error:
                 _log.warning("the store could not be tidied: %s", error)
+            except Exception:  # noqa: BLE001  Nobody else tidies: it must not end for ever.
+                _log.exception("the store could not be tidied")
 
     thread = threading.Thread(target=run, name="housekeeping", daemon=True)
     thread.start()

@@ -7,9 +7,11 @@ import os
 import signal
 import threading
 from dataclasses import dataclass
+from typing import Any
 
+from service.errors import UnavailableError
 from service.solving.work import Progress, Told
-from solver.domain.errors import InvalidInputError
+from solver.domain.errors import ForeswapError, InvalidInputError
 
 WAIT_S = 30.0
 
@@ -71,3 +73,32 @@ class Stumbles:
     def run(self, told: Told, cancel: threading.Event) -> bytes:
         """Divide by zero."""
         return str(1 // 0).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComesTooSoon:
+    """Cannot be done now, and says when to come again."""
+
+    limit_s: float = 1.0
+
+    def run(self, told: Told, cancel: threading.Event) -> bytes:
+        """Raise what a full queue raises."""
+        raise UnavailableError("come again", retry_after_s=7)
+
+
+class GarbledError(ForeswapError):
+    """Whoever receives it cannot read it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garbles:
+    """Answers with what nobody can read."""
+
+    limit_s: float = 1.0
+
+    def run(self, told: Told, cancel: threading.Event) -> bytes:
+        """Raise it."""
+        raise GarbledError

@@ -19,7 +19,7 @@ from solver.domain.cluster import MAX_PRIORITY, MIN_PRIORITY
 from solver.domain.units import VmId
 from solver.schema import Id, Strict
 
-MAX_BODY_MIB = 32
+MAX_BODY_MIB = 16
 """As many priorities as may be set at once, with long ids."""
 
 

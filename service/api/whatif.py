@@ -48,7 +48,7 @@ def blueprint(services: Services) -> APIBlueprint:
             limits=desk.settings.limits,
             store_url=desk.settings.store_url,
         )
-        is_large = desk.is_large(len(cluster.vms), work.limit_s)
+        is_large = desk.is_large(work.num_vms, work.limit_s)
         return once_outside(
             services,
             lambda: respond(

@@ -19,7 +19,8 @@ from service.store.errors import NotFoundError
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import VmId
 
-MAX_AT_ONCE: Final = 100_000
+MAX_AT_ONCE: Final = 10_000
+"""They are written in one transaction, for which every other writer waits: a second or two."""
 MAX_ERRORS: Final = 20
 """Of many wrong ones, so many are told."""
 

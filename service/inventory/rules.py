@@ -118,12 +118,15 @@ def put_rule(
 
     Raises
     ------
+    NotFoundError
+        If there is no such cluster, or no more.
     ConflictError
         If it stands at another revision.
     UnavailableError
         If rules or policies changed since it was judged: it has to be judged anew.
     """
     require_id(rule.id, "rule")
+    tx.items.get(Kind.CLUSTER, "", cluster_id)
     mark = read_mark(tx, cluster_id)
     if proposal is not None and proposal.mark != mark.policies:
         raise UnavailableError(

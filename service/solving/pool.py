@@ -410,6 +410,8 @@ class _Process:
                 self._connection.send(message)
         except OSError as error:
             raise WorkerError(self._death()) from error
+        except Exception as error:
+            raise WorkerError(f"the work cannot be told to a worker: {error!r}") from error
 
     def send_quietly(self, message: Cancel) -> None:
         with suppress(WorkerError):
@@ -422,6 +424,11 @@ class _Process:
             return self._connection.recv()
         except (EOFError, OSError) as error:
             raise WorkerError(self._death()) from error
+        except WorkerError:
+            raise
+        except Exception as error:
+            # Nobody but this thread serves the seat: it has to outlive whatever it is told.
+            raise WorkerError(f"what the worker told cannot be read: {error!r}") from error
 
     def hang_up(self) -> None:
         """Close the pipe: the worker ends, and whoever reads from it here learns of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ from service.whatif.question import (
     RoomQuestion,
 )
 from service.whatif.schema import (
+    MAX_ADDED,
     AddedHostsModel,
     AddedVmsModel,
     HostsNeededModel,
@@ -63,6 +65,8 @@ def whatif_work(
     InvalidInputError
         With the path of what is wrong, from the top of the request.
     """
+    for path, items in (("added_hosts", request.added_hosts), ("added_vms", request.added_vms)):
+        _require_within_bounds(path, items)
     question = question_of(cluster, request)
     require_known(cluster, question)
     return WhatIfWork(
@@ -72,6 +76,17 @@ def whatif_work(
         params=solve_params(request.options, limits),
         num_scenarios=request.options.num_scenarios,
     )
+
+
+def _require_within_bounds(
+    path: str, items: Sequence[AddedHostsModel] | Sequence[AddedVmsModel]
+) -> None:
+    """Refuse more than a worker has memory for: each entry may be small, and all together not."""
+    total = sum(item.count for item in items)
+    if total > MAX_ADDED:
+        raise InvalidInputError(
+            f"expected at most {MAX_ADDED} of all entries together, got {total}", path=path
+        )
 
 
 def question_of(cluster: Cluster, request: WhatIfRequest) -> Question:

@@ -14,6 +14,7 @@ from solver.domain.cluster import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
 from solver.schema import AmountsModel, AnyRule, HostModel, Id, Name, Strict
 
 MAX_ADDED = 10_000
+"""Hosts, and VMs, that all entries of a request may add together."""
 
 Count = Annotated[int, Field(ge=1, le=MAX_ADDED)]
 Priority = Annotated[int, Field(ge=MIN_PRIORITY, le=MAX_PRIORITY)]

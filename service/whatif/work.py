@@ -38,6 +38,11 @@ class WhatIfWork:
         )
         return parts * self.params.limit_s
 
+    @property
+    def num_vms(self) -> int:
+        """Return how many VMs there are to place after the change."""
+        return len(self.cluster.vms) + sum(item.count for item in self.question.added_vms)
+
     def run(self, told: Told, cancel: threading.Event) -> bytes:
         """Return the answer as JSON."""
         from service.whatif.answer import answer

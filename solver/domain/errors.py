@@ -15,9 +15,27 @@ Messages say what, which object, the value seen and the value expected. An infea
 reached time limit and "no beneficial move" are results (``solver.domain.result``), never errors.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class ForeswapError(Exception):
     """Root of every error that foreswap raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are unpickled by calling them with their message alone: those that take more
+        # would fail at it, and with them whoever waits for word from another process.
+        return _made_anew, (type(self), self.args, vars(self))
+
+
+def _made_anew(
+    kind: type[ForeswapError], args: tuple[Any, ...], state: dict[str, Any]
+) -> ForeswapError:
+    """Return an error as it was, without calling what made it."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
 
 
 class InvalidInputError(ForeswapError, ValueError):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from service.housekeeping import tidy
+import pytest
+
+from service.housekeeping import kept_tidy, tidy
 from service.store.base import Answer, Credential, Retention, Store
 from service.store.sql import open_store
 
@@ -31,4 +35,35 @@ def test_what_has_expired_is_removed(tmp_path: Path) -> None:
         assert [one.id for one in tx.credentials.page("session", limit=9)] == ["new"]
         assert tx.answers.take(answer) is None
         assert tx.answers.take(replace(answer, key="new")) is not None
+    opened.close()
+
+
+def test_failed_logins_are_forgotten_after_a_day(tmp_path: Path) -> None:
+    """They were counted for minutes and once kept for ever."""
+    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}", now=lambda: NOW)
+    with opened.begin() as tx:
+        tx.attempts.note("login/1", NOW - timedelta(days=2))
+        tx.attempts.note("login/1", NOW)
+    tidy(cast("Store", opened), Retention(), NOW)
+    with opened.begin() as tx:
+        assert tx.attempts.count("login/1", NOW - timedelta(days=9)) == 1
+    opened.close()
+
+
+def test_it_goes_on_after_what_nobody_foresaw(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One piece that cannot be rolled up once ended tidying until the next start."""
+    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}", now=lambda: NOW)
+    again, calls = threading.Event(), itertools.count()
+
+    def clock() -> datetime:
+        if next(calls):
+            again.set()
+            return NOW
+        raise ArithmeticError("a clock of a kind nobody knew")
+
+    with kept_tidy(cast("Store", opened), Retention(), clock, interval_s=0.01):
+        assert again.wait(30)
+    assert "ArithmeticError" in caplog.text
     opened.close()

@@ -161,6 +161,8 @@ def test_without_telemetry_there_is_no_forecast(admin: FlaskClient, kept: Cluste
         ({"added_hosts": [{}]}, "added_hosts[0]"),
         ({"added_hosts": [{"like_host_id": "h9"}]}, "added_hosts[0].like_host_id"),
         ({"added_vms": [{"like_vm_id": "v9"}]}, "added_vms[0].like_vm_id"),
+        ({"added_vms": [{"like_vm_id": "vm0", "count": 5001}] * 2}, "added_vms"),
+        ({"added_hosts": [{"like_host_id": "h1", "count": 10_000}] * 100}, "added_hosts"),
         ({"room": {"vms": {}}}, "room.vms"),
         (
             {"hosts_needed": {"types": [{"like_host_id": "h1"}, {"like_host_id": "h1"}]}},

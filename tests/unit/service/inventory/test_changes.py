@@ -419,6 +419,15 @@ def test_a_soft_rule_contradicts_nothing(store: Store) -> None:
         assert contradiction(propose(tx, CLUSTER, rule)) == ""
 
 
+def test_a_forced_rule_of_a_removed_cluster_is_not_written(store: Store) -> None:
+    """Written all the same, it would wait for the next cluster of that id."""
+    with store.begin() as tx:
+        delete_cluster(tx, ADMIN, CLUSTER, expected_revision=None, now=NOW)
+    rule = Affinity(id="together", vm_ids=(V1, V2))
+    with pytest.raises(NotFoundError), store.begin() as tx:
+        put_rule(tx, OPERATOR, CLUSTER, rule, proposal=None, expected_revision=0, now=NOW)
+
+
 def test_a_rule_is_not_written_on_what_it_was_not_judged_by(store: Store) -> None:
     """Somebody put another rule while this one was being judged."""
     rule = Affinity(id="together", vm_ids=(V1, V2))

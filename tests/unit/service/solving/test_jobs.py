@@ -223,6 +223,21 @@ def test_a_job_is_seen_by_who_asked_and_who_looks_after_all(
             jobs.see(tx, BOB, job.id)
 
 
+def test_a_name_that_comes_again_sees_nothing_of_other_clusters(
+    runner: JobRunner, store: SqlStore
+) -> None:
+    """A token bound to one cluster once read what its namesake had asked of another."""
+    job = runner.start(EVE, "whatif", Echo(), {}, cluster_id="c1")
+    mine = runner.start(EVE, "whatif", Echo(), {}, cluster_id="c2")
+    looked_until(runner, store, mine.id, *ENDED)
+    bound = replace(EVE, cluster_id="c2")
+    with store.begin() as tx:
+        with pytest.raises(NotFoundError):
+            jobs.see(tx, bound, job.id)
+        assert [one.id for one in jobs.page(tx, bound, before="", limit=1)] == [mine.id]
+        assert len(jobs.page(tx, EVE, before="", limit=9)) == 2
+
+
 def test_the_runner_looks_by_itself(store: SqlStore, pool: SolverPool) -> None:
     """Opened, it writes the end without being told to."""
     runner = JobRunner(store, pool, name="three", now=lambda: datetime.now(UTC), look_s=0.05)

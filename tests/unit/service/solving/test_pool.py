@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import UnavailableError
 from service.solving.errors import (
     OverloadedError,
     PoolClosedError,
@@ -24,7 +25,15 @@ from service.solving.errors import (
 from service.solving.pool import PoolSettings, SolverPool
 from service.solving.work import Progress
 from solver.domain.errors import InvalidInputError
-from tests.pool_work import Dies, Echo, Refuses, Stumbles, UntilCancelled
+from tests.pool_work import (
+    ComesTooSoon,
+    Dies,
+    Echo,
+    Garbles,
+    Refuses,
+    Stumbles,
+    UntilCancelled,
+)
 
 SOON_S = 60.0
 
@@ -79,6 +88,20 @@ def test_an_error_of_the_work_is_raised_here(pool: SolverPool) -> None:
     with pytest.raises(InvalidInputError) as caught:
         pool.submit(Refuses()).result(SOON_S)
     assert caught.value.path == "history.demand"
+
+
+def test_an_error_with_more_than_a_message_comes_back_whole(pool: SolverPool) -> None:
+    """One that could not be unpickled once ended the thread that serves the worker, for ever."""
+    with pytest.raises(UnavailableError, match="come again") as caught:
+        pool.submit(ComesTooSoon()).result(SOON_S)
+    assert caught.value.retry_after_s == 7
+
+
+def test_what_cannot_be_read_costs_its_work_alone(pool: SolverPool) -> None:
+    """Whoever waits is told at once, and a new worker does what comes next."""
+    with pytest.raises(WorkerError, match="cannot be read"):
+        pool.submit(Garbles()).result(SOON_S)
+    assert json.loads(pool.submit(Echo(number=3)).result(SOON_S))["number"] == 3
 
 
 def test_a_fault_ends_the_work_alone(pool: SolverPool) -> None:
