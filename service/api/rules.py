@@ -14,18 +14,13 @@ from service.api.asking import Path, Query, principal
 from service.api.etags import expected_revision
 from service.api.operations import operation
 from service.api.services import Services
-from service.errors import UnavailableError
 from service.inventory.effective import look_up
-from service.inventory.rules import delete_rule, find_rule, propose, put_rule, require_sound
+from service.inventory.rules import delete_rule, find_rule, keep_rule
 from service.inventory.standing import StandingRule
-from service.store.base import Item, Kind
+from service.store.base import Kind
 from solver.domain.errors import InvalidInputError
-from solver.domain.rules import PlacementRule
 from solver.instances import rule_from_document, rule_to_document
 from solver.schema import AnyRule, Id, show
-
-MAX_TRIES: Final = 3
-"""How often a rule is checked anew because others changed meanwhile."""
 
 MAX_BODY_MIB: Final = 8
 """A rule may name every VM of a large cluster."""
@@ -116,7 +111,15 @@ def blueprint(services: Services) -> APIBlueprint:
             raise InvalidInputError(
                 f"expected {show(path.rule_id)} as in the path, got {show(rule.id)}", path="id"
             )
-        item = _put(services, path.cluster_id, rule, force=query.force)
+        item = keep_rule(
+            services.store,
+            principal(),
+            path.cluster_id,
+            rule,
+            force=query.force,
+            expected_revision=expected_revision(),
+            now=services.now(),
+        )
         with services.store.begin(read_only=True) as tx:
             standing = find_rule(look_up(tx, path.cluster_id), rule.id)
         status = 201 if item.revision == 1 else 200
@@ -138,31 +141,6 @@ def blueprint(services: Services) -> APIBlueprint:
         return nothing()
 
     return api
-
-
-def _put(services: Services, cluster_id: str, rule: PlacementRule, *, force: bool) -> Item:
-    """Check a rule and write it; checked anew where others changed meanwhile."""
-    expected = expected_revision()
-    for left in reversed(range(MAX_TRIES)):
-        with services.store.begin(read_only=True) as tx:
-            proposal = propose(tx, cluster_id, rule)
-        if not force:
-            require_sound(proposal)
-        try:
-            with services.store.begin() as tx:
-                return put_rule(
-                    tx,
-                    principal(),
-                    cluster_id,
-                    rule,
-                    proposal=None if force else proposal,
-                    expected_revision=expected,
-                    now=services.now(),
-                )
-        except UnavailableError:
-            if not left:
-                raise
-    raise AssertionError("the last try returns or raises")
 
 
 def _shown(standing: StandingRule) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from service.inventory.marks import changing, read_mark
 from service.inventory.standing import StandingRule, stand
 from service.security.auditing import entry
 from service.security.principal import Principal
-from service.store.base import Item, Kind, Transaction
+from service.store.base import Item, Kind, Store, Transaction
 from service.store.errors import NotFoundError
 from solver.domain.cluster import require_id
 from solver.domain.contradiction import find_contradiction
@@ -30,6 +30,9 @@ from solver.validate import find_contradictions
 
 SEARCH_LIMIT_S: Final = 3.0
 """What cannot be decided within it is taken for no contradiction."""
+
+MAX_TRIES: Final = 3
+"""How often a rule is checked anew because others changed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,56 @@ def require_sound(proposal: Proposal, *, limit_s: float = SEARCH_LIMIT_S) -> Non
     told = contradiction(proposal, limit_s=limit_s)
     if told:
         raise InvalidInputError(told)
+
+
+def keep_rule(
+    store: Store,
+    principal: Principal,
+    cluster_id: str,
+    rule: PlacementRule,
+    *,
+    force: bool,
+    expected_revision: int | None,
+    now: datetime,
+) -> Item:
+    """Check a rule and write it; checked anew where others changed meanwhile.
+
+    Parameters
+    ----------
+    force
+        Whatever it contradicts, and whatever it names that is missing.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such cluster, or nothing was seen of it yet.
+    InvalidInputError
+        If it is not sound.
+    ConflictError
+        If it stands at another revision.
+    UnavailableError
+        If others change rules and policies all the time.
+    """
+    for left in reversed(range(MAX_TRIES)):
+        with store.begin(read_only=True) as tx:
+            proposal = propose(tx, cluster_id, rule)
+        if not force:
+            require_sound(proposal)
+        try:
+            with store.begin() as tx:
+                return put_rule(
+                    tx,
+                    principal,
+                    cluster_id,
+                    rule,
+                    proposal=None if force else proposal,
+                    expected_revision=expected_revision,
+                    now=now,
+                )
+        except UnavailableError:
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def put_rule(

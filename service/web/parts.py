@@ -40,3 +40,10 @@ def figure(label: str, value: Component) -> Component:
             dmc.Text(value, size="lg", fw=600),
         ]
     )
+
+
+def in_the_way(message: str, *, title: str = "Not saved") -> Component:
+    """Return why a form was not saved; without a message, that single fields say so."""
+    if not message:
+        return dmc.Text("Some fields need a look.", c="var(--mantine-color-error)", mt="xs")
+    return dmc.Alert(message, title=title, color="red", variant="default", mt="sm")

@@ -13,7 +13,7 @@ from service.security.principal import Principal
 from service.store.errors import NotFoundError
 from service.web.door import may
 from service.web.errors import sentence
-from service.web.pages import clusters, login, overview, password, plan, plans, schedule, vms
+from service.web.pages import clusters, login, overview, password, plan, plans, rules, schedule, vms
 from service.web.parts import empty
 from service.web.site import Component, Page, Visit
 from solver.domain.errors import ForeswapError
@@ -24,6 +24,7 @@ PAGES: Final[tuple[Page, ...]] = (
     vms.PAGE,
     plans.PAGE,
     plan.PAGE,
+    rules.PAGE,
     schedule.PAGE,
     password.PAGE,
 )

@@ -18,7 +18,7 @@ from service.web.errors import notice
 from service.web.fields import every_field, placed, typed
 from service.web.pages.schedule_fields import FORM, blackout_fields, fields
 from service.web.pages.schedule_status import scores, status
-from service.web.parts import heading
+from service.web.parts import heading, in_the_way
 from service.web.schedule_form import NEW_BLACKOUT, blackouts_of, document_of
 from service.web.site import Component, Page, Visit
 from solver.domain.errors import ForeswapError
@@ -140,7 +140,7 @@ def _listen_to_wishes(app: Dash, services: Services) -> None:
             item = _saved(services, principal, cluster_id, typed(ids, values), revision)
         except ForeswapError as error:
             beside, apart = placed(error, [each["path"] for each in ids])
-            return beside, _told(apart), no_update, no_update
+            return beside, in_the_way(apart), no_update, no_update
         notice("Saved", "The schedule is in force.")
         with services.store.begin(read_only=True) as tx:
             now = status(tx, cluster_id, item, services.now())
@@ -221,12 +221,6 @@ def _is_paused(item: Item | None) -> bool:
 
 def _pausing(paused: bool) -> str:
     return "Resume" if paused else "Pause"
-
-
-def _told(message: str) -> Component:
-    if not message:
-        return dmc.Text("Some fields need a look.", c="var(--mantine-color-error)", mt="xs")
-    return dmc.Text(message, c="var(--mantine-color-error)", mt="xs")
 
 
 def _changed_by(item: Item | None) -> Component:
