@@ -17,7 +17,8 @@ Fields of a document::
     stepwise    whether each step waits for its own approval
     wanted      what an operator wants of a running plan: paused, abort
     progress    state of the plan and of each step, as the executor tells
-    observed    by horizon, shortfall without and with it, by the demand that was then observed
+    observed    by horizon, shortfall without and with it, and what each step saved, by the demand
+                that was then observed
 """
 
 from __future__ import annotations
@@ -48,12 +49,16 @@ class Expectation:
         Length of the span.
     num_paths
         Futures it is the mean of; 1 for what was observed.
+    saved_by_steps
+        What each step saved, in host-seconds, had only its VM stayed; ``None`` where that cannot
+        be known, empty where nobody asked.
     """
 
     without_host_s: float
     with_host_s: float
     minutes: float
     num_paths: int = 1
+    saved_by_steps: tuple[float | None, ...] = ()
 
     @property
     def saved_host_s(self) -> float:
@@ -68,7 +73,7 @@ class Expectation:
             "saved_host_s": round(self.saved_host_s, 3),
             "minutes": self.minutes,
             "num_paths": self.num_paths,
-        }
+        } | ({"saved_by_steps": list(self.saved_by_steps)} if self.saved_by_steps else {})
 
 
 def wanted_document(*, asked_by: str, reason: str) -> dict[str, Any]:

@@ -20,13 +20,14 @@ import numpy as np
 from executor.states import MoveState
 from forecast.history import STEP_SECONDS, History
 from service.plans.document import Expectation, plan_of
+from service.runtime.move_outcomes import saved_by_vms
 from service.runtime.window import on_grid
 from service.store.base import KeptPlan, PlanStage
 from solver.domain.cluster import Cluster
 from solver.domain.plan import Plan, Step
 from solver.domain.plan_score import score_plan
 from solver.domain.scenario import ScenarioSet, equal_probabilities
-from solver.domain.units import MAX_AMOUNT
+from solver.domain.units import MAX_AMOUNT, VmId
 from solver.domain.weights import Weights, to_host_s
 from solver.instances import cluster_from_document, cluster_to_document
 
@@ -79,11 +80,14 @@ def observe(kept: KeptPlan, start: Cluster, history: History, span: timedelta) -
         Telemetry of at least the span.
     """
     observed = observed_demand(start, history, kept.made_at, span)
-    without, with_plan = score_plan(start, observed, Weights(), as_it_went(kept))
+    went = as_it_went(kept)
+    without, with_plan = score_plan(start, observed, Weights(), went)
+    saved = saved_by_vms(start, observed, went)
     return Expectation(
         without_host_s=to_host_s(without),
         with_host_s=to_host_s(with_plan),
         minutes=observed.horizon_seconds / 60,
+        saved_by_steps=_by_steps(plan_of(kept), saved),
     )
 
 
@@ -122,6 +126,17 @@ def as_it_went(kept: KeptPlan) -> Plan:
         if entry["state"] == MoveState.DONE.value and entry["ended_at"]
     ]
     return Plan(made_at=plan.made_at, steps=tuple(sorted(made, key=lambda step: step.start_ms)))
+
+
+def _by_steps(plan: Plan, saved: Mapping[VmId, int]) -> tuple[float | None, ...]:
+    """Return what each step saved: of a VM that moves twice, all of it on its last step."""
+    last = {step.vm_id: i for i, step in enumerate(plan.steps)}
+    return tuple(
+        round(to_host_s(saved[step.vm_id]), 3)
+        if last[step.vm_id] == i and step.vm_id in saved
+        else None
+        for i, step in enumerate(plan.steps)
+    )
 
 
 def _as_made(step: Step, entry: Mapping[str, Any], made_at: datetime) -> Step:

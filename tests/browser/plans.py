@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from service.store.base import KeptPlan, PlanStage
-from solver.domain.plan import Plan, Step, StepKind
+from solver.domain.plan import MoveCost, Plan, Step, StepKind
+from solver.domain.result import MoveExplanation
 from solver.domain.units import HostId, VmId
+from solver.domain.weights import UNITS_PER_HOST_S
 from solver.instances import plan_to_document
 from tests.browser.served import CLUSTER, Served
 
@@ -20,10 +23,9 @@ def keep_plan(served: Served, at: datetime) -> KeptPlan:
     steps = tuple(_step(i) for i in range(NUM_STEPS))
     result = {
         "plan": plan_to_document(Plan(made_at=at, steps=steps)),
-        "explanations": [
-            {"vm_id": step.vm_id, "sentence": f"{step.source_id} would run short of CPU."}
-            for step in steps
-        ],
+        "explanations": [_explained(step) for step in steps],
+        "contention_before": [_contention(f"host-{i:03d}", 6 - i) for i in range(6)],
+        "contention_after": [_contention(f"host-{i:03d}", 1) for i in range(6)],
         "refusals": [{"sentence": "host-005 stays hot: every VM on it cools down."}],
     }
     expected = {"without_host_s": 45.0, "with_host_s": 4.0, "saved_host_s": 41.0, "minutes": 60}
@@ -45,6 +47,35 @@ def kept_plan(served: Served) -> KeptPlan:
         return tx.plans.get(CLUSTER, PLAN_ID)
 
 
+def _explained(step: Step) -> dict[str, Any]:
+    explanation = MoveExplanation(
+        vm_id=step.vm_id,
+        source_id=step.source_id,
+        destination_id=step.destination_id,
+        saved=12 * UNITS_PER_HOST_S,
+        relieved=13 * UNITS_PER_HOST_S,
+        cost=step.cost.total,
+        repairs="",
+        alternative_id=HostId("host-005"),
+        alternative_loss=UNITS_PER_HOST_S,
+        alternative_load=UNITS_PER_HOST_S // 4,
+        alternative_move=UNITS_PER_HOST_S // 2,
+        sentence=f"{step.source_id} would run short of CPU.",
+    )
+    return dataclasses.asdict(explanation)
+
+
+def _contention(host: str, host_s: int) -> dict[str, Any]:
+    predicted = host_s * UNITS_PER_HOST_S
+    return {
+        "host_id": host,
+        "current": 0,
+        "predicted": predicted,
+        "overload_ppm": 50_000 * host_s,
+        "total": predicted,
+    }
+
+
 def _step(i: int) -> Step:
     return Step(
         kind=StepKind.MIGRATE,
@@ -56,4 +87,5 @@ def _step(i: int) -> Step:
         bandwidth_mib_per_s=500,
         transferred_mib=1500,
         downtime_ms=100,
+        cost=MoveCost(utilisation=10**7, transfer=3 * 10**8, downtime=10**8, latency=10**6),
     )

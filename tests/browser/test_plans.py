@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.sync_api import expect
 
 from service.plans.document import with_entry
@@ -14,23 +16,31 @@ PLANS = f"/clusters/{CLUSTER}/plans"
 
 
 def test_plans_are_listed_and_lead_to_their_moves(served: Served, log_in: LogIn) -> None:
-    """A viewer finds a plan in the list, and sees its moves and nothing to decide with."""
+    """A viewer finds a plan and what came of it, sees all of a move, and decides nothing."""
     keep_plan(served, present())
+    write(served, PlanStage.DONE, observed={"1h": observed(), "5m": observed()})
     visitor = log_in(served, "viewer", PLANS)
     page = visitor.page
     expect(page.get_by_text("4 moves would avoid 41.0 host-seconds of shortfall")).to_be_visible()
+    expect(page.get_by_role("heading", name="Scorecard")).to_be_visible()
     visitor.look_at("plans")
-    page.locator("table a").click()
-    bars = page.locator(".js-plotly-plot .barlayer .point")
+    page.locator("table a").first.click()
+    bars = page.locator("#plan-time-line .barlayer .point")
     # The charts' script is large: a busy machine takes its time to read it once.
-    expect(bars).to_have_count(NUM_STEPS, timeout=30_000)
-    expect(page.locator(".ag-row[row-id='3'] [col-id=vm]")).to_have_text("vm-00003")
+    expect(bars).to_have_count(2 * NUM_STEPS, timeout=30_000)
     expect(page.get_by_role("button", name="Approve", exact=True)).to_be_hidden()
+    page.locator("#plan-steps .ag-row[row-id='3'] [col-id=vm]").click()
+    expect(page.get_by_role("link", name="vm-00003")).to_be_visible()
+    expect(page.get_by_text("Next best host")).to_be_visible()
+    expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
+    visitor.page.set_viewport_size({"width": 1280, "height": 2000})
     visitor.look_at("plan")
+    visitor.page.set_viewport_size({"width": 820, "height": 2000})
+    visitor.look_at("plan-tablet")
 
 
 def test_skip_a_move_approve_the_rest_and_watch(served: Served, log_in: LogIn) -> None:
-    """An operator skips a move and approves the plan; how far it is appears by itself."""
+    """An operator skips a move, is asked before the rest is begun, and watches it by itself."""
     keep_plan(served, present())
     visitor = log_in(served, "operator", f"{PLANS}/{PLAN_ID}")
     page = visitor.page
@@ -38,12 +48,27 @@ def test_skip_a_move_approve_the_rest_and_watch(served: Served, log_in: LogIn) -
     page.get_by_role("button", name="Skip selected").click()
     expect(page.locator(".ag-row[row-id='2'] [col-id=state]")).to_have_text("skipped")
     page.get_by_role("button", name="Approve", exact=True).click()
+    asked = page.get_by_role("dialog", name="Approve?")
+    expect(asked.get_by_text("3 moves on 5 hosts, 4.4 GiB to be sent.")).to_be_visible()
+    visitor.look_at("plan-confirm")
+    asked.get_by_role("button", name="Cancel").click()
+    expect(asked).to_be_hidden()
+    assert kept_plan(served).stage is PlanStage.PROPOSED
+    page.get_by_role("button", name="Approve", exact=True).click()
+    asked.get_by_label("Reason, for the audit log").fill("as agreed")
+    asked.get_by_role("button", name="Yes").click()
     expect(page.get_by_text("approved, about to begin")).to_be_visible()
     assert kept_plan(served).stage is PlanStage.APPROVED
     assert [e.action for e in served.audit("operator")] == ["plans.approve", "plans.skip_step"]
+    assert served.audit("operator")[0].after == {"stage": "approved", "reason": "as agreed"}
     run_half(served)
-    expect(page.locator(".ag-row[row-id='0'] [col-id=state]")).to_have_text("running")
-    expect(page.get_by_role("button", name="Abort")).to_be_visible()
+    expect(page.locator("#plan-steps .ag-row[row-id='0'] [col-id=state]")).to_have_text("running")
+    expect(page.get_by_text("under way")).to_be_visible()
+    page.get_by_role("button", name="Abort").click()
+    page.get_by_label("Let what is under way come to its end").check()
+    page.get_by_role("dialog", name="Abort?").get_by_role("button", name="Yes").click()
+    expect(page.get_by_text("Written down")).to_be_visible()
+    assert kept_plan(served).document["wanted"]["abort"]["cancel_running"] is False
     visitor.look_at("plan-running")
 
 
@@ -56,11 +81,27 @@ def test_ask_for_a_plan(served: Served, log_in: LogIn) -> None:
     assert [e.action for e in served.audit("operator")] == ["plans.make"]
 
 
+def observed() -> dict[str, Any]:
+    """Return what a plan came to."""
+    return {
+        "without_host_s": 50.0,
+        "with_host_s": 12.0,
+        "saved_host_s": 38.0,
+        "minutes": 60,
+        "num_paths": 1,
+        "saved_by_steps": [10.0, 12.5, 8.0, 7.5],
+    }
+
+
+def write(served: Served, stage: PlanStage, **entries: Any) -> None:
+    """Write a plan as the runtime does."""
+    kept = kept_plan(served)
+    with served.services.store.begin() as tx:
+        tx.plans.put(with_entry(kept, stage, **entries), expected_revision=kept.revision)
+
+
 def run_half(served: Served) -> None:
     """Let the plan be as far as its first move half sent."""
     told = [{"state": "running", "fraction": 0.5}] + [{"state": "waiting"}] * (NUM_STEPS - 1)
     progress = {"state": "running", "reason": "", "steps": told}
-    kept = kept_plan(served)
-    with served.services.store.begin() as tx:
-        running = with_entry(kept, PlanStage.RUNNING, progress=progress)
-        tx.plans.put(running, expected_revision=kept.revision)
+    write(served, PlanStage.RUNNING, progress=progress)

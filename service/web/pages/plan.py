@@ -2,258 +2,316 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import dash_ag_grid as dag
 import dash_mantine_components as dmc
-import plotly.graph_objects as go
-from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import Dash, Input, Output, Patch, State, ctx, dcc, html, no_update
 
 from service.api.services import Services
-from service.plans import wishes
-from service.plans.document import plan_of
-from service.store.base import KeptPlan, PlanStage
+from service.inventory.effective import look_up
+from service.store.base import KeptPlan, Kind, Transaction
+from service.store.errors import NotFoundError
+from service.web import plan_chart, plan_hosts, plan_parts, plan_rows
 from service.web.door import may, require
 from service.web.errors import notice
-from service.web.parts import figure, heading, instant
-from service.web.plan_rows import length_s, stage_of, step_rows, summary
+from service.web.plan_deciding import ABORT, CHOICES, offered, question, which_steps
+from service.web.plan_parts import KEY, STEPS, TIME_LINE
 from service.web.site import Component, Page, Visit
+from solver.domain.errors import InvalidInputError
 
 _CLUSTER: Final = "plan-cluster"
 _PLAN: Final = "plan-id"
 _HEAD: Final = "plan-head"
-_STEPS: Final = "plan-steps"
+_OUTCOME: Final = "plan-outcome"
+_SHOWN: Final = "plan-shown"
+_MOVE: Final = "plan-move"
+_EXPORT: Final = "plan-export"
+_ASKED: Final = "plan-asked"
+_MODAL: Final = "plan-confirm"
+_QUESTION: Final = "plan-question"
+_REASON: Final = "plan-reason"
+_FINISH: Final = "plan-finish"
+_YES: Final = "plan-yes"
+_NO: Final = "plan-no"
 _LIVE: Final = "live"
-_MOST_DRAWN: Final = 500
-"""Moves on the time line; more could not be told apart."""
 
-Decide = Callable[..., KeptPlan]
-_ON_PLAN: Final[Mapping[str, tuple[str, str, Decide]]] = {
-    "plan-approve": ("Approve", "plans.approve", wishes.approve),
-    "plan-reject": ("Reject", "plans.reject", wishes.reject),
-    "plan-pause": ("Pause", "plans.pause", wishes.pause),
-    "plan-resume": ("Resume", "plans.resume", wishes.resume),
-    "plan-abort": ("Abort", "plans.abort", wishes.abort),
-}
-"""Button → its label, the operation, the use case."""
-
-_ON_STEPS: Final[Mapping[str, tuple[str, str, Decide]]] = {
-    "plan-approve-steps": ("Approve selected", "plans.approve_step", wishes.approve_step),
-    "plan-skip-steps": ("Skip selected", "plans.skip_step", wishes.skip_step),
-}
-
-_BUTTONS: Final = {**_ON_PLAN, **_ON_STEPS}
-
-_OFFERED: Final[Mapping[PlanStage, frozenset[str]]] = {
-    PlanStage.WANTED: frozenset({"plan-reject"}),
-    PlanStage.PROPOSED: frozenset({"plan-approve", "plan-reject", *_ON_STEPS}),
-    PlanStage.APPROVED: frozenset({"plan-reject", *_ON_STEPS}),
-    PlanStage.RUNNING: frozenset({"plan-pause", "plan-abort", *_ON_STEPS}),
-}
-"""Buttons that make sense at a stage; the use cases judge for themselves."""
+_LONGEST_REASON: Final = 1_000
 
 
 def show(services: Services, visit: Visit) -> Component:
     """Return the plan."""
     with services.store.begin(read_only=True) as tx:
         kept = tx.plans.get(visit.cluster_id, visit.item_id)
+        caps = _caps(tx, visit.cluster_id)
     acts = may(visit.principal, "plans.approve", visit.cluster_id)
+    rows = plan_rows.step_rows(kept)
     return [
         html.Div(visit.cluster_id, id=_CLUSTER, hidden=True),
         html.Div(visit.item_id, id=_PLAN, hidden=True),
-        html.Div(_head(kept), id=_HEAD),
-        dmc.Group(_buttons(kept, acts), gap="xs", mb="sm"),
-        dcc.Graph(
-            figure=_time_line(kept), config={"displaylogo": False}, style={"height": _height(kept)}
-        ),
-        _grid(kept, acts),
-        *_refusals(kept),
+        dcc.Store(id=_SHOWN, data=plan_rows.shown(kept)),
+        dcc.Store(id=_ASKED),
+        _modal(),
+        html.Div(plan_parts.head(kept), id=_HEAD),
+        dmc.Group([*_buttons(kept, acts), _export(rows)], gap="xs", mb="sm"),
+        html.Div(plan_parts.key(rows), id=KEY),
+        html.Div(plan_parts.time_line(rows)),
+        plan_parts.steps_grid(rows, acts),
+        html.Div(plan_parts.no_move(), id=_MOVE, role="status"),
+        *plan_parts.hosts(kept, caps),
+        html.Div(plan_parts.outcome(kept), id=_OUTCOME),
+        *plan_parts.refusals(kept),
     ]
 
 
 def listen(app: Dash, services: Services) -> None:
     """Register what happens on the page."""
-    buttons = tuple(_BUTTONS)
-    shown = [Output(button, "style") for button in buttons]
+    _listen_to_decisions(app, services)
+    _listen_to_choosing(app, services)
 
     @app.callback(
-        Output(_HEAD, "children"),
-        Output(_STEPS, "rowData"),
-        *shown,
+        *_showing(),
+        Output(_OUTCOME, "children"),
         Input(_LIVE, "data"),
+        State(_SHOWN, "data"),
         State(_CLUSTER, "children"),
         State(_PLAN, "children"),
         prevent_initial_call=True,
     )
-    def refresh(_live: str, cluster_id: str, plan_id: str) -> Any:
+    def refresh(_live: str, shown: Any, cluster_id: str, plan_id: str) -> Any:
         """Show how far it is."""
         principal = require(services, "plans.show", cluster_id)
         with services.store.begin(read_only=True) as tx:
             kept = tx.plans.get(cluster_id, plan_id)
-        return _now(kept, may(principal, "plans.approve", cluster_id))
+        acts = may(principal, "plans.approve", cluster_id)
+        return (*_now(kept, acts, shown), plan_parts.outcome(kept))
 
     @app.callback(
-        Output(_HEAD, "children", allow_duplicate=True),
-        Output(_STEPS, "rowData", allow_duplicate=True),
-        *[Output(button, "style", allow_duplicate=True) for button in buttons],
-        *[Input(button, "n_clicks") for button in buttons],
-        State(_STEPS, "selectedRows"),
+        Output(STEPS, "exportDataAsCsv"), Input(_EXPORT, "n_clicks"), prevent_initial_call=True
+    )
+    def export(clicks: int | None) -> Any:
+        """Give the moves as a file."""
+        return True if clicks else no_update
+
+
+def _showing(*, again: bool = False) -> list[Output]:
+    """Return what follows the plan as it goes on."""
+    places = [
+        (_HEAD, "children"),
+        (STEPS, "rowTransaction"),
+        (_SHOWN, "data"),
+        (TIME_LINE, "figure"),
+        (KEY, "children"),
+        *((button, "style") for button in CHOICES),
+    ]
+    return [Output(name, part, allow_duplicate=again) for name, part in places]
+
+
+def _listen_to_choosing(app: Dash, services: Services) -> None:
+    @app.callback(
+        Output(_MOVE, "children"),
+        Input(STEPS, "selectedRows"),
+        Input(TIME_LINE, "clickData"),
         State(_CLUSTER, "children"),
         State(_PLAN, "children"),
         prevent_initial_call=True,
     )
-    def decide(*asked: Any) -> Any:
+    def choose(
+        selected: Sequence[Mapping[str, Any]] | None,
+        clicked: Mapping[str, Any] | None,
+        cluster_id: str,
+        plan_id: str,
+    ) -> Any:
+        """Show all that is known of a move."""
+        if ctx.triggered_id == TIME_LINE and clicked:
+            step_idx = int(clicked["points"][0]["customdata"][3])
+        elif selected:
+            step_idx = int(selected[-1]["step"])
+        else:
+            return plan_parts.no_move()
+        require(services, "plans.show", cluster_id)
+        with services.store.begin(read_only=True) as tx:
+            return plan_parts.one_move(tx.plans.get(cluster_id, plan_id), step_idx)
+
+
+def _listen_to_decisions(app: Dash, services: Services) -> None:
+    asking = [button for button, choice in CHOICES.items() if choice.asks]
+    at_once = [button for button, choice in CHOICES.items() if not choice.asks]
+
+    @app.callback(
+        Output(_MODAL, "opened"),
+        Output(_MODAL, "title"),
+        Output(_QUESTION, "children"),
+        Output(_ASKED, "data"),
+        Output(_REASON, "value"),
+        Output(_FINISH, "style"),
+        *[Input(button, "n_clicks") for button in asking],
+        Input(_NO, "n_clicks"),
+        State(STEPS, "selectedRows"),
+        State(_CLUSTER, "children"),
+        State(_PLAN, "children"),
+        prevent_initial_call=True,
+    )
+    def ask(*asked: Any) -> Any:
+        """Say what a decision does, and ask for it once more."""
+        selected, cluster_id, plan_id = asked[-3:]
+        if not any(asked[:-3]) or ctx.triggered_id == _NO:
+            return (False, *(no_update,) * 5)
+        return _asked(services, str(ctx.triggered_id), cluster_id, plan_id, selected or ())
+
+    @app.callback(
+        *_showing(again=True),
+        Output(_MODAL, "opened", allow_duplicate=True),
+        *[Input(button, "n_clicks") for button in at_once],
+        Input(_YES, "n_clicks"),
+        State(_ASKED, "data"),
+        State(_REASON, "value"),
+        State(_FINISH, "checked"),
+        State(STEPS, "selectedRows"),
+        State(_SHOWN, "data"),
+        State(_CLUSTER, "children"),
+        State(_PLAN, "children"),
+        prevent_initial_call=True,
+    )
+    def decide(*given: Any) -> Any:
         """Write down what is wanted of the plan."""
-        selected, cluster_id, plan_id = asked[len(buttons) :]
-        if not any(asked[: len(buttons)]):
-            return (no_update,) * (2 + len(buttons))
-        kept = _decided(services, str(ctx.triggered_id), cluster_id, plan_id, selected or ())
-        return _now(kept, acts=True)
+        clicks, (asked, reason, finish, selected, shown, cluster_id, plan_id) = (
+            given[:-7],
+            given[-7:],
+        )
+        if not any(clicks):
+            return (no_update,) * (len(_showing()) + 1)
+        confirmed = ctx.triggered_id == _YES
+        button = str(asked if confirmed else ctx.triggered_id)
+        more: dict[str, Any] = {"reason": _short(reason)} if confirmed else {}
+        if button == ABORT:
+            more["cancel_running"] = not finish
+        kept = _decided(services, button, cluster_id, plan_id, selected or (), more)
+        return (*_now(kept, True, shown), False)
+
+
+def _short(reason: Any) -> str:
+    """Return the reason for a decision, as long as the API takes one."""
+    told = str(reason or "")
+    if len(told) > _LONGEST_REASON:
+        raise InvalidInputError(
+            f"expected at most {_LONGEST_REASON} characters, got {len(told)}", path="reason"
+        )
+    return told
+
+
+def _asked(
+    services: Services, button: str, cluster_id: str, plan_id: str, selected: Any
+) -> tuple[Any, ...]:
+    choice = CHOICES[button]
+    require(services, choice.operation, cluster_id)
+    if choice.on_steps and not selected:
+        notice(choice.label, "Select the moves first.")
+        return (False, *(no_update,) * 5)
+    with services.store.begin(read_only=True) as tx:
+        kept = tx.plans.get(cluster_id, plan_id)
+        cluster = tx.items.get(Kind.CLUSTER, "", cluster_id).document
+    driver = str(cluster.get("driver", {}).get("kind", ""))
+    steps = [int(row["step"]) for row in selected]
+    sentences = [dmc.Text(said) for said in question(button, kept, steps, driver)]
+    hidden = {} if button == ABORT else {"display": "none"}
+    return True, f"{choice.label}?", sentences, button, "", hidden
 
 
 def _decided(
-    services: Services, button: str, cluster_id: str, plan_id: str, selected: Any
+    services: Services,
+    button: str,
+    cluster_id: str,
+    plan_id: str,
+    selected: Any,
+    more: Mapping[str, Any],
 ) -> KeptPlan:
-    label, operation, act = _BUTTONS[button]
-    principal = require(services, operation, cluster_id)
+    choice = CHOICES[button]
+    principal = require(services, choice.operation, cluster_id)
     with services.store.begin() as tx:
         kept = tx.plans.get(cluster_id, plan_id)
-        for which in _which(button, selected):
-            kept = act(tx, principal, cluster_id, plan_id, *which, now=services.now())
-    notice(label, "Written down; it is taken up within a second or two.")
+        for which in which_steps(button, selected):
+            kept = choice.act(
+                tx, principal, cluster_id, plan_id, *which, now=services.now(), **more
+            )
+    if choice.on_steps and not selected:
+        notice(choice.label, "Select the moves first.")
+    else:
+        notice(choice.label, "Written down; it is taken up within a second or two.")
     return kept
 
 
-def _which(button: str, selected: Any) -> list[tuple[int, ...]]:
-    """Return the arguments that name what a button is about: the plan, or each selected step."""
-    if button in _ON_PLAN:
-        return [()]
-    return [(int(row["step"]),) for row in selected]
+def _now(kept: KeptPlan, acts: bool, shown: Any) -> tuple[Any, ...]:
+    """Return what the page shows of a plan now, and only what differs from before."""
+    styles = [_style(kept, button, acts) for button in CHOICES]
+    rows, now_shown = plan_rows.changed_rows(shown or (), kept)
+    if not rows:
+        same = no_update
+        return (plan_parts.head(kept), same, same, same, same, *styles)
+    every_row = plan_rows.step_rows(kept)
+    drawn = Patch()
+    drawn["data"][0]["marker"]["color"] = plan_chart.colors(every_row)
+    transaction = {"update": rows, "async": False}
+    if len(shown or ()) != len(now_shown):
+        transaction = {"add": rows, "async": False}
+        drawn = plan_chart.time_line(every_row)
+    key = plan_parts.key(every_row)
+    return (plan_parts.head(kept), transaction, now_shown, drawn, key, *styles)
 
 
-def _now(kept: KeptPlan, acts: bool) -> tuple[Any, ...]:
-    styles = [_style(kept, button, acts) for button in _BUTTONS]
-    return (_head(kept), step_rows(kept), *styles)
+def _caps(tx: Transaction, cluster_id: str) -> Mapping[str, plan_hosts.Caps]:
+    """Return the caps of the hosts there are now; none where nothing was seen yet."""
+    try:
+        return plan_hosts.caps_of(look_up(tx, cluster_id).cluster)
+    except NotFoundError:
+        return {}
 
 
 def _style(kept: KeptPlan, button: str, acts: bool) -> dict[str, str]:
-    paused = bool(kept.document.get("wanted", {}).get("paused"))
-    offered = set(_OFFERED.get(kept.stage, frozenset()))
-    if paused and "plan-pause" in offered:
-        offered = (offered - {"plan-pause"}) | {"plan-resume"}
-    return {} if acts and button in offered else {"display": "none"}
+    return {} if acts and button in offered(kept) else {"display": "none"}
 
 
 def _buttons(kept: KeptPlan, acts: bool) -> list[Component]:
     return [
         dmc.Button(
-            label,
+            choice.label,
             id=button,
             variant="filled" if button == "plan-approve" else "default",
             style=_style(kept, button, acts),
         )
-        for button, (label, _, _) in _BUTTONS.items()
+        for button, choice in CHOICES.items()
     ]
 
 
-def _head(kept: KeptPlan) -> Component:
-    decided = kept.document.get("decision") or {}
-    progress = kept.document.get("progress") or {}
-    figures = [
-        figure("Stage", stage_of(kept)),
-        figure("Made at", instant(kept.made_at)),
-        figure("For", kept.trigger),
-        figure("Length", f"{length_s(plan_of(kept)):,.0f} s"),
-    ]
-    if decided:
-        figures.append(figure(str(decided["decision"]).capitalize(), f"by {decided['by']}"))
-    reason = progress.get("reason") or kept.document.get("reason") or ""
-    return [
-        heading("Plan"),
-        dmc.Text(summary(kept), mb="xs"),
-        dmc.Group(figures, gap="xl", mb="sm"),
-        dmc.Text(reason, size="sm", c="dimmed", mb="sm"),
-    ]
+def _export(rows: Sequence[Any]) -> Component:
+    style = {} if rows else {"display": "none"}
+    return dmc.Button("Export CSV", id=_EXPORT, variant="default", style=style)
 
 
-def _time_line(kept: KeptPlan) -> go.Figure:
-    """Return the moves as bars from begin to end, one line per host that receives."""
-    rows = step_rows(kept)[:_MOST_DRAWN]
-    bars = go.Bar(
-        base=[row["start_s"] for row in rows],
-        x=[row["duration_s"] for row in rows],
-        y=[row["destination"] for row in rows],
-        text=[row["vm"] for row in rows],
-        customdata=[[row["source"] or "nowhere", row["bandwidth"]] for row in rows],
-        hovertemplate="%{text} from %{customdata[0]}: %{base:.1f} s, %{x:.1f} s long, "
-        "%{customdata[1]} MiB/s<extra></extra>",
-        orientation="h",
-        marker={"color": "#1971c2", "line": {"color": "white", "width": 1}},
-        textposition="inside",
-        textfont={"color": "white"},
+def _modal() -> Component:
+    finish = dmc.Switch(
+        id=_FINISH, label="Let what is under way come to its end", style={"display": "none"}
     )
-    figure_ = go.Figure(bars)
-    figure_.update_layout(
-        margin={"l": 10, "r": 10, "t": 10, "b": 40},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        barmode="overlay",
-        xaxis={"title": "seconds from the begin", "gridcolor": "rgba(128,128,128,0.3)"},
-        yaxis={"automargin": True, "gridcolor": "rgba(128,128,128,0.3)", "title": "to host"},
-        showlegend=False,
+    return dmc.Modal(
+        id=_MODAL,
+        title="",
+        opened=False,
+        closeButtonProps={"aria-label": "Close"},
+        children=dmc.Stack(
+            [
+                html.Div(id=_QUESTION),
+                dmc.TextInput(id=_REASON, label="Reason, for the audit log"),
+                finish,
+                dmc.Group(
+                    [
+                        dmc.Button("Cancel", id=_NO, variant="default"),
+                        dmc.Button("Yes", id=_YES),
+                    ],
+                    justify="flex-end",
+                ),
+            ]
+        ),
     )
-    return figure_
-
-
-def _height(kept: KeptPlan) -> int:
-    hosts = {row["destination"] for row in step_rows(kept)}
-    return 110 + 34 * min(20, len(hosts))
-
-
-def _grid(kept: KeptPlan, acts: bool) -> Component:
-    selection = {"rowSelection": {"mode": "multiRow"}} if acts else {}
-    return dag.AgGrid(
-        id=_STEPS,
-        rowData=step_rows(kept),
-        columnDefs=_COLUMNS,
-        defaultColDef={
-            "flex": 10,
-            "minWidth": 60,
-            "suppressHeaderMenuButton": True,
-            "wrapHeaderText": True,
-        },
-        getRowId="params.data.id",
-        dashGridOptions={**selection, "animateRows": False, "rowHeight": 34, "headerHeight": 48},
-        style={"height": 340},
-    )
-
-
-_RIGHT: Final = {"type": "rightAligned"}
-_COLUMNS: Final = [
-    {"field": "step", "headerName": "Step", "flex": 5, **_RIGHT},
-    {"field": "vm", "headerName": "VM", "flex": 12},
-    {"field": "source", "headerName": "From"},
-    {"field": "destination", "headerName": "To"},
-    {"field": "start_s", "headerName": "Begin s", "flex": 7, **_RIGHT},
-    {"field": "duration_s", "headerName": "Takes s", "flex": 7, **_RIGHT},
-    {"field": "bandwidth", "headerName": "MiB/s", "flex": 7, **_RIGHT},
-    {"field": "cost", "headerName": "Cost host-s", "flex": 8, **_RIGHT},
-    {"field": "state", "headerName": "State"},
-    {"field": "percent", "headerName": "Sent %", "flex": 6, **_RIGHT},
-    {"field": "why", "headerName": "Why", "flex": 30, "tooltipField": "why"},
-]
-
-
-def _refusals(kept: KeptPlan) -> list[Component]:
-    found = (kept.document.get("result") or {}).get("refusals", ())
-    if not found:
-        return []
-    sentences = [dmc.ListItem(item["sentence"]) for item in found[:_MOST_DRAWN]]
-    return [
-        dmc.Title("What stays as it is, and why", order=2, size="h5", mt="md", mb="xs"),
-        dmc.List(sentences, size="sm"),
-    ]
 
 
 PAGE: Final = Page(

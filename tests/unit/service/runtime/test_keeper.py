@@ -57,6 +57,9 @@ def test_proposed_approved_executed_and_looked_back_on(tmp_path: Path) -> None:
     observed = kept.plan(name).document["observed"]
     assert set(observed) == {"5m", "1h"}
     assert observed["1h"]["with_host_s"] < observed["1h"]["without_host_s"]
+    saved = observed["1h"]["saved_by_steps"]
+    assert len(saved) == len(plan.document["progress"]["steps"])
+    assert max(saved) > 0
     with kept.store.begin(read_only=True) as tx:
         actions = [(entry.action, entry.actor) for entry in tx.audit.page(limit=20)][::-1]
     assert ("plans.approve", "olga") in actions
