@@ -12,11 +12,20 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.browser.requirements import axe, chromium
 from tests.browser.served import PASSWORD, Served
 from tests.browser.visitor import Visitor
+from tests.schemas import keep_schemas
 
 # Other tests run beside these: what takes a moment alone may then take several seconds.
 expect.set_options(timeout=15_000)
 
 LogIn = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def schemas_are_made_once() -> Iterator[None]:
+    """Spare each service of a test the making of its schemas."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        keep_schemas(monkeypatch)
+        yield
 
 
 @pytest.fixture(scope="session")

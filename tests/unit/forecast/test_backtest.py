@@ -36,9 +36,11 @@ class TooFewRows(LinearQuantiles):
 
 
 OPPONENTS = (
-    TooFewRows(rows_per_horizon=10, rows_per_instant=5),
+    TooFewRows(resources=(Resource.CPU,), rows_per_horizon=10, rows_per_instant=5),
     *standard_baselines(),
-    LinearQuantiles(rows_per_horizon=600, rows_per_instant=30, num_jobs=1),
+    LinearQuantiles(
+        resources=(Resource.CPU,), rows_per_horizon=480, rows_per_instant=30, num_jobs=1
+    ),
     RidgeAutoregression(),
 )
 
