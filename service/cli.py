@@ -91,6 +91,7 @@ for name, group in (
     ("jobs", whatif.jobs),
     ("token", access.token),
     ("user", access.user),
+    ("sessions", access.sessions),
 ):
     app.add_typer(group, name=name, rich_help_panel=CLIENT)
 

@@ -25,8 +25,8 @@ from service.inventory.policies import ClusterSettings, DriverSettings
 from service.metrics import Metrics
 from service.runtime.process import runtime_beside
 from service.security.first_start import make_first_admin
+from service.security.policy import SecurityPolicy
 from service.security.principal import Principal, Role
-from service.security.settings import SecuritySettings
 from service.settings import Settings
 from service.solving.desk import Desk, DeskSettings
 from service.solving.pool import PoolSettings, SolverPool
@@ -182,8 +182,8 @@ def _services(settings: Settings, store: Store, desk: Desk, metrics: Metrics) ->
     )
 
 
-def _security(settings: Settings) -> SecuritySettings:
-    return SecuritySettings(
+def _security(settings: Settings) -> SecurityPolicy:
+    return SecurityPolicy(
         session_lifetime=timedelta(hours=settings.security.session_hours),
         session_idle=timedelta(minutes=settings.security.idle_minutes),
         allowed_hosts=tuple(settings.server.names),

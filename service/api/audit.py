@@ -27,6 +27,7 @@ class AuditQuery(paging.PageQuery):
 
     cluster_id: Text = Field(default="", description="of this cluster; empty: any")
     subject: Text = Field(default="", description="how the subject begins, such as `vms/`")
+    action: Text = Field(default="", description="how the action begins, such as `plans.`")
     actor: Text = Field(default="", description="by this user or token; empty: any")
     since: Instant | None = Field(default=None, description="from this instant on")
     until: Instant | None = Field(default=None, description="before this instant")
@@ -66,6 +67,7 @@ def blueprint(services: Services) -> APIBlueprint:
         wanted = audit.Wanted(
             cluster_id=query.cluster_id,
             subject=query.subject,
+            action=query.action,
             actor=query.actor,
             since=query.since,
             until=query.until,

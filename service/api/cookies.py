@@ -8,7 +8,7 @@ from typing import Final
 
 from flask import Response, request
 
-from service.security.settings import SecuritySettings
+from service.security.policy import SecurityPolicy
 
 CSRF_HEADER: Final = "X-CSRF-Token"
 
@@ -18,12 +18,12 @@ _BY_TLS: Final = "__Host-foreswap"
 _IN_THE_CLEAR: Final = "foreswap"
 
 
-def read(settings: SecuritySettings) -> str | None:
+def read(settings: SecurityPolicy) -> str | None:
     """Return the session's secret that a request shows; ``None`` if it shows none."""
     return request.cookies.get(_name(settings))
 
 
-def give(response: Response, settings: SecuritySettings, secret: str, until: datetime) -> None:
+def give(response: Response, settings: SecurityPolicy, secret: str, until: datetime) -> None:
     """Let an answer give a session's secret to the browser."""
     response.set_cookie(
         _name(settings),
@@ -36,18 +36,18 @@ def give(response: Response, settings: SecuritySettings, secret: str, until: dat
     )
 
 
-def take_back(response: Response, settings: SecuritySettings) -> None:
+def take_back(response: Response, settings: SecurityPolicy) -> None:
     """Let an answer make the browser forget the session."""
     response.delete_cookie(
         _name(settings), secure=_is_by_tls(settings), httponly=True, samesite="Lax", path="/"
     )
 
 
-def _name(settings: SecuritySettings) -> str:
+def _name(settings: SecurityPolicy) -> str:
     return _BY_TLS if _is_by_tls(settings) else _IN_THE_CLEAR
 
 
-def _is_by_tls(settings: SecuritySettings) -> bool:
+def _is_by_tls(settings: SecurityPolicy) -> bool:
     """Return whether the cookie is for TLS alone: always, but in the clear on one machine."""
     return settings.is_behind_tls or request.is_secure or not _is_local(request.remote_addr or "")
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from service.metrics import Metrics
 from service.security.passwords import Passwords
-from service.security.settings import SecuritySettings
+from service.security.policy import SecurityPolicy
 from service.solving.desk import Desk
 from service.store.base import Store
 
@@ -35,7 +35,7 @@ class Services:
 
     store: Store
     now: Callable[[], datetime]
-    security: SecuritySettings = field(default_factory=SecuritySettings)
+    security: SecurityPolicy = field(default_factory=SecurityPolicy)
     metrics: Metrics | None = None
     metrics_access: Literal["local", "token", "everyone"] = "local"
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict)

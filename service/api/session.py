@@ -14,11 +14,9 @@ from service.api.answering import answer, nothing
 from service.api.asking import Query, principal
 from service.api.operations import operation
 from service.api.services import Services
-from service.errors import ForbiddenError, UnauthenticatedError
-from service.security import sessions, users
-from service.security.passwords import require_good
+from service.errors import ForbiddenError
+from service.security import sessions
 from service.security.principal import Principal, Role
-from solver.domain.errors import InvalidInputError
 from solver.schema import Strict
 
 Typed = Annotated[str, Field(max_length=1000)]
@@ -112,13 +110,15 @@ def blueprint(services: Services) -> APIBlueprint:
         """Change one's own password; all other sessions end."""
         who = principal()
         _require_session(who)
-        require_good(body.new_password, who.name, path="new_password")
-        if body.new_password == body.current_password:
-            raise InvalidInputError("expected another password", path="new_password")
-        _require_own(services, who, body.current_password)
-        hashed = services.passwords.hash(body.new_password)
-        with services.store.begin() as tx:
-            users.change_own_password(tx, who, hashed, services.now())
+        sessions.change_password(
+            services.store,
+            services.security,
+            services.passwords,
+            who,
+            current=body.current_password,
+            new=body.new_password,
+            now=services.now(),
+        )
         return nothing()
 
     return api
@@ -149,21 +149,3 @@ def _of_login(login: sessions.Login) -> Principal:
 def _require_session(who: Principal) -> None:
     if not who.session_id:
         raise ForbiddenError(f"{who.name} has no session: expected a user who has logged in")
-
-
-def _require_own(services: Services, who: Principal, password: str) -> None:
-    try:
-        sessions.check_password(
-            services.store,
-            services.security,
-            services.passwords,
-            name=who.name,
-            password=password,
-            origin=who.origin,
-            now=services.now(),
-        )
-    except UnauthenticatedError as error:
-        # The session is valid; it is the password that is wrong.
-        raise InvalidInputError(
-            "expected one's present password, got another", path="current_password"
-        ) from error

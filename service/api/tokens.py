@@ -20,7 +20,7 @@ from service.security.principal import Role
 from service.store.base import Credential, Transaction
 from solver.schema import Id, Instant, Strict
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Name = Annotated[str, Field(pattern=tokens.NAME)]
 
 
 class TokenBody(Strict):

@@ -12,15 +12,16 @@ from service.api import paging
 from service.api.answering import answer, nothing
 from service.api.asking import Path, principal
 from service.api.etags import expected_revision
+from service.api.idempotency import once
 from service.api.operations import operation
 from service.api.services import Services
-from service.security import users
-from service.security.passwords import require_good
+from service.security import accounts, users
+from service.security.passwords import one_time_password
 from service.security.principal import Role
-from solver.domain.errors import InvalidInputError
+from service.store.base import Transaction
 from solver.schema import Strict
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$")]
+Name = Annotated[str, Field(pattern=accounts.NAME)]
 
 
 class UserBody(Strict):
@@ -58,6 +59,12 @@ class LoggedOut(BaseModel):
     num_ended: int
 
 
+class GivenPassword(BaseModel):
+    """A password for one login."""
+
+    password: str | None = Field(description="null when the request was repeated")
+
+
 class UserPath(Path):
     """Names a user."""
 
@@ -91,14 +98,12 @@ def blueprint(services: Services) -> APIBlueprint:
     def put_user(path: UserPath, body: UserBody) -> Response:
         """Make a user, or change one; a user who was changed has to log in again."""
         revision = expected_revision()
-        hashed = _hashed(services, path.name, body.password)
+        wanted = _wanted(services, path.name, body)
         with services.store.begin() as tx:
-            before = users.find(tx, path.name)
-            wanted = _wanted(path.name, body, hashed, before, own=principal().name == path.name)
-            user = users.put(
+            user = accounts.put(
                 tx, principal(), wanted, expected_revision=revision, now=services.now()
             )
-        status = 201 if before is None else 200
+        status = 201 if user.revision == 1 else 200
         return answer(user.shown(), status=status, revision=user.revision)
 
     @api.delete("/users/<name>", responses={204: None})
@@ -123,32 +128,33 @@ def blueprint(services: Services) -> APIBlueprint:
             ended = users.log_out(tx, principal(), path.name, services.now())
         return answer(LoggedOut(num_ended=ended))
 
+    @api.post("/users/<name>/password", responses={200: GivenPassword})
+    @operation("users.reset_password", keyed=True)
+    def reset_password(path: UserPath) -> Response:
+        """Give somebody else a password for one login; it is shown this once."""
+        password = one_time_password()
+        hashed = services.passwords.hash(password)
+
+        def act(tx: Transaction) -> Response:
+            accounts.reset_password(tx, principal(), path.name, hashed, services.now())
+            return answer(GivenPassword(password=password))
+
+        return once(services, act, keep=_without_password)
+
     return api
 
 
-def _hashed(services: Services, name: str, password: str | None) -> str | None:
+def _without_password(_response: Response) -> str:
+    return answer(GivenPassword(password=None)).get_data(as_text=True)
+
+
+def _wanted(services: Services, name: str, body: UserBody) -> accounts.WantedUser:
     # Before the transaction: everybody who writes would wait for a hash.
-    if password is None:
-        return None
-    require_good(password, name, path="password")
-    return services.passwords.hash(password)
-
-
-def _wanted(
-    name: str, body: UserBody, hashed: str | None, before: users.User | None, *, own: bool
-) -> users.User:
-    if before is None and hashed is None:
-        raise InvalidInputError("expected a password for a new user", path="password")
-    role = Role(body.role)
-    if role is not Role.OWNER and body.owner:
-        raise InvalidInputError(
-            f"expected an owner for the role owner only, got {body.owner!r}", path="owner"
-        )
-    given = hashed is not None and not own
-    return users.User(
-        name=name,
-        role=role,
-        owner=(body.owner or name) if role is Role.OWNER else "",
-        password_hash=hashed or (before.password_hash if before else ""),
-        must_change_password=given or (before is not None and before.must_change_password),
+    hashed = (
+        None
+        if body.password is None
+        else accounts.hash_given(services.passwords, name, body.password)
+    )
+    return accounts.WantedUser(
+        name=name, role=Role(body.role), owner=body.owner, password_hash=hashed
     )

@@ -12,6 +12,7 @@ from service.commands.remote import Column
 
 token = typer.Typer(help="Credentials of programs.", no_args_is_help=True)
 user = typer.Typer(help="People who may log in.", no_args_is_help=True)
+sessions = typer.Typer(help="Logins of people.", no_args_is_help=True)
 
 RoleOption = Annotated[str, typer.Option(help="viewer, owner, operator, admin; agent for tokens.")]
 
@@ -123,6 +124,36 @@ def set_role(
     remote.say(f"user {name} has the role {role}")
 
 
+@user.command("reset-password")
+def reset_password(
+    name: Annotated[str, typer.Argument(help="Name of the user.")],
+    as_json: remote.JsonOption = False,
+) -> None:
+    """Give somebody else a password for one login; it is printed this once."""
+    from service.client.http import path_of
+
+    answer = remote.client().send("POST", path_of("users", name, "password"))
+    if as_json:
+        remote.show_json(answer.body)
+    else:
+        typer.echo(answer.body["password"])
+
+
+@sessions.command("end")
+def end_sessions(
+    name: Annotated[str, typer.Argument(help="Name of the user.")],
+    as_json: remote.JsonOption = False,
+) -> None:
+    """End every session of a user; one's own end with `foreswap logout --everywhere`."""
+    from service.client.http import path_of
+
+    answer = remote.client().send("DELETE", path_of("users", name, "sessions"))
+    if as_json:
+        remote.show_json(answer.body)
+    else:
+        remote.say(f"sessions of {name} that ended: {answer.body['num_ended']}")
+
+
 @user.command("remove")
 def remove_user(name: Annotated[str, typer.Argument(help="Name of the user.")]) -> None:
     """Remove a user; their sessions end."""
@@ -135,11 +166,15 @@ def remove_user(name: Annotated[str, typer.Argument(help="Name of the user.")]) 
 def audit(
     cluster: Annotated[str | None, typer.Option("--cluster", "-c", help="Only of one.")] = None,
     subject: Annotated[str | None, typer.Option(help="Only what begins with this path.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only what begins so, as `plans.`.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only by this user or token.")] = None,
     limit: remote.MostOption = 50,
     as_json: remote.JsonOption = False,
 ) -> None:
     """Show what was changed, by whom, the latest first."""
-    rows = remote.client().items("/audit", most=limit, cluster_id=cluster, subject=subject)
+    rows = remote.client().items(
+        "/audit", most=limit, cluster_id=cluster, subject=subject, action=action, actor=actor
+    )
     remote.show_rows(rows, AUDIT, as_json=as_json, nothing="no such change")
 
 

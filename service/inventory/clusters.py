@@ -9,7 +9,7 @@ from service.errors import WrongStateError
 from service.inventory.effective import remember
 from service.inventory.marks import changing
 from service.inventory.policies import ClusterSettings
-from service.security.auditing import entry
+from service.security.auditing import entry, put_item
 from service.security.principal import Principal
 from service.store.base import Item, Kind, PlanStage, Snapshot, Transaction
 from solver.domain.cluster import Cluster, require_id
@@ -46,28 +46,14 @@ def put_cluster(
         If it stands at another revision.
     """
     require_id(cluster_id, "cluster")
-    before = tx.items.find(Kind.CLUSTER, "", [cluster_id]).get(cluster_id)
     item = Item(
         kind=Kind.CLUSTER,
         cluster_id="",
         id=cluster_id,
         document=settings.to_document(),
         changed_at=now,
-        changed_by=principal.name,
     )
-    kept = tx.items.put(item, expected_revision=expected_revision)
-    tx.audit.append(
-        entry(
-            principal,
-            "clusters.put",
-            cluster_id,
-            "",
-            now,
-            before=None if before is None else before.document,
-            after=item.document,
-        )
-    )
-    return kept
+    return put_item(tx, principal, "clusters.put", "", item, expected_revision=expected_revision)
 
 
 def get_cluster(tx: Transaction, cluster_id: str) -> Item:

@@ -7,7 +7,7 @@ from datetime import datetime
 from service.inventory.effective import look_at_snapshot
 from service.inventory.marks import changing
 from service.inventory.policies import Maintenance
-from service.security.auditing import entry
+from service.security.auditing import put_item
 from service.security.principal import Principal
 from service.store.base import Item, Kind, Transaction
 from service.store.errors import NotFoundError
@@ -40,26 +40,14 @@ def set_maintenance(
         found = tx.items.find(Kind.HOST_POLICY, cluster_id, [host_id])
         if host_id not in seen.host_ids and host_id not in found:
             raise NotFoundError(f"there is no host {host_id!r} in cluster {cluster_id!r}")
-        standing = found[host_id].document if host_id in found else {}
-        before = Maintenance.from_document(standing) if standing.get("maintenance") else None
         item = Item(
             kind=Kind.HOST_POLICY,
             cluster_id=cluster_id,
             id=host_id,
             document={"maintenance": False} if wanted is None else wanted.to_document(),
             changed_at=now,
-            changed_by=principal.name,
         )
-        kept = tx.items.put(item, expected_revision=expected_revision)
-        tx.audit.append(
-            entry(
-                principal,
-                "maintenance.set",
-                cluster_id,
-                f"hosts/{host_id}",
-                now,
-                before=None if before is None else before.to_document(),
-                after=None if wanted is None else wanted.to_document(),
-            )
+        subject = f"hosts/{host_id}"
+        return put_item(
+            tx, principal, "maintenance.set", subject, item, expected_revision=expected_revision
         )
-        return kept

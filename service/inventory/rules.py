@@ -17,7 +17,7 @@ from service.errors import UnavailableError
 from service.inventory.effective import Inventory, look_up
 from service.inventory.marks import changing, read_mark
 from service.inventory.standing import StandingRule, stand
-from service.security.auditing import entry
+from service.security.auditing import entry, put_item
 from service.security.principal import Principal
 from service.store.base import Item, Kind, Store, Transaction
 from service.store.errors import NotFoundError
@@ -188,28 +188,17 @@ def put_rule(
             retry_after_s=1,
         )
     with changing(tx, cluster_id, "policies", now):
-        before = tx.items.find(Kind.RULE, cluster_id, [rule.id]).get(rule.id)
         item = Item(
             kind=Kind.RULE,
             cluster_id=cluster_id,
             id=rule.id,
             document=rule_to_document(rule),
             changed_at=now,
-            changed_by=principal.name,
         )
-        kept = tx.items.put(item, expected_revision=expected_revision)
-        tx.audit.append(
-            entry(
-                principal,
-                "rules.put",
-                cluster_id,
-                f"rules/{rule.id}",
-                now,
-                before=None if before is None else before.document,
-                after=item.document,
-            )
+        subject = f"rules/{rule.id}"
+        return put_item(
+            tx, principal, "rules.put", subject, item, expected_revision=expected_revision
         )
-        return kept
 
 
 def delete_rule(

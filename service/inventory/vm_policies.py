@@ -9,7 +9,7 @@ from service.inventory.access import require_known
 from service.inventory.effective import look_at_snapshot
 from service.inventory.marks import changing
 from service.inventory.policies import VmPolicy
-from service.security.auditing import entry
+from service.security.auditing import put_item
 from service.security.principal import Principal
 from service.store.base import Item, Kind, Transaction
 from solver.domain.units import VmId
@@ -53,18 +53,7 @@ def set_policy(
             id=vm_id,
             document=policy.to_document(),
             changed_at=now,
-            changed_by=principal.name,
         )
-        kept = tx.items.put(item, expected_revision=expected_revision)
-        tx.audit.append(
-            entry(
-                principal,
-                "policies.set",
-                cluster_id,
-                f"vms/{vm_id}",
-                now,
-                before=before.to_document(),
-                after=policy.to_document(),
-            )
+        return put_item(
+            tx, principal, "policies.set", f"vms/{vm_id}", item, expected_revision=expected_revision
         )
-        return kept

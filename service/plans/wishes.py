@@ -20,7 +20,7 @@ from service.plans.document import (
     with_entry,
 )
 from service.plans.schedule import schedule_from_document
-from service.security.auditing import Asker, entry
+from service.security.auditing import Asker, entry, put_item
 from service.store.base import (
     Item,
     KeptPlan,
@@ -247,28 +247,16 @@ def put_schedule(
     """
     tx.items.get(Kind.CLUSTER, "", cluster_id)
     schedule_from_document(document)
-    before = tx.items.find(Kind.SCHEDULE, cluster_id, [cluster_id]).get(cluster_id)
     item = Item(
         kind=Kind.SCHEDULE,
         cluster_id=cluster_id,
         id=cluster_id,
         document=dict(document),
         changed_at=now,
-        changed_by=asker.name,
     )
-    kept = tx.items.put(item, expected_revision=expected_revision)
-    tx.audit.append(
-        entry(
-            asker,
-            "schedule.put",
-            cluster_id,
-            f"/clusters/{cluster_id}/schedule",
-            now,
-            before=None if before is None else before.document,
-            after=kept.document,
-        )
+    return put_item(
+        tx, asker, "schedule.put", "schedule", item, expected_revision=expected_revision
     )
-    return kept
 
 
 def _want_paused(
@@ -351,7 +339,7 @@ def _log(
     reason: str,
     step: int | None = None,
 ) -> None:
-    subject = f"/clusters/{kept.cluster_id}/plans/{kept.id}"
+    subject = f"plans/{kept.id}"
     tx.audit.append(
         entry(
             asker,

@@ -75,7 +75,7 @@ class Charge:
                 actor=ACTOR,
                 action=action,
                 cluster_id=kept.cluster_id,
-                subject=f"/clusters/{kept.cluster_id}/plans/{kept.id}",
+                subject=f"plans/{kept.id}",
                 before=None if before is None else {"stage": before.stage.value},
                 after={"stage": kept.stage.value},
             )

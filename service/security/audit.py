@@ -30,8 +30,8 @@ class Wanted:
     ----------
     cluster_id, actor
         Of the entries; empty for any.
-    subject
-        How their subjects begin.
+    action, subject
+        How their actions and subjects begin.
     since, until
         From and before an instant.
     """
@@ -39,6 +39,7 @@ class Wanted:
     cluster_id: str = ""
     subject: str = ""
     actor: str = ""
+    action: str = ""
     since: datetime | None = None
     until: datetime | None = None
 
@@ -76,6 +77,7 @@ def _batch(
         cluster_ids=clusters or None,
         subject_prefix=wanted.subject,
         actor=wanted.actor,
+        action_prefix=wanted.action,
         since=wanted.since,
         until=wanted.until,
         before=before,

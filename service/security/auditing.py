@@ -1,12 +1,18 @@
-"""Entries of the audit log about what somebody asked for."""
+"""Entries of the audit log about what somebody asked for, and items written together with theirs.
+
+The subject of an entry is the path of what was changed below its cluster, such as ``vms/v1`` or
+``plans/p1/steps/3``; for what is of no cluster, below the service, such as ``users/anna``. It is
+empty for the cluster itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from service.store.base import AuditEntry
+from service.store.base import AuditEntry, Item, Kind, Transaction
 
 
 class Asker(Protocol):
@@ -37,6 +43,8 @@ def entry(
     ----------
     cluster_id
         Empty for what belongs to the whole service.
+    subject
+        Path of what was changed below its cluster.
     """
     return AuditEntry(
         at=now,
@@ -48,3 +56,33 @@ def entry(
         after=after,
         origin=asker.origin,
     )
+
+
+def put_item(
+    tx: Transaction,
+    asker: Asker,
+    action: str,
+    subject: str,
+    item: Item,
+    *,
+    expected_revision: int | None,
+) -> Item:
+    """Write an item, with an entry of the document before and after; return it as it is kept.
+
+    :raises ConflictError: if it stands at another revision
+    """
+    now = item.changed_at
+    assert now is not None
+    before = tx.items.find(item.kind, item.cluster_id, [item.id]).get(item.id)
+    kept = tx.items.put(replace(item, changed_by=asker.name), expected_revision=expected_revision)
+    told = entry(
+        asker,
+        action,
+        item.id if item.kind is Kind.CLUSTER else item.cluster_id,
+        subject,
+        now,
+        before=None if before is None else before.document,
+        after=kept.document,
+    )
+    tx.audit.append(told)
+    return kept

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from service.security import sessions, tokens
+from service.security.policy import SecurityPolicy
 from service.security.principal import Principal
 from service.security.secrets import SESSION_PREFIX, digest
-from service.security.settings import SecuritySettings
 from service.security.users import SESSION
 from service.store.base import Credential, Store, Transaction
 
@@ -18,7 +18,7 @@ NOTED_EVERY: Final = timedelta(minutes=1)
 
 
 def authenticate(
-    store: Store, settings: SecuritySettings, secret: str, now: datetime
+    store: Store, policy: SecurityPolicy, secret: str, now: datetime
 ) -> Principal | None:
     """Return who asks with a secret; ``None`` if it is nobody's, or was revoked or has ended."""
     kind = SESSION if secret.startswith(SESSION_PREFIX) else tokens.KIND
@@ -26,17 +26,17 @@ def authenticate(
         credential = tx.credentials.find(kind, digest(secret))
         if credential is None:
             return None
-        principal = _principal(tx, settings, credential, now)
+        principal = _principal(tx, policy, credential, now)
     if principal is not None and _is_note_due(credential, now):
         _note_use(store, credential, now)
     return principal
 
 
 def _principal(
-    tx: Transaction, settings: SecuritySettings, credential: Credential, now: datetime
+    tx: Transaction, policy: SecurityPolicy, credential: Credential, now: datetime
 ) -> Principal | None:
     if credential.kind == SESSION:
-        return sessions.principal_of(tx, settings, credential, now)
+        return sessions.principal_of(tx, policy, credential, now)
     return tokens.principal_of(credential, now)
 
 

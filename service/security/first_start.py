@@ -22,20 +22,3 @@ def make_first_admin(store: Store, passwords: Passwords, now: datetime) -> str |
     password_hash = passwords.hash(password)
     with store.begin() as tx:
         return password if users.make_first(tx, password_hash, now) else None
-
-
-def give_new_password(store: Store, passwords: Passwords, name: str, now: datetime) -> str:
-    """Give a user who is locked out a password for one login; return it.
-
-    For whoever can reach the store itself, at the machine of the service.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no such user.
-    """
-    password = one_time_password()
-    password_hash = passwords.hash(password)
-    with store.begin() as tx:
-        users.give_password(tx, name, password_hash, now)
-    return password

@@ -29,6 +29,7 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "users.put": ADMINS,
     "users.delete": ADMINS,
     "users.log_out": ADMINS,
+    "users.reset_password": ADMINS,
     "audit.list": PEOPLE,
     "tokens.list": ADMINS,
     "tokens.create": ADMINS,

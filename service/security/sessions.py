@@ -16,12 +16,13 @@ from typing import Final
 from service.errors import TooManyError, UnauthenticatedError
 from service.security import users
 from service.security.auditing import entry
-from service.security.passwords import Passwords
+from service.security.passwords import Passwords, require_good
+from service.security.policy import SecurityPolicy
 from service.security.principal import Principal
 from service.security.secrets import SESSION_PREFIX, csrf_token, digest, new_secret
-from service.security.settings import SecuritySettings
 from service.security.users import SESSION, User
 from service.store.base import AuditEntry, Credential, Store, Transaction
+from solver.domain.errors import InvalidInputError
 
 _IPV6_PREFIX: Final = 64
 """Bits of an IPv6 address that name whoever has it; of the rest they have as many as they like."""
@@ -43,7 +44,7 @@ class Login:
 
 def log_in(
     store: Store,
-    settings: SecuritySettings,
+    policy: SecurityPolicy,
     passwords: Passwords,
     *,
     name: str,
@@ -61,7 +62,7 @@ def log_in(
         If it was tried too often.
     """
     user = check_password(
-        store, settings, passwords, name=name, password=password, origin=origin, now=now
+        store, policy, passwords, name=name, password=password, origin=origin, now=now
     )
     renewed = passwords.hash(password) if passwords.is_outdated(user.password_hash) else None
     with store.begin() as tx:
@@ -71,12 +72,12 @@ def log_in(
         if renewed is not None:
             users.renew_hash(tx, standing, renewed, now)
         tx.credentials.forget_expired(now)
-        return _begun(tx, settings, standing, origin, now)
+        return _begun(tx, policy, standing, origin, now)
 
 
 def check_password(
     store: Store,
-    settings: SecuritySettings,
+    policy: SecurityPolicy,
     passwords: Passwords,
     *,
     name: str,
@@ -85,15 +86,15 @@ def check_password(
     now: datetime,
 ) -> User:
     """Return the user of a name and a password; raises as ``log_in`` does."""
-    counted = _counted(settings, name, origin)
-    since = now - settings.attempt_window
+    counted = _counted(policy, name, origin)
+    since = now - policy.attempt_window
     with store.begin(read_only=True) as tx:
         tried_out = any(tx.attempts.count(key, since) >= most for key, most in counted.items())
         user = users.find(tx, name)
     if tried_out:
         raise TooManyError(
             "too many failed logins, of this user or from this address; expected a pause",
-            retry_after_s=int(settings.attempt_window.total_seconds()),
+            retry_after_s=int(policy.attempt_window.total_seconds()),
         )
     if not passwords.fits(password, None if user is None else user.password_hash):
         with store.begin() as tx:
@@ -106,13 +107,50 @@ def check_password(
     return user
 
 
+def change_password(
+    store: Store,
+    policy: SecurityPolicy,
+    passwords: Passwords,
+    principal: Principal,
+    *,
+    current: str,
+    new: str,
+    now: datetime,
+) -> None:
+    """Give oneself another password; every session but the one that asks ends.
+
+    Raises
+    ------
+    InvalidInputError
+        At ``new_password`` or ``current_password``, if that is wrong.
+    TooManyError
+        If it was tried too often.
+    """
+    require_good(new, principal.name, path="new_password")
+    if new == current:
+        raise InvalidInputError("expected another password", path="new_password")
+    name, origin = principal.name, principal.origin
+    try:
+        check_password(
+            store, policy, passwords, name=name, password=current, origin=origin, now=now
+        )
+    except UnauthenticatedError as error:
+        # The session is valid; it is the password that is wrong.
+        raise InvalidInputError(
+            "expected one's present password, got another", path="current_password"
+        ) from error
+    hashed = passwords.hash(new)
+    with store.begin() as tx:
+        users.change_own_password(tx, principal, hashed, now)
+
+
 def principal_of(
-    tx: Transaction, settings: SecuritySettings, session: Credential, now: datetime
+    tx: Transaction, policy: SecurityPolicy, session: Credential, now: datetime
 ) -> Principal | None:
     """Return who asks with a session; ``None`` if it has ended, or its user is gone."""
     assert session.expires_at is not None
     used_at = session.last_used_at or session.made_at
-    if session.expires_at <= now or used_at + settings.session_idle <= now:
+    if session.expires_at <= now or used_at + policy.session_idle <= now:
         return None
     user = users.find(tx, session.subject)
     if user is None:
@@ -136,7 +174,7 @@ def end(tx: Transaction, principal: Principal, *, everywhere: bool, now: datetim
 
 
 def _begun(
-    tx: Transaction, settings: SecuritySettings, user: User, origin: str, now: datetime
+    tx: Transaction, policy: SecurityPolicy, user: User, origin: str, now: datetime
 ) -> Login:
     secret = new_secret(SESSION_PREFIX)
     session = Credential(
@@ -146,22 +184,22 @@ def _begun(
         subject=user.name,
         document={"origin": origin},
         made_at=now,
-        expires_at=now + settings.session_lifetime,
+        expires_at=now + policy.session_lifetime,
         last_used_at=now,
     )
     tx.credentials.put(session)
     principal = Principal(name=user.name, role=user.role, origin=origin)
     tx.audit.append(_entry(principal, "session.start", now))
-    return Login(user=user, secret=secret, expires_at=now + settings.session_lifetime)
+    return Login(user=user, secret=secret, expires_at=now + policy.session_lifetime)
 
 
-def _counted(settings: SecuritySettings, name: str, origin: str) -> dict[str, int]:
+def _counted(policy: SecurityPolicy, name: str, origin: str) -> dict[str, int]:
     """Return what failed logins are counted under, and how many there may be; the pair first."""
     place = _place(origin)
     return {
-        _key("pair", name, place): settings.max_attempts,
-        _key("user", name): settings.max_attempts_per_user,
-        _key("address", place): settings.max_attempts_per_address,
+        _key("pair", name, place): policy.max_attempts,
+        _key("user", name): policy.max_attempts_per_user,
+        _key("address", place): policy.max_attempts_per_address,
     }
 
 

@@ -5,6 +5,7 @@ The secret is shown once, when a token is made; what is kept is its digest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,9 @@ from service.store.errors import NotFoundError
 from solver.domain.errors import InvalidInputError
 
 KIND: Final = "token"
+
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""What names of tokens look like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,12 @@ class NewToken:
     expires_at: datetime | None = None
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(NAME, self.name):
+            raise InvalidInputError(
+                "expected 1 to 63 letters, digits or ._- that begin with a letter or digit, "
+                f"got {self.name!r:.80}",
+                path="name",
+            )
         if self.role is Role.AGENT and not self.cluster_id:
             raise InvalidInputError("expected the cluster of the agent", path="cluster_id")
         if self.role is not Role.AGENT and self.host_id:

@@ -15,6 +15,9 @@ from service.store.errors import NotFoundError
 
 SESSION: Final = "session"
 
+SERVICE: Final = Principal(name="service", role=Role.ADMIN)
+"""Who acts at the machine of the service itself."""
+
 FIRST: Final = "admin"
 """Name of the user whom the first start makes."""
 
@@ -156,7 +159,6 @@ def make_first(tx: Transaction, password_hash: str, now: datetime) -> bool:
     """Make the first admin, unless there is a user already; return whether it was made."""
     if tx.items.page(Kind.USER, "", limit=1):
         return False
-    service = Principal(name="service", role=Role.ADMIN)
     admin = User(
         name=FIRST,
         role=Role.ADMIN,
@@ -164,19 +166,20 @@ def make_first(tx: Transaction, password_hash: str, now: datetime) -> bool:
         password_hash=password_hash,
         must_change_password=True,
     )
-    put(tx, service, admin, expected_revision=0, now=now)
+    put(tx, SERVICE, admin, expected_revision=0, now=now)
     return True
 
 
-def give_password(tx: Transaction, name: str, password_hash: str, now: datetime) -> None:
-    """Give a user a password to be changed at the next login, from the machine of the service.
+def give_password(
+    tx: Transaction, principal: Principal, name: str, password_hash: str, now: datetime
+) -> None:
+    """Give a user a password to be changed at the next login.
 
     :raises NotFoundError: if there is none of that name
     """
-    service = Principal(name="service", role=Role.ADMIN)
     before = get(tx, name)
     changed = replace(before, password_hash=password_hash, must_change_password=True)
-    put(tx, service, changed, expected_revision=before.revision, now=now)
+    put(tx, principal, changed, expected_revision=before.revision, now=now)
 
 
 def renew_hash(tx: Transaction, user: User, password_hash: str, now: datetime) -> None:

@@ -332,7 +332,7 @@ def cancel(tx: Transaction, principal: Principal, job_id: str, now: datetime) ->
             principal,
             "jobs.cancel",
             job.cluster_id,
-            f"/jobs/{job_id}",
+            f"jobs/{job_id}",
             now,
             before={"stage": job.stage.value},
             after={"stage": kept.stage.value},

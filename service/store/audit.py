@@ -38,6 +38,7 @@ class SqlAudit:
         cluster_ids: Iterable[str] | None = None,
         subject_prefix: str = "",
         actor: str = "",
+        action_prefix: str = "",
         since: datetime | None = None,
         until: datetime | None = None,
         before: int | None = None,
@@ -47,9 +48,12 @@ class SqlAudit:
         query = select(AUDIT)
         if cluster_ids is not None:
             query = query.where(AUDIT.c.cluster_id.in_(list(cluster_ids)))
-        if subject_prefix:
-            start = func.substr(AUDIT.c.subject, 1, len(subject_prefix))
-            query = query.where(start == subject_prefix)
+        for column, prefix in (
+            (AUDIT.c.subject, subject_prefix),
+            (AUDIT.c.action, action_prefix),
+        ):
+            if prefix:
+                query = query.where(func.substr(column, 1, len(prefix)) == prefix)
         if actor:
             query = query.where(AUDIT.c.actor == actor)
         if since is not None:

@@ -394,6 +394,7 @@ class Audit(Protocol):
         cluster_ids: Iterable[str] | None = None,
         subject_prefix: str = "",
         actor: str = "",
+        action_prefix: str = "",
         since: datetime | None = None,
         until: datetime | None = None,
         before: int | None = None,

@@ -549,6 +549,8 @@ def test_the_log_is_read_backwards(store: SqlStore) -> None:
         assert tx.audit.page(cluster_ids=["c2"], limit=9) == everything[2:4]
         assert tx.audit.page(cluster_ids=[], limit=9) == []
         assert tx.audit.page(subject_prefix="rules/b_", limit=9) == everything[2:4]
+        assert tx.audit.page(action_prefix="rules.", limit=1) == everything[:1]
+        assert tx.audit.page(action_prefix="ules.", limit=1) == []
         assert tx.audit.page(before=10**30, limit=1) == everything[:1]
         assert tx.audit.page(actor="eve", limit=1) == everything[:1]
         assert tx.audit.page(actor="ev", limit=1) == []

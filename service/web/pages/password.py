@@ -9,9 +9,8 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, no_update
 
 from service.api.services import Services
-from service.errors import TooManyError, UnauthenticatedError
-from service.security import sessions, users
-from service.security.passwords import require_good
+from service.errors import TooManyError
+from service.security import sessions
 from service.security.principal import Principal
 from service.web.door import require_visitor
 from service.web.errors import SESSION, notice
@@ -84,34 +83,23 @@ def listen(app: Dash, services: Services) -> None:
 
 def _changed(services: Services, who: Principal, present: str, new: str) -> tuple[Any, ...]:
     try:
-        require_good(new, who.name, path="")
+        sessions.change_password(
+            services.store,
+            services.security,
+            services.passwords,
+            who,
+            current=present,
+            new=new,
+            now=services.now(),
+        )
     except InvalidInputError as error:
-        return no_update, None, str(error), None
-    if new == present:
-        return no_update, None, "expected another password", None
-    try:
-        _require_own(services, who, present)
-    except UnauthenticatedError:
-        return no_update, "expected your present password, got another", None, None
+        told = str(error).removeprefix(f"{error.path}: ")
+        at_new = error.path == "new_password"
+        return no_update, None if at_new else told, told if at_new else None, None
     except TooManyError as error:
         return no_update, str(error), None, None
-    hashed = services.passwords.hash(new)
-    with services.store.begin() as tx:
-        users.change_own_password(tx, who, hashed, services.now())
     notice("Password changed", "Your other sessions have ended.")
     return secrets.token_hex(4), None, None, None
-
-
-def _require_own(services: Services, who: Principal, password: str) -> None:
-    sessions.check_password(
-        services.store,
-        services.security,
-        services.passwords,
-        name=who.name,
-        password=password,
-        origin=who.origin,
-        now=services.now(),
-    )
 
 
 PAGE: Final = Page(

@@ -17,13 +17,18 @@ AUDIT = "/api/v1/audit"
 
 
 def entry(
-    subject: str, cluster_id: str = "c1", *, minute: int = 0, actor: str = "eve"
+    subject: str,
+    cluster_id: str = "c1",
+    *,
+    minute: int = 0,
+    actor: str = "eve",
+    action: str = "x.put",
 ) -> AuditEntry:
     """Return a change of something."""
     return AuditEntry(
         at=NOW + timedelta(minutes=minute),
         actor=actor,
-        action="x.put",
+        action=action,
         cluster_id=cluster_id,
         subject=subject,
         before={"x": 1},
@@ -52,7 +57,7 @@ def log(store: Store) -> None:
         tx.items.put(policy("c1", "v2", "tenant-2"), expected_revision=0)
         tx.audit.append(
             entry("users/anna", ""),
-            entry("rules/r1", minute=1),
+            entry("rules/r1", minute=1, action="rules.put"),
             entry("vms/v1", minute=2),
             entry("vms/v2", minute=3),
             entry("vms/v1", "c2", minute=4, actor="bob"),
@@ -94,6 +99,7 @@ def test_a_bound_token_sees_its_cluster(client_of: Ask, log: None) -> None:
         ("?cluster_id=c2", ["c2:vms/v1"]),
         ("?subject=vms/v1", ["c1:vms/v1x", "c2:vms/v1", "c1:vms/v1"]),
         ("?actor=bob", ["c2:vms/v1"]),
+        ("?action=rules.", ["c1:rules/r1"]),
         ("?since=2026-03-02T12:04:00Z", ["c1:vms/v1x", "c2:vms/v1"]),
         ("?until=2026-03-02T12:02:00Z&subject=rules/", ["c1:rules/r1"]),
     ],

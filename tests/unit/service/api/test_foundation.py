@@ -15,8 +15,8 @@ from flask_openapi3 import APIBlueprint
 from service.api.operations import operation
 from service.api.services import Services
 from service.app import App, create_app
+from service.security.policy import SecurityPolicy
 from service.security.principal import Role
-from service.security.settings import SecuritySettings
 from tests.answers import document, problem
 from tests.unit.service.api.conftest import Ask, whole
 
@@ -226,7 +226,7 @@ def test_a_bound_token_reaches_its_cluster_alone(client_of: Ask) -> None:
 
 def test_other_hosts_are_refused_where_names_are_given(services: Services) -> None:
     """With names in the settings, a page that got its own name to lead here is not answered."""
-    named = SecuritySettings(allowed_hosts=("balancer.example",))
+    named = SecurityPolicy(allowed_hosts=("balancer.example",))
     client = create_app(replace(services, security=named)).test_client()
     assert client.get("/api/v1/docs", base_url="https://balancer.example").status_code == 200
     refused = client.get("/api/v1/docs", base_url="https://evil.example")

@@ -12,11 +12,12 @@ from flask.testing import FlaskClient
 
 from service.api.services import Services
 from service.app import App, create_app
-from service.security.first_start import give_new_password, make_first_admin
+from service.security.accounts import reset_password
+from service.security.first_start import make_first_admin
 from service.security.passwords import Passwords
+from service.security.policy import SecurityPolicy
 from service.security.principal import Principal, Role
-from service.security.settings import SecuritySettings
-from service.security.users import User, put
+from service.security.users import SERVICE, User, put
 from service.store.base import Store
 from tests.answers import document, problem
 from tests.unit.service.api.conftest import NOW, Ask, Clock, whole
@@ -85,7 +86,7 @@ def test_behind_a_proxy_with_tls_cookies_are_secure(
     services: Services, app: App, anna: str
 ) -> None:
     """The proxy on the same machine speaks plain HTTP, its askers do not."""
-    behind = create_app(replace(services, security=SecuritySettings(is_behind_tls=True)))
+    behind = create_app(replace(services, security=SecurityPolicy(is_behind_tls=True)))
     answer = behind.test_client().post(SESSION, json={"user": "anna", "password": PASSWORD})
     assert "Secure" in answer.headers["Set-Cookie"]
 
@@ -205,7 +206,7 @@ def test_guessing_is_counted_for_the_address_and_for_the_user(
     services: Services, anna: str
 ) -> None:
     """Neither many names from one address nor many addresses for one name get around it."""
-    limits = SecuritySettings(max_attempts_per_user=3, max_attempts_per_address=4)
+    limits = SecurityPolicy(max_attempts_per_user=3, max_attempts_per_address=4)
     client = create_app(replace(services, security=limits)).test_client()
 
     def tried(user: str, address: str) -> int:
@@ -281,9 +282,11 @@ def test_the_first_start_makes_one_admin(services: Services, app: App) -> None:
 
 
 def test_who_is_locked_out_gets_another_password(services: Services, app: App, anna: str) -> None:
-    """At the machine of the service somebody can be let in again; sessions of others end."""
+    """A password for one login ends their sessions and has to be changed after it."""
     before = logged_in(app)
-    password = give_new_password(services.store, services.passwords, "anna", NOW)
+    password = "given by somebody"
+    with services.store.begin() as tx:
+        reset_password(tx, SERVICE, "anna", services.passwords.hash(password), NOW)
     assert status(before) == 401
     assert document(logged_in(app, "anna", password).get(SESSION))["must_change_password"]
 

@@ -144,3 +144,33 @@ def test_only_admins_see_users(client_of: Ask) -> None:
     """Nobody else, whatever they may do with clusters."""
     for role in set(Role) - {Role.ADMIN}:
         assert client_of(role).get(USERS).status_code == 403
+
+
+def test_a_password_is_reset_once_for_one_login(admin: FlaskClient, app: App, store: Store) -> None:
+    """It ends the sessions, has to be changed, is told once and is in no log."""
+    make(admin, "anna")
+    client = session_of(app, "anna")
+    key = {"Idempotency-Key": "k1"}
+    given = document(admin.post(f"{USERS}/anna/password", headers=key, json={}))["password"]
+    again = document(admin.post(f"{USERS}/anna/password", headers=key, json={}))
+    assert again == {"password": None}
+    assert client.get("/api/v1/session").status_code == 401
+    begun = app.test_client().post("/api/v1/session", json={"user": "anna", "password": given})
+    assert document(begun)["must_change_password"]
+    with store.begin(read_only=True) as tx:
+        assert given not in repr(tx.audit.page(limit=100))
+    assert admin.post(f"{USERS}/nobody/password", json={}).status_code == 404
+
+
+def test_nobody_resets_their_own_password(admin: FlaskClient, app: App) -> None:
+    """They would be logged out by an answer they may not get to see."""
+    make(admin, "berta", "admin")
+    client = session_of(app, "berta")
+    changed = {"current_password": PASSWORD, "new_password": "another horse battery"}
+    token = document(client.get("/api/v1/session"))["csrf_token"]
+    client.environ_base["HTTP_X_CSRF_TOKEN"] = token
+    assert client.put("/api/v1/session/password", json=changed).status_code == 204
+    refused = client.post(f"{USERS}/berta/password", json={})
+    assert refused.status_code == 409
+    assert "expected somebody else" in problem(refused)["detail"]
+    assert client.get("/api/v1/session").status_code == 200

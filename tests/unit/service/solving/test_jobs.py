@@ -126,7 +126,7 @@ def test_cancelling_is_in_the_audit_log(runner: JobRunner, store: SqlStore) -> N
     looked_until(runner, store, job.id, *ENDED)
     assert again.stage is JobStage.CANCELLING
     assert [(e.actor, e.action, e.subject) for e in entries] == [
-        ("root", "jobs.cancel", f"/jobs/{job.id}")
+        ("root", "jobs.cancel", f"jobs/{job.id}")
     ]
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecuritySettings:
+class SecurityPolicy:
     """How long sessions last, how often a password may be tried, who is believed.
 
     Parameters
