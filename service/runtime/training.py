@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import tempfile
+import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from multiprocessing.process import BaseProcess
@@ -143,10 +145,28 @@ class ProcessTrainer:
             self._process.join(timeout=5)
 
 
+def end_with_parent() -> None:
+    """Let this process end at once when the one that began it has, however that came about.
+
+    ``daemon`` is not enough: a process that is killed takes nobody with it, and what it leaves
+    would hold a processor for minutes beside whoever goes on in its place.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, name="parent", daemon=True).start()
+
+
 def train_at(url: str, cluster_id: str, until_at: datetime, settings: TrainingSettings) -> None:
     """Train on the store at a URL; the whole of the process beside."""
     from service.store.sql import open_store
 
+    end_with_parent()
     store = open_store(url)
     try:
         train(store, cluster_id, until_at, settings)
