@@ -29,6 +29,7 @@ from service.runtime.forecasting import (
 )
 from service.runtime.gate import objections
 from service.runtime.learning import Learner
+from service.runtime.outlook import OUTLOOK, outlook_document
 from service.runtime.training import Trainer
 from service.runtime.window import Window, on_grid, with_cluster
 from solver.domain.cluster import Cluster
@@ -170,8 +171,10 @@ class Sight:
     def _show(self, cluster: Cluster, forecasted: Forecasted) -> None:
         """Keep what the API shows of a forecast."""
         assert self.seer.online is not None
+        fans = fans_to_bytes(forecasted, self.seer.online, cluster)
         shown = {
-            FORECAST: fans_to_bytes(forecasted, self.seer.online, cluster),
+            FORECAST: fans,
+            OUTLOOK: json.dumps(outlook_document(cluster, forecasted, fans)).encode(),
             CONTENTION: json.dumps(contention_document(cluster, forecasted)).encode(),
             QUALITY: json.dumps(quality_document(forecasted, self.seer.online)).encode(),
         }

@@ -69,6 +69,7 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "schedule.show": READERS,
     "schedule.put": OPERATORS,
     "contention.show": READERS,
+    "outlook.show": READERS,
     "forecasts.vm": PEOPLE,
     "forecasts.host": READERS,
     "history.vm": PEOPLE,

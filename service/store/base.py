@@ -449,6 +449,9 @@ class Blobs(Protocol):
     def get(self, cluster_id: str, name: str) -> tuple[datetime, bytes] | None:
         """Return when it was made and its bytes; ``None`` if there is none."""
 
+    def made_at(self, cluster_id: str, name: str) -> datetime | None:
+        """Return when it was made, without reading it; ``None`` if there is none."""
+
     def put(self, cluster_id: str, name: str, made_at: datetime, data: bytes) -> None:
         """Write it, over one of the same name."""
 

@@ -22,6 +22,12 @@ class SqlBlobs:
         row = self._connection.execute(query).one_or_none()
         return None if row is None else (row.made_at, bytes(row.data))
 
+    def made_at(self, cluster_id: str, name: str) -> datetime | None:
+        """Return when it was made, without reading it."""
+        query = select(BLOBS.c.made_at).where(where(BLOBS, _key(cluster_id, name)))
+        found: datetime | None = self._connection.execute(query).scalar_one_or_none()
+        return found
+
     def put(self, cluster_id: str, name: str, made_at: datetime, data: bytes) -> None:
         """Write it, over one of the same name."""
         self.delete(cluster_id, name)

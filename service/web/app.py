@@ -12,6 +12,8 @@ from service.api import cookies
 from service.api.services import Services
 from service.inventory.marks import read_mark
 from service.plans.wishes import ACTIVE
+from service.runtime.keeper import RUNTIME
+from service.runtime.outlook import OUTLOOK
 from service.security.principal import Principal
 from service.store.base import Kind
 from service.web import frame, packing, router
@@ -92,4 +94,5 @@ def _mark(services: Services, who: Principal, cluster_id: str) -> str:
         plans = [f"{plan.id} {plan.revision}" for plan in (*newest, *acting)]
         schedule = tx.items.find(Kind.SCHEDULE, cluster_id, [cluster_id])
         revisions = [item.revision for item in schedule.values()]
-        return f"{read_mark(tx, cluster_id)} {plans} {revisions}"
+        kept = [tx.blobs.made_at(cluster_id, name) for name in (OUTLOOK, RUNTIME)]
+        return f"{read_mark(tx, cluster_id)} {plans} {revisions} {kept}"

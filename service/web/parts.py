@@ -32,6 +32,11 @@ def instant(at: datetime) -> Component:
     return html.Time(f"{at:%Y-%m-%d %H:%M} UTC", dateTime=at.isoformat())
 
 
+def clock(at: datetime) -> Component:
+    """Return an instant of today or so, of which the browser shows the time of day alone."""
+    return html.Time(f"{at:%H:%M} UTC", dateTime=at.isoformat(), className="clock")
+
+
 def figure(label: str, value: Component) -> Component:
     """Return one number with what it is."""
     return html.Div(

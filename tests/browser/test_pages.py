@@ -36,24 +36,6 @@ def test_somebody_has_to_log_in_first(
     visitor.look_at("first-run")
 
 
-def test_overview(served: Served, log_in: LogIn) -> None:
-    """A viewer sees every host, and nothing to act with."""
-    visitor = log_in(served, "viewer", OVERVIEW)
-    expect(visitor.page.get_by_text("host-005")).to_be_visible()
-    expect(visitor.page).to_have_title("Overview · c1 · foreswap")
-    expect(visitor.page.get_by_role("button", name="Drain host-000")).to_have_count(0)
-    visitor.look_at("overview")
-
-
-def test_drain_a_host(served: Served, log_in: LogIn) -> None:
-    """An operator drains a host and lets it return; both are in the audit log."""
-    page = log_in(served, "operator", OVERVIEW).page
-    page.get_by_role("button", name="Drain host-001").click()
-    page.get_by_role("button", name="Return host-001").click()
-    expect(page.get_by_role("button", name="Drain host-001")).to_be_visible()
-    assert [e.subject for e in served.audit("operator")] == ["hosts/host-001"] * 2
-
-
 def test_edit_one_priority_and_undo(served: Served, log_in: LogIn) -> None:
     """An operator edits one; it is in the store and in the audit log, and can be undone."""
     visitor = log_in(served, "operator", VMS)

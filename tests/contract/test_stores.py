@@ -581,9 +581,11 @@ def test_blobs_are_replaced_as_a_whole(store: SqlStore) -> None:
     data = bytes(range(256)) * 5000
     with store.begin() as tx:
         assert tx.blobs.get("c1", "model") is None
+        assert tx.blobs.made_at("c1", "model") is None
         tx.blobs.put("c1", "model", NOW, b"")
         tx.blobs.put("c1", "model", NOW, data)
         assert tx.blobs.get("c1", "model") == (NOW, data)
+        assert tx.blobs.made_at("c1", "model") == NOW
         tx.blobs.delete("c1", "model")
         tx.blobs.delete("c1", "model")
         assert tx.blobs.get("c1", "model") is None

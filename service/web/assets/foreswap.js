@@ -27,9 +27,20 @@
   // Times are shown by the viewer's own clock and in their language.
   function localTimes() {
     for (const element of document.querySelectorAll("time[datetime]")) {
-      element.textContent = new Date(element.dateTime).toLocaleString();
+      const at = new Date(element.dateTime);
+      element.textContent = element.classList.contains("clock")
+        ? at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+        : at.toLocaleString();
     }
   }
+
+  // Buttons of which a page has many tell one store which of them was pressed.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-tells]");
+    if (!button) return;
+    const { tells, value } = button.dataset;
+    window.dash_clientside.set_props(tells, { data: { value, at: Date.now() } });
+  });
 
   function scheme(dark) {
     document.documentElement.setAttribute("data-ag-theme-mode", dark ? "dark" : "light");

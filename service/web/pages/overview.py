@@ -1,81 +1,55 @@
-"""The hosts of a cluster by zone: what is promised on each, and which are kept empty."""
+"""A cluster at a glance: its hosts by zone, now and in the next hour, and what to do about it."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import dash_mantine_components as dmc
-from dash import ALL, Dash, Input, Output, State, ctx, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from service.api.services import Services
-from service.inventory.effective import Inventory, look_up
+from service.inventory.effective import look_up
 from service.inventory.maintenance import set_maintenance
 from service.inventory.policies import Maintenance
+from service.plans.wishes import ACTIVE
+from service.runtime.keeper import RUNTIME
+from service.security.principal import Principal
+from service.store.base import PlanStage, Transaction
 from service.web.door import may, require
 from service.web.errors import notice
-from service.web.parts import figure, heading, instant
+from service.web.host_cells import SWITCH, legend, zones
+from service.web.host_loads import (
+    NAMES,
+    ClusterLoad,
+    cluster_load,
+    promised_percent,
+    survival_told,
+)
+from service.web.pages.plans import address
+from service.web.parts import clock, figure, heading, instant
+from service.web.recommendation import Recommendation, doubts, recommend
 from service.web.site import Component, Page, Visit
-from solver.domain.cluster import VM, Host, HostState
-from solver.domain.units import HostId
+from solver.domain.cluster import HostState
+from solver.domain.units import FIELDS, HostId, Resource
 
 _CLUSTER: Final = "overview-cluster"
-_HOSTS: Final = "overview-hosts"
-_SWITCH: Final = "overview-maintenance"
+_SHOWN: Final = "overview-shown"
 _LIVE: Final = "live"
+_UNDECIDED: Final = (*ACTIVE, PlanStage.PROPOSED, PlanStage.WANTED)
 
-_STATES: Final = {
-    HostState.UP: "",
-    HostState.MAINTENANCE: "maintenance",
-    HostState.UNREACHABLE: "out of reach",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promised:
-    """What VMs on hosts were promised, and what there is for it.
-
-    Parameters
-    ----------
-    usable_cpu_millicores, usable_memory_mib
-        Of the machine, without overcommit; ``None`` for no limit.
-    most_memory_fraction
-        Of the usable memory that may be promised.
-    """
-
-    num_vms: int
-    cpu_millicores: int
-    memory_mib: int
-    usable_cpu_millicores: int | None
-    usable_memory_mib: int | None
-    most_memory_fraction: float
-
-
-def promised(host: Host, vms: Sequence[VM]) -> Promised:
-    """Return what is promised on a host."""
-    cpu, memory, *_ = host.usable()
-    return Promised(
-        num_vms=len(vms),
-        cpu_millicores=sum(vm.allocation.cpu_millicores for vm in vms),
-        memory_mib=sum(vm.allocation.memory_mib for vm in vms),
-        usable_cpu_millicores=cpu,
-        usable_memory_mib=memory,
-        most_memory_fraction=host.overcommit.memory,
-    )
+ON_PAGE: Final = Maintenance(reason="set on the overview")
 
 
 def show(services: Services, visit: Visit) -> Component:
-    """Return the hosts."""
-    with services.store.begin(read_only=True) as tx:
-        inventory = look_up(tx, visit.cluster_id)
-    acts = may(visit.principal, "maintenance.set", visit.cluster_id)
+    """Return the cluster."""
     return [
         html.Div(visit.cluster_id, id=_CLUSTER, hidden=True),
+        dcc.Store(id=SWITCH),
         heading("Overview"),
-        html.Div(_hosts(inventory, acts), id=_HOSTS),
+        html.Div(_shown(services, visit.principal, visit.cluster_id), id=_SHOWN),
     ]
 
 
@@ -83,7 +57,7 @@ def listen(app: Dash, services: Services) -> None:
     """Register what happens on the page."""
 
     @app.callback(
-        Output(_HOSTS, "children"),
+        Output(_SHOWN, "children"),
         Input(_LIVE, "data"),
         State(_CLUSTER, "children"),
         prevent_initial_call=True,
@@ -91,166 +65,114 @@ def listen(app: Dash, services: Services) -> None:
     def refresh(_live: str, cluster_id: str) -> Any:
         """Show what has changed meanwhile."""
         principal = require(services, "hosts.list", cluster_id)
-        with services.store.begin(read_only=True) as tx:
-            inventory = look_up(tx, cluster_id)
-        return _hosts(inventory, may(principal, "maintenance.set", cluster_id))
+        return _shown(services, principal, cluster_id)
 
     @app.callback(
-        Output(_HOSTS, "children", allow_duplicate=True),
-        Input({"type": _SWITCH, "host": ALL}, "n_clicks"),
+        Output(_SHOWN, "children", allow_duplicate=True),
+        Input(SWITCH, "data"),
         State(_CLUSTER, "children"),
         prevent_initial_call=True,
     )
-    def switch(_clicks: Sequence[int | None], cluster_id: str) -> Any:
+    def switch(pressed: Mapping[str, str] | None, cluster_id: str) -> Any:
         """Put a host into maintenance, or take it out."""
-        # Buttons that have just been drawn say so, too.
-        if not any(event["value"] for event in ctx.triggered):
+        if not pressed:
             return no_update
-        host_id: str = ctx.triggered_id["host"]
+        host_id = pressed["value"]
         principal = require(services, "maintenance.set", cluster_id)
-        with services.store.begin() as tx:
-            wanted = None if HostId(host_id) in look_up(tx, cluster_id).maintenance else ON_PAGE
-            set_maintenance(
-                tx,
-                principal,
-                cluster_id,
-                HostId(host_id),
-                wanted,
-                expected_revision=None,
-                now=services.now(),
-            )
-        notice(host_id, "is to be emptied and to stay empty" if wanted else "may hold VMs again")
-        with services.store.begin(read_only=True) as tx:
-            return _hosts(look_up(tx, cluster_id), True)
+        emptied = _switch(services, principal, cluster_id, HostId(host_id))
+        notice(host_id, "is to be emptied and to stay empty" if emptied else "may hold VMs again")
+        return _shown(services, principal, cluster_id)
 
 
-ON_PAGE: Final = Maintenance(reason="set on the overview")
+def _switch(services: Services, principal: Principal, cluster_id: str, host_id: HostId) -> bool:
+    """Turn a host's maintenance on or off; return whether it is on."""
+    with services.store.begin() as tx:
+        wanted = None if host_id in look_up(tx, cluster_id).maintenance else ON_PAGE
+        set_maintenance(
+            tx,
+            principal,
+            cluster_id,
+            host_id,
+            wanted,
+            expected_revision=None,
+            now=services.now(),
+        )
+    return wanted is not None
 
 
-def _hosts(inventory: Inventory, acts: bool) -> Component:
-    vms: dict[str | None, list[VM]] = defaultdict(list)
-    for vm in inventory.cluster.vms:
-        vms[vm.host_id].append(vm)
-    zones: dict[str, list[Host]] = defaultdict(list)
-    for host in inventory.cluster.hosts:
-        zones[host.zone].append(host)
-    parts = [_zone(name, zones[name], vms, inventory, acts) for name in sorted(zones)]
-    return [_figures(inventory, vms), *parts]
+def _shown(services: Services, principal: Principal, cluster_id: str) -> Component:
+    with services.store.begin(read_only=True) as tx:
+        load = cluster_load(tx, cluster_id)
+        status = _status(tx, cluster_id)
+        plans = tx.plans.page(cluster_id, stages=_UNDECIDED, limit=10)
+    return [
+        _recommended(cluster_id, recommend(plans, status), doubts(status)),
+        _figures(load),
+        legend(load),
+        *zones(load, acts=may(principal, "maintenance.set", cluster_id)),
+    ]
 
 
-def _figures(inventory: Inventory, vms: Mapping[str | None, Sequence[VM]]) -> Component:
-    hosts = inventory.cluster.hosts
-    serving = [host for host in hosts if host.state is HostState.UP]
-    shares = [promised(host, vms.get(host.id, ())) for host in serving]
-    aside = len(hosts) - len(serving)
+def _status(tx: Transaction, cluster_id: str) -> Mapping[str, Any] | None:
+    kept = tx.blobs.get(cluster_id, RUNTIME)
+    return None if kept is None else dict(json.loads(kept[1]))
+
+
+def _recommended(cluster_id: str, found: Recommendation, doubtful: Sequence[str]) -> Component:
+    words: list[Component] = [
+        clock(word) if isinstance(word, datetime) else word for word in found.words
+    ]
+    if found.plan_id:
+        plan = address(cluster_id, found.plan_id)
+        words += [" ", dmc.Anchor("See the plan", href=plan, underline="always")]
+    parts = [dmc.Text(words, size="lg")]
+    if doubtful:
+        parts.append(dmc.Text(f"In doubt: {'; '.join(doubtful)}.", c="var(--mantine-color-error)"))
+    label: dict[str, Any] = {"aria-label": "Recommendation"}
+    return html.Section(parts, className="recommended", **label)
+
+
+def _figures(load: ClusterLoad) -> Component:
+    cluster = load.inventory.cluster
+    num_aside = sum(host.state is not HostState.UP for host in cluster.hosts)
+    aside = f" ({num_aside} not serving)" if num_aside else ""
+    forecast = "none yet" if load.forecast_at is None else instant(load.forecast_at)
+    survives, bad = survival_told(load.survival)
     return dmc.Group(
         [
-            figure("Hosts", f"{len(hosts):,}" + (f" ({aside} not serving)" if aside else "")),
-            figure("VMs", f"{len(inventory.cluster.vms):,}"),
-            figure(
-                "CPU promised",
-                _share_of_all((s.cpu_millicores, s.usable_cpu_millicores) for s in shares),
-            ),
-            figure(
-                "Memory promised",
-                _share_of_all((s.memory_mib, s.usable_memory_mib) for s in shares),
-            ),
-            figure("Rules in force", f"{len(inventory.cluster.rules):,}"),
-            figure("Seen at", instant(inventory.cluster.observed_at)),
+            figure("Hosts", f"{len(cluster.hosts):,}{aside}"),
+            figure("VMs", f"{len(cluster.vms):,}"),
+            *(_room(load, resource) for resource in Resource if _limited(load, resource)),
+            figure("N+1", html.Span(survives, className="over" if bad else "")),
+            figure("Contention, next hour", _host_s(load.total_host_s)),
+            figure("Rules in force", f"{len(cluster.rules):,}"),
+            figure("Seen at", instant(cluster.observed_at)),
+            figure("Forecast at", forecast),
         ],
         gap="xl",
-        mb="md",
+        style={"rowGap": 4},
+        mb="xs",
     )
 
 
-def _zone(
-    name: str,
-    hosts: Sequence[Host],
-    vms: Mapping[str | None, Sequence[VM]],
-    inventory: Inventory,
-    acts: bool,
-) -> Component:
-    cells = [
-        _cell(host, promised(host, vms.get(host.id, ())), host.id in inventory.maintenance, acts)
-        for host in hosts
-    ]
-    return html.Section(
-        [
-            dmc.Title(f"Zone {name}" if name else "Hosts", order=2, size="h5", mb="xs"),
-            dmc.SimpleGrid(cells, cols={"base": 2, "md": 4, "xl": 6}, spacing="xs", mb="md"),
-        ]
-    )
+def _limited(load: ClusterLoad, resource: Resource) -> bool:
+    if resource in (Resource.CPU, Resource.MEMORY):
+        return True
+    return bool((load.headroom or {}).get(FIELDS[resource], {}).get("capacity"))
 
 
-def _cell(host: Host, share: Promised, kept_empty: bool, acts: bool) -> Component:
-    state = _STATES.get(host.state, host.state.value)
-    title = dmc.Group(
-        [dmc.Text(host.id, fw=600), dmc.Text(state, size="sm") if state else None],
-        justify="space-between",
-        gap="xs",
-    )
-    return dmc.Paper(
-        [
-            title,
-            dmc.Text(f"{share.num_vms:,} VMs", size="sm", c="dimmed"),
-            _bar("CPU", host.id, _percent(share.cpu_millicores, share.usable_cpu_millicores)),
-            _bar(
-                "Memory",
-                host.id,
-                _percent(share.memory_mib, share.usable_memory_mib),
-                most_percent=100 * share.most_memory_fraction,
-            ),
-            _switch(host.id, kept_empty) if acts else None,
-        ],
-        withBorder=True,
-        p="xs",
-    )
+def _room(load: ClusterLoad, resource: Resource) -> Component:
+    """Return what is left in the worst moment of the hour; without a forecast, what is promised."""
+    name, of = NAMES[resource], (load.headroom or {}).get(FIELDS[resource], {})
+    if not of.get("capacity"):
+        percent = promised_percent(load, resource)
+        return figure(f"{name} promised", "no limit" if percent is None else f"{percent} %")
+    left = round(100 * (of["capacity"] - of["peak"]) / of["capacity"])
+    return figure(f"{name} headroom", html.Span(f"{left} %", className="over" if left < 0 else ""))
 
 
-def _switch(host_id: str, kept_empty: bool) -> Component:
-    return dmc.Button(
-        "Return" if kept_empty else "Drain",
-        id={"type": _SWITCH, "host": host_id},
-        variant="default",
-        size="compact-xs",
-        mt="xs",
-        **{"aria-label": f"{'Return' if kept_empty else 'Drain'} {host_id}"},
-    )
-
-
-def _bar(
-    name: str, host_id: str, percent: int | None, *, most_percent: float = math.inf
-) -> Component:
-    """Return how much is promised; red if that is more than may be."""
-    told = "no limit" if percent is None else f"{percent} %"
-    color = "red" if (percent or 0) > most_percent else "blue"
-    return html.Div(
-        [
-            dmc.Group(
-                [dmc.Text(f"{name} promised", size="xs"), dmc.Text(told, size="xs")],
-                justify="space-between",
-            ),
-            dmc.Progress(
-                value=min(100, percent or 0),
-                color=color,
-                **{"aria-label": f"{name} promised on {host_id}"},
-            ),
-        ]
-    )
-
-
-def _percent(amount: int, usable: int | None) -> int | None:
-    if usable is None:
-        return None
-    return round(100 * amount / usable) if usable else (100 if amount else 0)
-
-
-def _share_of_all(shares: Iterable[tuple[int, int | None]]) -> str:
-    limited = [(amount, usable) for amount, usable in shares if usable is not None]
-    if not limited:
-        return "no limit"
-    percent = _percent(sum(amount for amount, _ in limited), sum(usable for _, usable in limited))
-    return f"{percent} %"
+def _host_s(amount: float | None) -> str:
+    return "not known yet" if amount is None else f"{amount:,.1f} host-s"
 
 
 PAGE: Final = Page(

@@ -183,7 +183,13 @@ def test_status_tells_what_the_leader_told(operator: FlaskClient, store: Store) 
 
 def test_nothing_to_show_before_the_first_forecast(operator: FlaskClient) -> None:
     """Contention and forecasts are not there before a leader has looked."""
-    for path in ("contention", "forecasts/vms/v1", "forecasts/hosts/h1", "history/vms/v1"):
+    for path in (
+        "contention",
+        "outlook",
+        "forecasts/vms/v1",
+        "forecasts/hosts/h1",
+        "history/vms/v1",
+    ):
         problem(operator.get(f"{C1}/{path}"), 404)
 
 
