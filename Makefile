@@ -15,7 +15,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo lint format types imports kernels lab browser test test-all bench docs lock clean
+.PHONY: help setup demo lint format types imports kernels lab browser pictures test test-all bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ setup: $(STAMP) ## Make or refresh the environment in .venv
 $(STAMP): requirements.lock pyproject.toml .ci/setup
 	@.ci/setup
 
-demo: $(STAMP) ## Watch a simulated cluster being balanced (ARGS=--once: one cycle and a report)
+demo: $(STAMP) ## Watch a simulated cluster being balanced, then in a browser (ARGS=--once: one cycle, a report)
 	@$(BIN)/foreswap demo $(ARGS)
 
 lint: $(STAMP) ## Check style and format
@@ -52,6 +52,9 @@ lab: $(STAMP) ## Install what tests on real hosts need, where that is allowed
 
 browser: $(STAMP) ## Install what tests in a browser need, where that is allowed
 	@.ci/browser
+
+pictures: kernels browser ## Take the README's pictures of the web pages anew
+	@.ci/pictures
 
 test: kernels lab browser ## Run all tests but the slow ones
 	@$(PYTEST) -m "not slow" $(ARGS)

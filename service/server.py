@@ -20,10 +20,11 @@ from service.alone import alone_in
 from service.api.services import Services
 from service.app import create_app
 from service.housekeeping import kept_tidy
-from service.inventory.clusters import put_cluster
+from service.inventory.clusters import keep_snapshot, put_cluster
 from service.inventory.policies import ClusterSettings, DriverSettings
 from service.metrics import Metrics
 from service.runtime.process import runtime_beside
+from service.runtime.simulated import made_up
 from service.security.first_start import make_first_admin
 from service.security.policy import SecurityPolicy
 from service.security.principal import Principal, Role
@@ -107,10 +108,14 @@ def _make_demo(store: Store, tell: Tell) -> None:
     driver = DriverSettings(kind="simulated", seed=DEMO_SEED, speed=DEMO_SPEED)
     wanted = ClusterSettings(name="Demonstration", driver=driver)
     maker = Principal(name="foreswap", role=Role.ADMIN)
+    now = utc_now()
+    # Hosts and VMs are there to be seen before the runtime has looked for the first time.
+    seen = made_up(now, seed=DEMO_SEED)
     with store.begin() as tx:
         if tx.items.page(Kind.CLUSTER, "", limit=1):
             return
-        put_cluster(tx, maker, DEMO, wanted, expected_revision=0, now=utc_now())
+        put_cluster(tx, maker, DEMO, wanted, expected_revision=0, now=now)
+        keep_snapshot(tx, DEMO, seen, now=now)
     tell(f"cluster {DEMO} is simulated, {DEMO_SPEED:g} times as fast as life")
 
 

@@ -145,7 +145,7 @@ def steps_grid(rows: Sequence[Mapping[str, Any]], acts: bool) -> Component:
         columnDefs=_columns(rows),
         defaultColDef={
             "flex": 10,
-            "minWidth": 72,
+            "minWidth": 64,
             "suppressHeaderMenuButton": True,
             "wrapHeaderText": True,
         },
@@ -163,21 +163,28 @@ def steps_grid(rows: Sequence[Mapping[str, Any]], acts: bool) -> Component:
 
 
 _RIGHT: Final = {"type": "rightAligned"}
+_SECONDS: Final = {**_RIGHT, "valueFormatter": {"function": "d3.format(',.1f')(params.value)"}}
+_HOST_S: Final = {
+    **_RIGHT,
+    "valueFormatter": {"function": "params.value == null ? '' : d3.format(',.2f')(params.value)"},
+}
 _COLUMNS: Final[tuple[dict[str, Any], ...]] = (
     {"field": "step", "headerName": "Step", "flex": 5, "minWidth": 56, **_RIGHT},
-    {"field": "vm", "headerName": "VM", "flex": 12, "minWidth": 104},
-    {"field": "source", "headerName": "From", "minWidth": 92},
-    {"field": "destination", "headerName": "To", "minWidth": 92},
-    {"field": "start_s", "headerName": "Begin s", "flex": 7, **_RIGHT},
-    {"field": "duration_s", "headerName": "Takes s", "flex": 7, **_RIGHT},
+    {"field": "vm", "headerName": "VM", "flex": 12, "minWidth": 96},
+    {"field": "source", "headerName": "From", "minWidth": 88},
+    {"field": "destination", "headerName": "To", "minWidth": 88},
+    {"field": "start_s", "headerName": "Begin s", "flex": 7, **_SECONDS},
+    {"field": "duration_s", "headerName": "Takes s", "flex": 7, **_SECONDS},
     {"field": "bandwidth", "headerName": "MiB/s", "flex": 7, **_RIGHT},
-    {"field": "saves", "headerName": "Saves host-s", "flex": 8, **_RIGHT},
-    {"field": "cost", "headerName": "Costs host-s", "flex": 8, **_RIGHT},
-    {"field": "state", "headerName": "State", "flex": 9, "minWidth": 92},
+    {"field": "saves", "headerName": "Saves host-s", "flex": 9, "minWidth": 80, **_HOST_S},
+    {"field": "cost", "headerName": "Costs host-s", "flex": 8, **_HOST_S},
+    {"field": "state", "headerName": "State", "flex": 9, "minWidth": 88},
     {"field": "percent", "headerName": "Sent %", "flex": 6, **_RIGHT},
-    {"field": "why", "headerName": "Why", "flex": 24, "minWidth": 190, "tooltipField": "why"},
+    {"field": "why", "headerName": "Why", "flex": 24, "minWidth": 150, "tooltipField": "why"},
 )
-_LOOKED_BACK: Final = {f"saved_{span}": f"Saved {words}" for span, words in plan_rows.SPANS.items()}
+_LOOKED_BACK: Final = {
+    f"saved_{span}": f"Saved in {words}" for span, words in plan_rows.SPANS.items()
+}
 _EXPORTED: Final = {
     "next_best": "Next best",
     "utilisation": "Cost: fuller destination",
@@ -201,7 +208,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "headerName": name,
             "flex": 8,
             "hide": all(row[field] is None for row in rows),
-            **_RIGHT,
+            **_HOST_S,
         }
         for field, name in _LOOKED_BACK.items()
     ]
@@ -293,7 +300,7 @@ def _hosts_grid(rows: Sequence[Mapping[str, Any]]) -> Component:
         ],
         defaultColDef={
             "flex": 10,
-            "minWidth": 72,
+            "minWidth": 64,
             "suppressHeaderMenuButton": True,
             "wrapHeaderText": True,
         },

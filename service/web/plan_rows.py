@@ -31,6 +31,8 @@ OVER: Final = frozenset({"done", "skipped", "failed", "aborted", "adrift"})
 """States of a step that has come to its end."""
 
 _MS_PER_S: Final = 1000
+_WORTH_SAYING_HOST_S: Final = 0.05
+"""Shortfall that is shown as more than nothing."""
 
 
 def stage_of(kept: KeptPlan) -> str:
@@ -49,12 +51,22 @@ def summary(kept: KeptPlan) -> str:
         return "It is still to be made."
     if not count:
         return str(kept.document.get("reason") or "Nothing is worth moving.")
+    repairs = _repairs(kept)
+    if repairs and (not expected or expected["saved_host_s"] < _WORTH_SAYING_HOST_S):
+        return f"{moves} would put right what is broken, or empty hosts."
     if expected:
         return (
             f"{moves} would avoid {expected['saved_host_s']:,.1f} host-seconds of shortfall within "
             f"{expected['minutes']:g} minutes."
         )
     return f"{moves} would save {kept.document.get('benefit_host_s', 0):,.1f} host-seconds."
+
+
+def _repairs(kept: KeptPlan) -> bool:
+    """Tell whether less is broken after a plan than before it."""
+    result = kept.document.get("result") or {}
+    before, after = (result.get(name, {}).get("repair", 0) for name in ("before", "after"))
+    return bool(before > after)
 
 
 def counted(kept: KeptPlan) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import os
 import signal
+import socket
 import subprocess
 import sysconfig
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import urllib3
 from rich.console import Console
 
 from executor.states import MoveState
@@ -145,42 +147,92 @@ def test_plain_text_where_there_is_no_terminal(
     assert "08:00 plan 1:" in shown
     assert "costs" in shown
     assert "shortfall that came" in shown
+    assert shown.splitlines()[-1] == (
+        "live in a browser, at http://127.0.0.1:8470: foreswap demo without --once"
+    )
     assert picture.read_text(encoding="utf-8").startswith("<svg")
     kept = list((tmp_path / "cache" / "foreswap").iterdir())
     assert [path.suffix for path in kept] == [".model"]
 
 
+def test_it_ends_by_telling_where_it_is_in_a_browser(stage: Stage, tmp_path: Path) -> None:
+    """Pages answer at the address in the last line until Ctrl-C, and leave nothing behind."""
+    keep_model(stage, tmp_path)
+    with demo(tmp_path, "--hours", "0.25", "--port", "0") as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line.strip())
+            if line.startswith("listening on "):
+                break
+        shown = "\n".join(lines)
+        assert "shortfall that came" in shown
+        assert "log in as admin with the one-time password " in shown
+        url = lines[-1].removeprefix("listening on ")
+        page = urllib3.request("GET", url)
+        assert page.status == 200
+        assert "foreswap" in page.data.decode()
+        assert list(tmp_path.glob("foreswap-demo-*"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=90) == 0
+    assert not list(tmp_path.glob("foreswap-demo-*"))
+
+
+def test_a_port_that_is_taken_is_told_before_the_show(tmp_path: Path) -> None:
+    """Nobody watches for minutes to learn that it cannot go on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with demo(tmp_path, "--port", port) as process:
+            shown, _ = process.communicate(timeout=60)
+            assert process.returncode == 1
+    assert f"127.0.0.1:{port} is in use" in " ".join(shown.split())
+    assert "making up" not in shown
+
+
 def test_interrupted_it_says_what_was_reached(stage: Stage, tmp_path: Path) -> None:
     """Ctrl-C ends with the summary of what was shown so far, and exit code 130."""
-    # The kept model is found by the command, which then need not train for long.
-    make_forecaster(
-        SMALL, stage.history, stage.first_bin, folder=tmp_path / "foreswap", tell=lambda words: None
-    )
-    words = [str(COMMAND), "demo", "--hosts", "5", "--vms", "60", "--hours", "24"]
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    log = tmp_path / "log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            words,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            # A test run in the background would hand on that interrupts are ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        try:
-            deadline = time.monotonic() + 100
-            while "plan 1:" not in log.read_text() and time.monotonic() < deadline:
-                try:
-                    process.wait(timeout=0.2)
-                except subprocess.TimeoutExpired:
-                    continue
+    keep_model(stage, tmp_path)
+    with demo(tmp_path, "--hours", "24") as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "plan 1:" in line:
+                process.send_signal(signal.SIGINT)
                 break
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=20) == 130
-        finally:
-            process.kill()
-            process.wait()
-    shown = log.read_text()
+        lines += process.stdout.readlines()
+        assert process.wait(timeout=20) == 130
+    shown = "".join(lines)
     assert "interrupted; 08:00 to" in shown
     assert shown.splitlines()[-1] == "error: interrupted"
+
+
+def keep_model(stage: Stage, folder: Path) -> None:
+    """Leave a model that the command finds, so that it need not train for long."""
+    make_forecaster(
+        SMALL, stage.history, stage.first_bin, folder=folder / "foreswap", tell=lambda words: None
+    )
+
+
+@contextmanager
+def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the demonstration of a small cluster beside this process; it is killed at the end."""
+    environment = os.environ | {
+        "XDG_CACHE_HOME": str(folder),
+        "TMPDIR": str(folder),
+        "OMP_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        [str(COMMAND), "demo", "--hosts", "5", "--vms", "60", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        # A test run in the background would hand on that interrupts are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

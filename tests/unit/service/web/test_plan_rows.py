@@ -57,6 +57,17 @@ def test_a_plan_that_was_asked_for_is_still_to_be_made() -> None:
     assert summary(kept(PlanStage.WANTED)) == "It is still to be made."
 
 
+def test_a_plan_that_only_repairs_promises_no_shortfall(solved: KeptPlan) -> None:
+    """One that empties a host says so, rather than that it avoids nothing."""
+    result = solved.document["result"]
+    repairing = {**result, "before": {"repair": 2}, "after": {"repair": 0}}
+    nothing = {"saved_host_s": 0.0, "minutes": 60}
+    told = summary(with_entry(solved, result=repairing, expected=nothing))
+    assert told.endswith("moves would put right what is broken, or empty hosts.")
+    much = with_entry(solved, result=repairing, expected={**nothing, "saved_host_s": 41.0})
+    assert "would avoid 41.0 host-seconds" in summary(much)
+
+
 def test_every_stage_has_its_words() -> None:
     """No stage is shown by its name in the program, and a pause is told."""
     for stage in PlanStage:

@@ -1,0 +1,122 @@
+"""The service as a newcomer starts it, in a browser: from the first password to a finished plan.
+
+The README's pictures are taken here (``make pictures``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.visitor import Visitor
+from tests.served import PASSWORD, served
+
+SOON_MS = 150_000
+"""A forecast and a plan on a machine that does other work, too."""
+PLANS = "/clusters/demo/plans"
+
+
+@pytest.fixture
+def newcomer(browser: Browser, pictures: Path) -> Iterator[Visitor]:
+    """Somebody whose browser has never been anywhere."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    yield Visitor(page=context.new_page(), base="", pictures=pictures)
+    context.close()
+
+
+@pytest.mark.timeout(900)
+def test_from_the_first_password_to_a_finished_plan(tmp_path: Path, newcomer: Visitor) -> None:
+    """Log in, drain a host, ask for a plan, approve it, restart the service, see it end."""
+    with served(tmp_path, "--demo") as first:
+        newcomer.base = first.url
+        come_in(newcomer, first.first_password)
+        host = drain_a_host(newcomer)
+        approve_a_plan(newcomer)
+        assert first.stop() == 0
+        banner = newcomer.page.get_by_text("The service does not answer")
+        expect(banner).to_be_visible(timeout=30_000)
+    port = first.url.rsplit(":", 1)[1]
+    with served(tmp_path, "--port", port) as again:
+        expect(banner).to_be_hidden(timeout=30_000)
+        expect(newcomer.page.get_by_text("done", exact=True).first).to_be_visible(timeout=SOON_MS)
+        # Requests to a service that is away are complaints of the browser itself.
+        newcomer.console.clear()
+        newcomer.look_at("demo-plan")
+        look_around(newcomer)
+        assert_told_by_api(newcomer, host)
+        assert again.stop() == 0
+
+
+def come_in(newcomer: Visitor, first_password: str) -> None:
+    """Log in with the password of the first start, and choose another."""
+    page = newcomer.page
+    newcomer.go("/")
+    page.get_by_label("User", exact=True).fill("admin")
+    page.get_by_label("Password", exact=True).fill(first_password)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_label("Present password").fill(first_password)
+    page.get_by_label("New password", exact=True).fill(PASSWORD)
+    page.get_by_label("New password again").fill(PASSWORD)
+    page.get_by_role("button", name="Change it").click()
+    page.get_by_role("link", name="Demonstration").click()
+
+
+def drain_a_host(newcomer: Visitor) -> str:
+    """Have the host with the fewest VMs emptied, so that there is something to be moved."""
+    hosts = ask(newcomer, "/clusters/demo/hosts")["items"]
+    host: str = min(hosts, key=lambda item: item["num_vms"])["id"]
+    newcomer.page.get_by_role("button", name=f"Drain {host}").click()
+    expect(newcomer.page.get_by_role("button", name=f"Return {host}")).to_be_visible()
+    return host
+
+
+def approve_a_plan(newcomer: Visitor) -> None:
+    """Ask for a plan, read it, and let it be carried out."""
+    page = newcomer.page
+    page.get_by_role("link", name="Plans", exact=True).click()
+    page.get_by_role("button", name="Make a plan now").click()
+    made = page.get_by_role("row").filter(has_text="manual").filter(has_text="proposed")
+    expect(made).to_be_visible(timeout=SOON_MS)
+    made.get_by_role("link").click()
+    approve = page.get_by_role("button", name="Approve", exact=True)
+    approve.click(timeout=30_000)
+    asked = page.get_by_role("dialog", name="Approve?")
+    expect(asked.get_by_text("nothing real is touched")).to_be_visible()
+    asked.get_by_role("button", name="Yes").click()
+    expect(page.get_by_text("Approved", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_label("How far the plan is")).to_be_visible(timeout=SOON_MS)
+
+
+def look_around(newcomer: Visitor) -> None:
+    """See hosts and VMs of a cluster that lives."""
+    for name, path, something in (
+        ("overview", "/clusters/demo", "main a, main button"),
+        ("vms", "/clusters/demo/vms", ".ag-row"),
+    ):
+        newcomer.go(path)
+        expect(newcomer.page.locator(something).first).to_be_visible(timeout=30_000)
+        newcomer.look_at(f"demo-{name}")
+
+
+def assert_told_by_api(newcomer: Visitor, host: str) -> None:
+    """The plan's moves are made, the host is empty, and the audit log says by whom."""
+    [plan] = ask(newcomer, "/clusters/demo/plans?stage=done")["items"]
+    steps = ask(newcomer, f"/clusters/demo/plans/{plan['id']}")["steps"]
+    assert steps
+    assert {step["state"] for step in steps} == {"done"}
+    hosts = {item["id"]: item for item in ask(newcomer, "/clusters/demo/hosts")["items"]}
+    assert hosts[host]["num_vms"] == 0
+    done = {(entry["actor"], entry["action"]) for entry in ask(newcomer, "/audit")["items"]}
+    assert {("admin", "maintenance.set"), ("admin", "plans.approve")} <= done
+    assert ("foreswap", "plans.done") in done
+
+
+def ask(newcomer: Visitor, path: str) -> Any:
+    """Return what the API answers whoever sits at the browser."""
+    answer = newcomer.page.request.get(f"{newcomer.base}/api/v1{path}")
+    assert answer.ok, (path, answer.status, answer.text())
+    return answer.json()
