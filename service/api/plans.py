@@ -84,6 +84,9 @@ class PlanView(PlanSummary):
     state_reason: str
     steps: list[StepView]
     result: dict[str, Any] | None = Field(description="as a solve answers, without placement")
+    loads: list[dict[str, Any]] = Field(
+        description="predicted peaks of the hosts it touches, as fractions of what is usable"
+    )
     observed: dict[str, Any] = Field(description="what was then observed, by span")
 
 
@@ -322,6 +325,7 @@ def shown(kept: KeptPlan) -> dict[str, Any]:
         "state_reason": progress.get("reason", ""),
         "steps": _steps(kept, progress),
         "result": document.get("result"),
+        "loads": document.get("loads", []),
         "observed": document.get("observed", {}),
     }
 

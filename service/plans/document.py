@@ -12,6 +12,7 @@ Fields of a document::
     forecaster  who forecast
     result      status, scores, plan, explanations, refusals, contention before and after
     expected    shortfall of the next hour without and with it, on paths the solver never saw
+    loads       peaks of the next hour on hosts that it touches, without and with it, on those paths
     decision    who approved, rejected or superseded it, when and why
     steps       decisions on single steps, by position
     stepwise    whether each step waits for its own approval

@@ -6,7 +6,9 @@ Pure but for the solving itself; what to do with the plan is for the keeper.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from executor.states import MoveState
 from service.cooldown import Cooldowns
@@ -14,6 +16,7 @@ from service.pipeline import with_cooldowns
 from service.plans.document import Expectation, benefit_host_s, made_document
 from service.plans.schedule import Automation, Limits, Schedule
 from service.runtime.forecasting import Forecasted
+from service.runtime.plan_loads import predicted_loads
 from solver.domain.check import check_plan
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.migration import MigrationParameters
@@ -47,11 +50,14 @@ class Made:
     ----------
     held_back
         Why it is not proposed although it has steps; empty if it is.
+    loads
+        Predicted peaks of the hosts it touches, without and with it.
     """
 
     result: Result
     expected: Expectation
     held_back: str = ""
+    loads: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -94,6 +100,7 @@ def make_plan(
         result=result,
         expected=expect(cluster, forecasted, result.plan),
         held_back=_held_back(result, schedule, trigger),
+        loads=tuple(predicted_loads(cluster, forecasted.fresh, result.plan)),
     )
 
 
@@ -116,6 +123,7 @@ def document_of(
         expected=made.expected,
         asked_by=asked_by,
     )
+    document["loads"] = [dict(item) for item in made.loads]
     return document | ({"objections": list(objections)} if objections else {})
 
 

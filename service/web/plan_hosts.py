@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,8 @@ Row = dict[str, Any]
 
 MOST_DRAWN: Final = 24
 """Hosts on the chart: the most contended."""
+LOADS: Final = {"cpu": "CPU", "memory": "Memory"}
+"""Resources whose loads are told: field → its name."""
 _PPM_PER_PERCENT: Final = 10_000
 
 
@@ -55,9 +58,16 @@ def host_rows(kept: KeptPlan, caps: Mapping[str, Caps]) -> list[Row]:
     result = kept.document.get("result") or {}
     before = {item["host_id"]: item for item in result.get("contention_before", ())}
     after = {item["host_id"]: item for item in result.get("contention_after", ())}
-    steps = plan_of(kept).steps
-    named = dict.fromkeys([*before, *(str(end) for step in steps for end in _ends(step))])
-    rows = [_row(host, before, after, steps, caps.get(host, Caps())) for host in named]
+    loads = {item["host_id"]: item for item in kept.document.get("loads", ())}
+    moves: dict[str, list[Step]] = defaultdict(list)
+    for step in plan_of(kept).steps:
+        for end in _ends(step):
+            moves[str(end)].append(step)
+    rows = [
+        _row(host, before.get(host), after.get(host), moves.get(host, []), caps.get(host, Caps()))
+        | _loads(loads.get(host, {}))
+        for host in dict.fromkeys([*before, *moves])
+    ]
     return sorted(rows, key=lambda row: (-(row["before"] or 0.0), row["host"]))
 
 
@@ -101,9 +111,9 @@ def height_px(rows: Iterable[Row]) -> int:
 
 def _row(
     host: str,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    steps: tuple[Step, ...],
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    steps: Iterable[Step],
     caps: Caps,
 ) -> Row:
     outgoing = [step for step in steps if step.source_id == host]
@@ -112,16 +122,29 @@ def _row(
     return {
         "id": host,
         "host": host,
-        "before": _score(before.get(host)),
-        "after": _score(after.get(host)),
-        "risk_before": _risk(before.get(host)),
-        "risk_after": _risk(after.get(host)),
+        "before": _score(before),
+        "after": _score(after),
+        "risk_before": _risk(before),
+        "risk_after": _risk(after),
         "out": len(outgoing),
         "in": len(incoming),
         "out_at_once": _of(_most(outgoing), caps.moves_out),
         "in_at_once": _of(_most(incoming), caps.moves_in),
         "link": _of(_most(own, by_bandwidth=True), caps.bandwidth_mib_per_s),
     }
+
+
+def _loads(found: Mapping[str, Any]) -> Row:
+    """Return median and 95th percentile of peak loads in percent; empty where nothing is told."""
+    return {
+        f"{resource}_{when}": _band(found.get(when, {}).get(resource))
+        for resource in LOADS
+        for when in ("before", "after")
+    }
+
+
+def _band(peaks: Mapping[str, float] | None) -> str:
+    return "" if peaks is None else f"{100 * peaks['p50']:.0f} / {100 * peaks['p95']:.0f}"
 
 
 def _ends(step: Step) -> tuple[str, ...]:

@@ -273,7 +273,8 @@ def hosts(kept: KeptPlan, caps: Mapping[str, plan_hosts.Caps]) -> list[Component
         _title("Hosts before and after"),
         dmc.Text(
             "As predicted when the plan was made: contention of the next hour in host-seconds, and "
-            "how likely a host is short of anything. Caps are those of the cluster as it is now.",
+            "how likely a host is short of anything. CPU and memory: the hour's peak in percent of "
+            "what is usable, median / 95th percentile. Caps are those of the cluster as it is now.",
             size="sm",
             c="dimmed",
         ),
@@ -287,16 +288,17 @@ def _hosts_grid(rows: Sequence[Mapping[str, Any]]) -> Component:
         id="plan-hosts",
         rowData=rows,
         columnDefs=[
-            {"field": "host", "headerName": "Host", "flex": 12, "minWidth": 92},
-            {"field": "before", "headerName": "Contention before", **_RIGHT},
-            {"field": "after", "headerName": "Contention after", **_RIGHT},
+            {"field": "host", "headerName": "Host", "flex": 12, "minWidth": 88},
+            {"field": "before", "headerName": "Contention before", **_HOST_S},
+            {"field": "after", "headerName": "after", **_HOST_S},
             {"field": "risk_before", "headerName": "Overload before, %", **_RIGHT},
-            {"field": "risk_after", "headerName": "Overload after, %", **_RIGHT},
+            {"field": "risk_after", "headerName": "after, %", **_RIGHT},
+            *_load_columns(rows),
             {"field": "out", "headerName": "VMs leave", "flex": 7, **_RIGHT},
             {"field": "in", "headerName": "VMs arrive", "flex": 7, **_RIGHT},
             {"field": "out_at_once", "headerName": "Most leave at once", "flex": 9},
             {"field": "in_at_once", "headerName": "Most arrive at once", "flex": 9},
-            {"field": "link", "headerName": "Most on its link, MiB/s", "flex": 12, "minWidth": 120},
+            {"field": "link", "headerName": "Most on its link, MiB/s", "flex": 12, "minWidth": 110},
         ],
         defaultColDef={
             "flex": 10,
@@ -308,6 +310,20 @@ def _hosts_grid(rows: Sequence[Mapping[str, Any]]) -> Component:
         dashGridOptions={"animateRows": False, "rowHeight": 32, "headerHeight": 62},
         style={"height": min(_MOST_HOSTS_PX, 80 + 32 * len(rows)), "marginTop": 8},
     )
+
+
+def _load_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the columns of predicted loads; none for a plan that was made without."""
+    return [
+        {
+            "field": f"{resource}_{when}",
+            "headerName": f"{name} {when}, %",
+            "minWidth": 82,
+            "hide": not any(row[f"{resource}_{when}"] for row in rows),
+        }
+        for resource, name in plan_hosts.LOADS.items()
+        for when in ("before", "after")
+    ]
 
 
 def outcome(kept: KeptPlan) -> list[Component]:

@@ -35,7 +35,12 @@ def keep_plan(served: Served, at: datetime) -> KeptPlan:
         made_at=at,
         stage=PlanStage.PROPOSED,
         trigger="schedule",
-        document={"reason": "host-001 is contended", "result": result, "expected": expected},
+        document={
+            "reason": "host-001 is contended",
+            "result": result,
+            "expected": expected,
+            "loads": [_loads(f"host-{i:03d}") for i in range(5)],
+        },
     )
     with served.services.store.begin() as tx:
         return tx.plans.put(kept, expected_revision=0)
@@ -63,6 +68,16 @@ def _explained(step: Step) -> dict[str, Any]:
         sentence=f"{step.source_id} would run short of CPU.",
     )
     return dataclasses.asdict(explanation)
+
+
+def _loads(host: str) -> dict[str, Any]:
+    before = {"p50": 0.8, "p95": 1.04}
+    after = {"p50": 0.6, "p95": 0.87}
+    return {
+        "host_id": host,
+        "before": {"cpu": before, "memory": before},
+        "after": {"cpu": after, "memory": after},
+    }
 
 
 def _contention(host: str, host_s: int) -> dict[str, Any]:

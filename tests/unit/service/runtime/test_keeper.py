@@ -40,6 +40,8 @@ def test_recommends_and_touches_nothing(tmp_path: Path) -> None:
     assert kept.plan(plan.id).stage is PlanStage.PROPOSED
     assert plan.document["expected"]["saved_host_s"] > 0
     assert plan.document["automation"] == "recommend"
+    loads = {item["host_id"]: item for item in plan.document["loads"]}
+    assert loads["h1"]["before"]["cpu"]["p95"] > loads["h1"]["after"]["cpu"]["p95"]
     assert _on(kept, "h1") == 8
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.plans.document import with_entry
 from service.store.base import KeptPlan
 from service.web.plan_hosts import Caps, before_and_after, caps_of, host_rows
 from tests.plans import crowded_host, make_kept
@@ -36,3 +37,13 @@ def test_moves_are_held_against_the_caps(solved: KeptPlan) -> None:
     assert cap == "1,000"
     assert 0 < int(most.replace(",", "")) <= 1000
     assert host_rows(solved, {"h1": Caps()})[0]["out_at_once"] == "1"
+
+
+def test_loads_are_told_where_they_are_known(solved: KeptPlan) -> None:
+    """Median and 95th percentile of the peak, in percent; nothing for other hosts and plans."""
+    peaks = {"host_id": "h1", "before": {"cpu": {"p50": 0.8, "p95": 1.046}}, "after": {}}
+    rows = {row["host"]: row for row in host_rows(with_entry(solved, loads=[peaks]), {})}
+    assert rows["h1"]["cpu_before"] == "80 / 105"
+    assert rows["h1"]["cpu_after"] == rows["h1"]["memory_before"] == ""
+    assert rows["h2"]["cpu_before"] == ""
+    assert host_rows(solved, {})[0]["cpu_before"] == ""
