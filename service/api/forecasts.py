@@ -10,6 +10,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from forecast.classes import CLASSES
 from forecast.history import History
 from service.api.answering import answer
 from service.api.asking import Path, Query, principal
@@ -34,6 +35,9 @@ class FanView(BaseModel):
     id: str
     at: str
     forecaster: str
+    usage_class: str = Field(
+        description="how a VM uses its CPU: " + ", ".join(CLASSES) + "; empty for a host"
+    )
     cold: bool = Field(description="too little is known of it: generic bands")
     horizon_minutes: list[int]
     quantiles: list[float]

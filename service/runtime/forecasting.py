@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from forecast.baseline import Persistence
-from forecast.classes import classify
+from forecast.classes import CLASSES, classify
 from forecast.forecaster import HORIZON_MINUTES, QUANTILES, Forecaster, QuantileForecast
 from forecast.history import History
 from forecast.online import OnlineForecaster
@@ -205,6 +205,7 @@ def fans_to_bytes(forecasted: Forecasted, online: OnlineForecaster, cluster: Clu
         meta=np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8),
         vms=quantiles.values[list(quantiles.resources)].astype(np.float32),
         cold=quantiles.cold,
+        classes=online.class_codes(quantiles.vm_ids).astype(np.int8),
         hosts=_host_bands(forecasted, online, cluster),
     )
     return data.getvalue()
@@ -220,8 +221,12 @@ def fan_from_bytes(data: bytes, *, vm_id: str = "", host_id: str = "") -> dict[s
             return None
         position = names.index(wanted)
         cold = bool(arrays["cold"][position]) if vm_id else False
+        # Absent from forecasts that an older version kept.
+        told = bool(vm_id) and "classes" in arrays
+        code = int(arrays["classes"][position]) if told else None
     return {
         "id": wanted,
+        "usage_class": "" if code is None else CLASSES[code],
         "at": meta["at"],
         "forecaster": meta["forecaster"],
         "cold": cold,

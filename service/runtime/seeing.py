@@ -30,6 +30,7 @@ from service.runtime.forecasting import (
 from service.runtime.gate import objections
 from service.runtime.learning import Learner
 from service.runtime.outlook import OUTLOOK, outlook_document
+from service.runtime.past_fans import to_keep
 from service.runtime.training import Trainer
 from service.runtime.window import Window, on_grid, with_cluster
 from solver.domain.cluster import Cluster
@@ -178,6 +179,8 @@ class Sight:
             CONTENTION: json.dumps(contention_document(cluster, forecasted)).encode(),
             QUALITY: json.dumps(quality_document(forecasted, self.seer.online)).encode(),
         }
+        store, cluster_id = self._charge.store, self._charge.cluster_id
+        shown |= to_keep(store, cluster_id, forecasted.at, shown[FORECAST])
         with self._charge.writing() as tx:
             for name, data in shown.items():
-                tx.blobs.put(self._charge.cluster_id, name, forecasted.at, data)
+                tx.blobs.put(cluster_id, name, forecasted.at, data)

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from forecast.classes import CLASSES
+from forecast.forecaster import HORIZON_MINUTES
 from service.errors import WrongStateError
 from service.inventory.maintenance import set_maintenance
 from service.inventory.policies import DriverSettings, Maintenance
 from service.plans import wishes
 from service.runtime.drivers import last_snapshot
+from service.runtime.forecasting import FORECAST, fan_from_bytes
+from service.runtime.past_fans import LEVELS, past_fans
 from service.store.base import Kind, PlanStage
 from solver.domain.units import HostId
-from tests.keeping import CLUSTER, OPERATOR, Kept
+from tests.keeping import CLUSTER, OPERATOR, Kept, crowded
 from tests.plans import crowded_host, make_kept
 
 QUIET = {"interval_minutes": 600}
@@ -66,6 +70,23 @@ def test_proposed_approved_executed_and_looked_back_on(tmp_path: Path) -> None:
         actions = [(entry.action, entry.actor) for entry in tx.audit.page(limit=20)][::-1]
     assert ("plans.approve", "olga") in actions
     assert actions.index(("plans.approve", "olga")) < actions.index(("plans.done", "foreswap"))
+    _expect_fans_of_each_hour(kept)
+
+
+def _expect_fans_of_each_hour(kept: Kept) -> None:
+    """Of the past a fan an hour is there, of VMs and hosts; the latest tells each VM's class."""
+    vm_id = crowded().vms[0].id
+    with kept.store.begin(read_only=True) as tx:
+        of_vm = past_fans(tx, CLUSTER, kept.clock.now(), vm_id=vm_id)
+        of_host = past_fans(tx, CLUSTER, kept.clock.now(), host_id="h1")
+        latest = tx.blobs.get(CLUSTER, FORECAST)
+    assert [fan.at.hour for fan in of_vm] == [8, 9]
+    assert [fan.at for fan in of_host] == [fan.at for fan in of_vm]
+    assert of_vm[-1].values["cpu_millicores"].shape == (len(HORIZON_MINUTES), len(LEVELS))
+    assert latest is not None
+    fan = fan_from_bytes(latest[1], vm_id=vm_id)
+    assert fan is not None
+    assert fan["usage_class"] in CLASSES
 
 
 def test_automatic_needs_nobody(tmp_path: Path) -> None:
