@@ -6,6 +6,7 @@ stay as broken as it was and may never get worse (``new_or_worse``). Its rooms s
 ``solver.domain.checking``.
 """
 
+from solver.domain.checking.elsewhere import check_elsewhere as check_elsewhere
 from solver.domain.checking.moves import check_moves as check_moves
 from solver.domain.checking.placement import check_placement as check_placement
 from solver.domain.checking.replay import check_plan as check_plan

@@ -5,7 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solver.domain.check import SEVERITY_ONE, check_placement, check_plan
+from solver.domain.check import (
+    SEVERITY_ONE,
+    check_elsewhere,
+    check_moves,
+    check_placement,
+    check_plan,
+)
 from solver.domain.cluster import Cluster
 from solver.domain.plan import Plan, Step, StepKind
 from solver.domain.units import HostId, VmId
@@ -78,3 +84,23 @@ def test_a_plan_is_as_wrong_as_when_all_is_counted_anew_at_every_instant(
         instant = int(at.removeprefix("at ")) if rest else None
         found[violation.key] = violation.amount, instant
     assert found == plain_check.replay(cluster, plan)
+
+
+@given(st.data())
+def test_elsewhere_a_vm_breaks_what_its_move_would_break_anew(data: st.DataObject) -> None:
+    """For every host: what the move itself breaks, and what is worse at rest than it was."""
+    cluster = data.draw(clusters(max_rules=6, whole=True).filter(lambda found: found.vms))
+    vm = data.draw(st.sampled_from(cluster.vms))
+    before = {v.key: v.amount for v in check_placement(cluster, cluster.placement)}
+    found = check_elsewhere(cluster, vm.id)
+    assert set(found) == {host.id for host in cluster.hosts} - {vm.host_id}
+    for host_id, violations in found.items():
+        there = {**cluster.placement, vm.id: host_id}
+        expected = {v.key for v in check_moves(cluster, there) if v.key[-1] == vm.id}
+        expected |= {
+            v.key
+            for v in check_placement(cluster, there)
+            if v.amount > before.get(v.key, 0) and v.key[0] != "maintenance"
+        }
+        assert {v.key for v in violations} == expected
+    assert dict(check_elsewhere(cluster, vm.id)) == dict(found)
