@@ -21,13 +21,21 @@ def make_fans(
     hosts: Mapping[str, float],
     *,
     usage_class: int = 3,
-    resources: tuple[str, ...] = RESOURCES,
+    memory_mib: float = 1024.0,
 ) -> bytes:
-    """Return fans whose medians are as given, of every resource, and whose bands grow with time."""
+    """Return fans whose bands grow with time.
+
+    Parameters
+    ----------
+    vms, hosts
+        Medians of CPU, in millicores.
+    memory_mib
+        Median of memory of each VM; of a host, of fifty times as much.
+    """
     meta = {
         "at": at.isoformat(),
         "forecaster": "boosted trees",
-        "resources": list(resources),
+        "resources": list(RESOURCES),
         "vms": list(vms),
         "hosts": list(hosts),
     }
@@ -35,17 +43,17 @@ def make_fans(
     np.savez_compressed(
         data,
         meta=np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8),
-        vms=_bands(list(vms.values()), len(resources)),
+        vms=_bands(list(vms.values()), memory_mib),
         cold=np.zeros(len(vms), dtype=np.bool_),
         classes=np.full(len(vms), usage_class, dtype=np.int8),
-        hosts=_bands(list(hosts.values()), len(resources)),
+        hosts=_bands(list(hosts.values()), 50 * memory_mib),
     )
     return data.getvalue()
 
 
-def _bands(medians: list[float], num_resources: int) -> Any:
+def _bands(medians: list[float], memory_mib: float) -> Any:
     level = np.array(QUANTILES) - 0.5
-    width = 0.2 + 0.3 * np.arange(NUM_HORIZONS) / NUM_HORIZONS
+    width = 0.4 + 0.4 * np.arange(NUM_HORIZONS) / NUM_HORIZONS
     shape = 1.0 + width[:, None] * level
-    fans = np.array(medians, dtype=np.float32)[:, None, None] * shape
-    return np.broadcast_to(fans, (num_resources, *fans.shape)).astype(np.float32)
+    middle = np.array([medians, [memory_mib] * len(medians)], dtype=np.float32)
+    return (middle[:, :, None, None] * shape).astype(np.float32)

@@ -180,7 +180,7 @@ class Sight:
             QUALITY: json.dumps(quality_document(forecasted, self.seer.online)).encode(),
         }
         store, cluster_id = self._charge.store, self._charge.cluster_id
-        shown |= to_keep(store, cluster_id, forecasted.at, shown[FORECAST])
+        shown |= to_keep(store, cluster_id, forecasted.at, fans)
         with self._charge.writing() as tx:
             for name, data in shown.items():
                 tx.blobs.put(cluster_id, name, forecasted.at, data)

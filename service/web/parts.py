@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import dash_mantine_components as dmc
 from dash import html
@@ -52,3 +53,8 @@ def in_the_way(message: str, *, title: str = "Not saved") -> Component:
     if not message:
         return dmc.Text("Some fields need a look.", c="var(--mantine-color-error)", mt="xs")
     return dmc.Alert(message, title=title, color="red", variant="default", mt="sm")
+
+
+def whole(value: Any) -> Any:
+    """Return a number of the browser, which knows no whole ones; the rest is judged elsewhere."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -13,7 +13,19 @@ from service.security.principal import Principal
 from service.store.errors import NotFoundError
 from service.web.door import may
 from service.web.errors import sentence
-from service.web.pages import clusters, login, overview, password, plan, plans, rules, schedule, vms
+from service.web.pages import (
+    clusters,
+    host,
+    login,
+    overview,
+    password,
+    plan,
+    plans,
+    rules,
+    schedule,
+    vm,
+    vms,
+)
 from service.web.parts import empty
 from service.web.site import Component, Page, Visit
 from solver.domain.errors import ForeswapError
@@ -22,6 +34,8 @@ PAGES: Final[tuple[Page, ...]] = (
     clusters.PAGE,
     overview.PAGE,
     vms.PAGE,
+    vm.PAGE,
+    host.PAGE,
     plans.PAGE,
     plan.PAGE,
     rules.PAGE,
@@ -69,7 +83,8 @@ def title(path: str) -> str:
     if found is None:
         return "foreswap"
     page, named = found
-    return " · ".join(filter(None, (page.title, named.get("cluster_id", ""), "foreswap")))
+    names = (named.get("item_id", ""), named.get("cluster_id", ""))
+    return " · ".join(filter(None, (page.title, *names, "foreswap")))
 
 
 def offered(principal: Principal, path: str) -> Sequence[tuple[str, str]]:

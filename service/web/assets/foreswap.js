@@ -47,5 +47,35 @@
     return dark ? "dark" : "light";
   }
 
-  window.dash_clientside = Object.assign({}, window.dash_clientside, { foreswap: { look, scheme } });
+  // Instants of a chart by the viewer's own clock: plotly knows no zones.
+  function localFigure(figure) {
+    if (!figure) return [window.dash_clientside.no_update, window.dash_clientside.no_update];
+    const data = figure.data.map((trace) => ({ ...trace, x: trace.x.map(localText) }));
+    return [{ ...figure, data }, { height: figure.layout.height }];
+  }
+
+  function localText(instant) {
+    if (!instant) return instant;
+    const at = new Date(instant);
+    return new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+  }
+
+  // A cell of a table that leads to the page of what it names, without loading everything anew.
+  function Link(props) {
+    if (!props.value) return "";
+    const href = props.base + encodeURIComponent(props.value);
+    const go = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+      event.preventDefault();
+      window.history.pushState({}, "", href);
+      window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
+      window.scrollTo(0, 0);
+    };
+    return React.createElement("a", { href, onClick: go, className: "cell-link" }, props.value);
+  }
+
+  const cells = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});
+  cells.Link = Link;
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { foreswap: { look, scheme, localFigure } });
 })();

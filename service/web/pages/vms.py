@@ -18,9 +18,10 @@ from service.inventory.priorities import Wanted, set_priorities
 from service.security.principal import Principal
 from service.web.door import may, require
 from service.web.errors import notice, sentence
-from service.web.parts import heading
+from service.web.parts import heading, whole
 from service.web.rows import GROUPINGS, grouped, rows_of, set_priorities_of, vm_rows
 from service.web.site import Component, Page, Visit
+from service.web.tables import link, place
 from solver.domain.cluster import MAX_PRIORITY, MIN_PRIORITY
 from solver.domain.errors import ForeswapError
 from solver.domain.units import VmId
@@ -58,12 +59,14 @@ def show(services: Services, visit: Visit) -> Component:
     with services.store.begin(read_only=True) as tx:
         rows = vm_rows(tx, visit.principal, visit.cluster_id)
     edits = may(visit.principal, "priorities.set", visit.cluster_id)
+    sees_hosts = may(visit.principal, "hosts.show", visit.cluster_id)
+    columns = _columns(visit.cluster_id, edits=edits, sees_hosts=sees_hosts)
     return [
         html.Div(visit.cluster_id, id=_CLUSTER, hidden=True),
         dcc.Store(id=_UNDONE),
         heading("VMs", _tools(edits)),
         html.Div(id=_GROUPS_AT, hidden=True, children=_group_grid()),
-        _grid(rows, edits),
+        _grid(rows, columns, edits=edits),
         html.Div(_counted(len(rows), 0), id=_COUNT, role="status"),
     ]
 
@@ -197,17 +200,12 @@ def _apply(
 def _set(
     services: Services, principal: Principal, cluster_id: str, wanted: Mapping[str, Any]
 ) -> Change:
-    asked = [Wanted(vm_id=VmId(vm_id), priority=_whole(value)) for vm_id, value in wanted.items()]
+    asked = [Wanted(vm_id=VmId(vm_id), priority=whole(value)) for vm_id, value in wanted.items()]
     with services.store.begin() as tx:
         before = set_priorities_of(tx, cluster_id, wanted)
         set_priorities(tx, principal, cluster_id, asked, now=services.now())
     after = {each.vm_id: each.priority for each in asked}
     return {vm_id: was for vm_id, was in before.items() if was != after[VmId(vm_id)]}
-
-
-def _whole(value: Any) -> Any:
-    """Return a number of the browser, which knows no whole ones; the rest is judged elsewhere."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _tools(edits: bool) -> Component:
@@ -244,11 +242,13 @@ def _editing(edits: bool) -> Sequence[Component]:
     )
 
 
-def _grid(rows: Sequence[Mapping[str, Any]], edits: bool) -> Component:
+def _grid(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Mapping[str, Any]], *, edits: bool
+) -> Component:
     return dag.AgGrid(
         id=GRID,
         rowData=rows,
-        columnDefs=_columns(edits),
+        columnDefs=columns,
         defaultColDef={
             "flex": 10,
             "minWidth": 60,
@@ -271,7 +271,8 @@ def _grid(rows: Sequence[Mapping[str, Any]], edits: bool) -> Component:
     )
 
 
-def _columns(edits: bool) -> list[dict[str, Any]]:
+def _columns(cluster_id: str, *, edits: bool, sees_hosts: bool) -> list[dict[str, Any]]:
+    hosts = link(place(cluster_id, "hosts")) if sees_hosts else {}
     editor = {
         "editable": edits,
         "cellEditor": "agNumberCellEditor",
@@ -279,8 +280,8 @@ def _columns(edits: bool) -> list[dict[str, Any]]:
     }
     cores = {"function": "d3.format(',')(params.value)"}
     return [
-        {"field": "id", "headerName": "VM", "flex": 14, **_TEXT},
-        {"field": "host", "headerName": "Host", **_TEXT},
+        {"field": "id", "headerName": "VM", "flex": 14, **_TEXT, **link(place(cluster_id, "vms"))},
+        {"field": "host", "headerName": "Host", **_TEXT, **hosts},
         {"field": "group", "headerName": "Application", "flex": 11, **_TEXT},
         {"field": "app_type", "headerName": "Type", **_TEXT},
         {"field": "owner", "headerName": "Owner", **_TEXT},
