@@ -235,6 +235,11 @@ class WhatIfBody(BaseModel):
     feasible: bool = Field(description="every VM runs, and nothing hard is newly broken")
     blocked_by: list[str]
     horizon: HorizonBody
+    forecaster: str = Field(description="who forecast the demand; empty where nothing was forecast")
+    demand_source: str = Field(
+        description="where the demand is from, and if it is not the forecast that the cluster is "
+        "planned on, why"
+    )
     before: MeasureBody = Field(description="as things are")
     unmoved: MeasureBody = Field(description="after the change, if nothing were moved")
     after: MeasureBody = Field(description="after the change and the moves")

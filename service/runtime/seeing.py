@@ -33,6 +33,7 @@ from service.runtime.outlook import OUTLOOK, outlook_document
 from service.runtime.past_fans import to_keep
 from service.runtime.training import Trainer
 from service.runtime.window import Window, on_grid, with_cluster
+from service.whatif.kept import FUTURES, KeptForecast, futures_to_bytes
 from solver.domain.cluster import Cluster
 from solver.domain.errors import TemporaryError
 
@@ -170,11 +171,15 @@ class Sight:
             self._fed_until = end_at
 
     def _show(self, cluster: Cluster, forecasted: Forecasted) -> None:
-        """Keep what the API shows of a forecast."""
+        """Keep what others are told of a forecast, or go on from."""
         assert self.seer.online is not None
         fans = fans_to_bytes(forecasted, self.seer.online, cluster)
+        futures = KeptForecast(
+            at=forecasted.at, forecaster=forecasted.forecaster, scenarios=forecasted.scenarios
+        )
         shown = {
             FORECAST: fans,
+            FUTURES: futures_to_bytes(futures),
             OUTLOOK: json.dumps(outlook_document(cluster, forecasted, fans)).encode(),
             CONTENTION: json.dumps(contention_document(cluster, forecasted)).encode(),
             QUALITY: json.dumps(quality_document(forecasted, self.seer.online)).encode(),

@@ -1,7 +1,7 @@
-"""Futures of a kept cluster: the next hour from its telemetry, or its busiest hours so far.
+"""Futures of a kept cluster: the next hour as it is planned on, or its busiest hours so far.
 
-Read by the worker itself, since weeks of telemetry are too much to hand over and to hold in the
-server.
+Where no fresh forecast is kept, the next hour is forecast anew from telemetry. Read by the worker
+itself, since weeks of telemetry are too much to hand over and to hold in the server.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from service.whatif.kept import FUTURES, KeptForecast, futures_from_bytes, thinned
 from solver.domain.cluster import Cluster
 from solver.domain.errors import NotEnoughHistoryError
 from solver.domain.scenario import ScenarioSet, equal_probabilities
@@ -29,6 +30,27 @@ STEP_BINS: Final = 3
 HOUR_BINS: Final = 12
 STEPS: Final = HOUR_BINS // STEP_BINS
 """Steps of a quarter of an hour, as forecasts have them."""
+
+FRESH_FOR: Final = timedelta(minutes=15)
+"""A kept forecast is made every five minutes, of readings that are up to two minutes late; one that
+is older is of a runtime that has fallen silent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Foreseen:
+    """Demand to come, and where it is from.
+
+    Parameters
+    ----------
+    forecaster
+        Who forecast; empty where nothing was.
+    source
+        One sentence about where the demand is from, and why not from elsewhere.
+    """
+
+    scenarios: ScenarioSet
+    forecaster: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +90,54 @@ class KeptFutures:
         StoreError
             If the store cannot be used.
         """
-        if self.busiest_hours:
-            return busiest_hours(cluster, self._history(self.days), self.busiest_hours, self.at)
-        return self._forecast(cluster, seed, num_scenarios)
+        return self.foresee(cluster, seed=seed, num_scenarios=num_scenarios).scenarios
 
-    def _forecast(self, cluster: Cluster, seed: int, num_scenarios: int | None) -> ScenarioSet:
+    def foresee(self, cluster: Cluster, *, seed: int, num_scenarios: int | None = None) -> Foreseen:
+        """Return the futures with where they are from; raises as :meth:`scenarios` does.
+
+        The next hour is that of the forecast which the cluster is planned on, as long as that is
+        fresh and knows every VM.
+        """
+        if self.busiest_hours:
+            found = busiest_hours(cluster, self._history(self.days), self.busiest_hours, self.at)
+            number = found.num_scenarios
+            hours = "hour" if number == 1 else f"{number} hours"
+            source = f"the busiest {hours} observed in the last {self.days} days"
+            return Foreseen(scenarios=found, forecaster="", source=source)
+        kept = self._kept()
+        unfit = why_unfit(kept, cluster, self.at)
+        if kept is None or unfit:
+            return self._forecast(cluster, seed, num_scenarios, unfit)
+        scenarios = kept.scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
+        if num_scenarios is not None:
+            scenarios = thinned(scenarios, num_scenarios, seed=seed)
+        return Foreseen(
+            scenarios=scenarios,
+            forecaster=kept.forecaster,
+            source=f"the forecast of {_told(kept.at)} that the cluster is planned on",
+        )
+
+    def _kept(self) -> KeptForecast | None:
+        from service.store.sql import open_store
+
+        store = open_store(self.store_url)
+        try:
+            with store.begin(read_only=True) as tx:
+                found = tx.blobs.get(self.cluster_id, FUTURES)
+        finally:
+            store.close()
+        return None if found is None else futures_from_bytes(found[1])
+
+    def _forecast(
+        self, cluster: Cluster, seed: int, num_scenarios: int | None, why: str
+    ) -> Foreseen:
+        """Forecast here and now, for want of a kept forecast."""
         from forecast.persist import load_model
         from service.solving.forecasting import scenarios_until
 
         model = None if self.model_path is None else load_model(self.model_path).model
         history = with_vms(self._history(FORECAST_DAYS), cluster)
-        return scenarios_until(
+        scenarios = scenarios_until(
             cluster,
             history,
             end_bin=history.num_bins,
@@ -86,6 +145,9 @@ class KeptFutures:
             num_scenarios=num_scenarios,
             model=model,
         )
+        forecaster = name_of_forecaster(self.model_path)
+        source = f"forecast for this question by {forecaster}, since {why}"
+        return Foreseen(scenarios=scenarios, forecaster=forecaster, source=source)
 
     def _history(self, days: int) -> History:
         from forecast.history import STEP_SECONDS
@@ -98,6 +160,35 @@ class KeptFutures:
             return store.telemetry.history(self.cluster_id, end_at - timedelta(days=days), end_at)
         finally:
             store.close()
+
+
+def name_of_forecaster(model_path: Path | None) -> str:
+    """Return who forecasts from readings with a trained model, or without one."""
+    from forecast.baseline import Persistence
+    from forecast.persist import load_model
+
+    return (Persistence() if model_path is None else load_model(model_path).model).name
+
+
+def why_unfit(kept: KeptForecast | None, cluster: Cluster, at: datetime) -> str:
+    """Return why a kept forecast does not tell what a cluster will need from an instant on.
+
+    Empty where it does.
+    """
+    if kept is None:
+        return "none is kept of this cluster"
+    if at - kept.at > FRESH_FOR:
+        minutes = FRESH_FOR.seconds // 60
+        return f"the one that is kept, of {_told(kept.at)}, is older than {minutes} minutes"
+    known = set(kept.scenarios.vm_ids)
+    missing = [vm.id for vm in cluster.vms if vm.id not in known]
+    if missing:
+        return f"the one that is kept does not know VM {missing[0]!r} ({len(missing)} unknown)"
+    return ""
+
+
+def _told(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def busiest_hours(cluster: Cluster, history: History, number: int, at: datetime) -> ScenarioSet:

@@ -128,7 +128,8 @@ def _demand(
     return KeptFutures(
         store_url=store_url,
         cluster_id=cluster_id,
-        at=now,
+        # A simulated cluster may be ahead of this clock.
+        at=max(now, cluster.observed_at),
         busiest_hours=request.busiest_hours if request.horizon == "busiest" else 0,
         days=request.busiest_days,
         model_path=limits.model_path,

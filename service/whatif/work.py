@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from service.solving.demand import Demand
+from service.solving.demand import Demand, PresentLoad, Readings
 from service.solving.work import Told, as_json, progress_of
+from service.whatif.futures import Foreseen, KeptFutures, name_of_forecaster
 from service.whatif.measure import Measure
 from service.whatif.question import Question
 from solver.domain.cluster import Cluster
@@ -47,21 +48,36 @@ class WhatIfWork:
         """Return the answer as JSON."""
         from service.whatif.answer import answer
 
-        scenarios = self.demand.scenarios(
-            self.cluster, seed=self.params.seed, num_scenarios=self.num_scenarios
-        )
+        foreseen = self._foreseen()
         found = answer(
             self.cluster,
             self.question,
-            scenarios,
+            foreseen.scenarios,
             self.params,
             cancel=cancel,
             on_progress=lambda reached: told(progress_of(reached)),
         )
-        return as_json(whatif_document(found))
+        return as_json(whatif_document(found, foreseen))
+
+    def _foreseen(self) -> Foreseen:
+        """Return the demand to come, with where it is from."""
+        seed, number = self.params.seed, self.num_scenarios
+        if isinstance(self.demand, KeptFutures):
+            return self.demand.foresee(self.cluster, seed=seed, num_scenarios=number)
+        scenarios = self.demand.scenarios(self.cluster, seed=seed, num_scenarios=number)
+        if isinstance(self.demand, Readings):
+            name = name_of_forecaster(self.demand.model_path)
+            return Foreseen(scenarios=scenarios, forecaster=name, source=_READINGS)
+        source = _LOAD if isinstance(self.demand, PresentLoad) else _GIVEN
+        return Foreseen(scenarios=scenarios, forecaster="", source=source)
 
 
-def whatif_document(found: WhatIf) -> dict[str, Any]:
+_READINGS: Final = "forecast from the readings that were given with the question"
+_LOAD: Final = "a load that stays as it is; VMs of which none was given need all they were promised"
+_GIVEN: Final = "what was given with the question"
+
+
+def whatif_document(found: WhatIf, foreseen: Foreseen) -> dict[str, Any]:
     """Return the answer as JSON values."""
     from solver.instances import plan_to_document, result_to_document
 
@@ -71,6 +87,8 @@ def whatif_document(found: WhatIf) -> dict[str, Any]:
         "feasible": found.feasible,
         "blocked_by": list(found.blocked_by),
         "horizon": _horizon(scenarios),
+        "forecaster": foreseen.forecaster,
+        "demand_source": foreseen.source,
         "before": measure_document(found.before),
         "unmoved": measure_document(found.unmoved),
         "after": measure_document(found.after),

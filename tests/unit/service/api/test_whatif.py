@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from forecast.baseline import Persistence
 from service.api.results import WhatIfBody
 from service.api.services import Services
 from service.app import App, create_app
 from service.solving.desk import Desk, DeskSettings
 from service.solving.pool import PoolSettings, SolverPool
 from service.store.base import Store
+from service.whatif.kept import FUTURES, KeptForecast, futures_to_bytes
 from solver.domain.cluster import Cluster
 from solver.domain.units import NUM_RESOURCES
 from solver.instances import cluster_to_document
@@ -144,7 +146,23 @@ def test_the_next_hour_is_forecast_from_telemetry(
     steady(store, peak_at_bin=120)
     told = ask(admin, options={"limit_s": 0.5, "num_scenarios": 8})
     assert told.horizon.num_scenarios == 8
+    assert told.forecaster == Persistence().name
+    assert told.demand_source.endswith("since none is kept of this cluster")
     assert 4_500 < told.headroom["cpu_millicores"].expected < 9_000
+
+
+def test_the_next_hour_is_the_one_that_is_planned_on(
+    admin: FlaskClient, kept: Cluster, store: Store
+) -> None:
+    """Futures that the runtime has kept come before a forecast of one's own."""
+    scenarios = make_scenarios(kept, {vm.id: 6.0 for vm in kept.vms})
+    forecast = KeptForecast(at=NOW, forecaster="boosted", scenarios=scenarios)
+    with store.begin() as tx:
+        tx.blobs.put("c1", FUTURES, NOW, futures_to_bytes(forecast))
+    told = ask(admin)
+    assert told.forecaster == "boosted"
+    assert "that the cluster is planned on" in told.demand_source
+    assert told.before.contention_host_s > 0
 
 
 def test_without_telemetry_there_is_no_forecast(admin: FlaskClient, kept: Cluster) -> None:

@@ -16,6 +16,7 @@ from service.runtime.drivers import last_snapshot
 from service.runtime.forecasting import FORECAST, fan_from_bytes
 from service.runtime.past_fans import LEVELS, past_fans
 from service.store.base import Kind, PlanStage
+from service.whatif.kept import FUTURES, futures_from_bytes
 from solver.domain.units import HostId
 from tests.keeping import CLUSTER, OPERATOR, Kept, crowded
 from tests.plans import crowded_host, make_kept
@@ -47,6 +48,10 @@ def test_recommends_and_touches_nothing(tmp_path: Path) -> None:
     loads = {item["host_id"]: item for item in plan.document["loads"]}
     assert loads["h1"]["before"]["cpu"]["p95"] > loads["h1"]["after"]["cpu"]["p95"]
     assert _on(kept, "h1") == 8
+    with kept.store.begin(read_only=True) as tx:
+        futures = tx.blobs.get(CLUSTER, FUTURES)
+    assert futures is not None
+    assert futures_from_bytes(futures[1]).scenarios.num_scenarios >= 16
 
 
 def test_proposed_approved_executed_and_looked_back_on(tmp_path: Path) -> None:
