@@ -92,11 +92,16 @@ def validated(model: type[Model], document: Any) -> Model:
 
 
 def placed(error: Exception, paths: Sequence[str]) -> tuple[list[str], str]:
-    """Return what is wrong at each field, empty for nothing, and what belongs to none of them."""
+    """Return what is wrong at each field, empty for nothing, and what belongs to none of them.
+
+    What concerns several fields at once stands at the first of them.
+    """
     beside: dict[str, list[str]] = {}
     for path, message in _found(error):
         around = [each for each in paths if _within(path, each)]
-        beside.setdefault(max(around, key=len, default=""), []).append(message)
+        inside = [each for each in paths if path and _within(each, path)]
+        field = max(around, key=len, default=(inside or [""])[0])
+        beside.setdefault(field, []).append(message)
     return ["; ".join(beside.get(path, ())) for path in paths], "; ".join(beside.get("", ()))
 
 

@@ -25,6 +25,7 @@ from service.web.pages import (
     schedule,
     vm,
     vms,
+    whatif,
 )
 from service.web.parts import empty
 from service.web.site import Component, Page, Visit
@@ -38,6 +39,7 @@ PAGES: Final[tuple[Page, ...]] = (
     host.PAGE,
     plans.PAGE,
     plan.PAGE,
+    whatif.PAGE,
     rules.PAGE,
     schedule.PAGE,
     password.PAGE,

@@ -20,6 +20,8 @@ from service.security import users
 from service.security.passwords import Passwords
 from service.security.principal import Principal, Role
 from service.security.users import User
+from service.solving.desk import Desk, DeskSettings
+from service.solving.pool import SolverPool
 from service.store.base import AuditEntry, Store
 from service.store.sql import open_store
 from service.web.app import beside, create_pages
@@ -47,6 +49,7 @@ class Served:
     database: Path
     port: int = 0
     services: Services = field(init=False)
+    pool: SolverPool | None = None
     _server: Any = None
 
     def __post_init__(self) -> None:
@@ -59,15 +62,23 @@ class Served:
 
     def start(self) -> None:
         """Open the store and answer requests."""
+        store = cast("Store", open_store(f"sqlite:///{self.database}"))
         self.services = Services(
-            store=cast("Store", open_store(f"sqlite:///{self.database}")),
+            store=store,
             now=present,
             passwords=Passwords(time_cost=1, memory_kib=8, parallelism=1),
+            desk=None if self.pool is None else self._desk(store, self.pool),
         )
         application = beside(create_app(self.services), create_pages(self.services))
         self._server = create_server(application, host="127.0.0.1", port=self.port, threads=8)
         self.port = int(self._server.effective_port)
         threading.Thread(target=self._server.run, daemon=True).start()
+
+    def solve_with(self, pool: SolverPool) -> None:
+        """Take work on from now on, for as long as this service is not stopped."""
+        self.stop()
+        self.pool = pool
+        self.start()
 
     def stop(self) -> None:
         """Answer no more."""
@@ -75,7 +86,15 @@ class Served:
         self._server.task_dispatcher.shutdown()
         for channel in list(self._server.active_channels.values()):
             channel.handle_close()
+        if self.services.desk is not None:
+            self.services.desk.close()
         self.services.store.close()
+
+    def _desk(self, store: Store, pool: SolverPool) -> Desk:
+        settings = DeskSettings(store_url=f"sqlite:///{self.database}")
+        desk = Desk(pool, store, name="test", now=present, settings=settings)
+        desk.open()
+        return desk
 
     def add_people(self) -> None:
         """Make a user of each role, named as it is."""

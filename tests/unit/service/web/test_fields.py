@@ -35,6 +35,13 @@ def test_an_error_stands_beside_the_field_it_is_about() -> None:
     assert apart == "odd"
 
 
+def test_an_error_about_several_fields_stands_at_the_first() -> None:
+    """It is found where somebody who mends it would begin."""
+    paths = ["horizon", "added_vms[0].count", "added_vms[0].like_vm_id"]
+    beside, apart = placed(InvalidInputError("got neither", path="added_vms[0]"), paths)
+    assert (beside, apart) == (["", "got neither", ""], "")
+
+
 def test_a_path_is_not_said_twice() -> None:
     """The field says where it is already."""
     beside, apart = placed(InvalidInputError("expected a zone", path="time_zone"), PATHS)
