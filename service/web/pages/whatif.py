@@ -39,6 +39,8 @@ _ANSWER: Final = "whatif-answer"
 LOOK_EVERY_MS: Final = 500
 """Between two looks at a question that is not answered yet."""
 
+_LABEL: Final[dict[str, Any]] = {"aria-label": "Answer"}
+
 _NONE_YET: Final = (
     "Choose what is to change and ask. Nothing is changed by asking, and the address of this page "
     "then leads others to the same question."
@@ -78,7 +80,14 @@ def show(services: Services, visit: Visit) -> Component:
             [
                 dmc.GridCol(form, span={"base": 12, "md": 4}),
                 dmc.GridCol(
-                    html.Div(_told(job), id=_ANSWER, role="status"),
+                    # In view however far down the form somebody is; to be scrolled by keyboard too.
+                    html.Div(
+                        html.Div(_told(job), id=_ANSWER, role="status"),
+                        className="beside",
+                        tabIndex=0,
+                        role="region",
+                        **_LABEL,
+                    ),
                     span={"base": 12, "md": 8},
                 ),
             ]

@@ -101,24 +101,31 @@ def _moves(rows: Sequence[words.Row]) -> list[Component]:
         id=MOVES,
         rowData=list(rows),
         columnDefs=_COLUMNS,
-        defaultColDef={"flex": 10, "minWidth": 60, "suppressHeaderMenuButton": True},
+        defaultColDef={
+            "flex": 10,
+            "minWidth": 60,
+            "suppressHeaderMenuButton": True,
+            "wrapHeaderText": True,
+        },
         getRowId="params.data.id",
         csvExportParams={"fileName": "whatif-moves.csv"},
-        dashGridOptions={"animateRows": False, "rowHeight": 34, "headerHeight": 38},
-        style={"height": min(420, 50 + 35 * len(rows))},
+        dashGridOptions={"animateRows": False, "rowHeight": 34, "headerHeight": 48},
+        style={"height": min(420, 60 + 60 * len(rows))},
     )
     return [_title("What it would take"), grid]
 
 
 _RIGHT: Final = {"type": "rightAligned"}
+_TALL: Final = {"wrapText": True, "autoHeight": True}
+_WRAPPED: Final = {"lineHeight": "1.4", "paddingTop": "6px", "paddingBottom": "6px"}
 _COLUMNS: Final = [
-    {"field": "vm", "headerName": "VM", "flex": 12},
-    {"field": "kind", "headerName": "What", "flex": 8},
-    {"field": "source", "headerName": "From"},
-    {"field": "destination", "headerName": "To"},
-    {"field": "begin_s", "headerName": "Begin s", "flex": 8, **_RIGHT},
-    {"field": "takes_s", "headerName": "Takes s", "flex": 8, **_RIGHT},
-    {"field": "why", "headerName": "Why", "flex": 24, "tooltipField": "why"},
+    {"field": "vm", "headerName": "VM"},
+    {"field": "kind", "headerName": "What", "flex": 7},
+    {"field": "source", "headerName": "From", "flex": 8},
+    {"field": "destination", "headerName": "To", "flex": 8},
+    {"field": "begin_s", "headerName": "Begin s", "flex": 7, **_RIGHT},
+    {"field": "takes_s", "headerName": "Takes s", "flex": 7, **_RIGHT},
+    {"field": "why", "headerName": "Why", "flex": 22, "cellStyle": _WRAPPED, **_TALL},
 ]
 
 
