@@ -131,7 +131,7 @@ def blueprint(services: Services) -> APIBlueprint:
                 tx,
                 principal(),
                 path.cluster_id,
-                _settings(body),
+                settings_of(body),
                 expected_revision=expected_revision(),
                 now=services.now(),
             )
@@ -173,7 +173,7 @@ def blueprint(services: Services) -> APIBlueprint:
     return api
 
 
-def _settings(body: ClusterBody) -> ClusterSettings:
+def settings_of(body: ClusterBody) -> ClusterSettings:
     return ClusterSettings(
         name=body.name,
         time_zone=body.time_zone,

@@ -13,6 +13,7 @@ from service.security.auditing import entry, put_item
 from service.security.principal import Principal
 from service.store.base import Item, Kind, PlanStage, Snapshot, Transaction
 from solver.domain.cluster import Cluster, require_id
+from solver.domain.errors import InvalidInputError
 from solver.instances import cluster_to_document
 
 OF_CLUSTERS: Final = (
@@ -23,6 +24,9 @@ OF_CLUSTERS: Final = (
     Kind.INVENTORY,
 )
 """What is removed with a cluster."""
+
+NEW: Final = "new"
+"""No cluster is called so: the page that connects one has its address."""
 
 UNFINISHED: Final = (PlanStage.APPROVED, PlanStage.RUNNING)
 
@@ -41,11 +45,13 @@ def put_cluster(
     Raises
     ------
     InvalidInputError
-        If the id is not printable.
+        If the id is not printable, or taken by a page.
     ConflictError
         If it stands at another revision.
     """
     require_id(cluster_id, "cluster")
+    if cluster_id == NEW:
+        raise InvalidInputError(f"expected another id for a cluster, got {NEW!r}", path="id")
     item = Item(
         kind=Kind.CLUSTER,
         cluster_id="",

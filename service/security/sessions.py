@@ -164,6 +164,14 @@ def principal_of(
     )
 
 
+def sessions_of(
+    tx: Transaction, policy: SecurityPolicy, name: str, now: datetime
+) -> list[Credential]:
+    """Return the sessions of a user that go on, in no order; a thousand at most."""
+    found = tx.credentials.page(SESSION, subject=name, limit=1000)
+    return [session for session in found if principal_of(tx, policy, session, now) is not None]
+
+
 def end(tx: Transaction, principal: Principal, *, everywhere: bool, now: datetime) -> None:
     """End the session that asks, or all of its user."""
     if everywhere:

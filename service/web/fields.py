@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from dash import ALL
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from service.errors import InvalidRequestError
 from service.web.errors import sentence
 from solver.domain.errors import InvalidInputError
-from solver.schema import Strict, errors_of
+from solver.schema import errors_of
 
 _PARTS: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def field_id(form: str, path: str) -> dict[str, str]:

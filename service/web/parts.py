@@ -58,3 +58,48 @@ def in_the_way(message: str, *, title: str = "Not saved") -> Component:
 def whole(value: Any) -> Any:
     """Return a number of the browser, which knows no whole ones; the rest is judged elsewhere."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def removal(title: str, hint: str, *, word: str, typed_id: str, button_id: str) -> Component:
+    """Return what removes something for good, once its name was typed."""
+    return dmc.Fieldset(
+        [
+            dmc.Text(hint, mb="xs"),
+            dmc.Group(
+                [
+                    dmc.TextInput(id=typed_id, label=f"Type {word} to confirm", w=260),
+                    dmc.Button(title, id=button_id, color="red", mt=25),
+                ],
+                align="flex-start",
+            ),
+        ],
+        legend=title,
+        mt="xl",
+        maw=640,
+    )
+
+
+def shown_once(title: str, secret: str) -> Component:
+    """Return a secret, to be copied now."""
+    told = dmc.Alert(
+        dmc.Group(
+            [
+                dmc.Code(secret, fz="md"),
+                dmc.CopyButton(
+                    value=secret, children="Copy", copiedChildren="Copied", variant="default"
+                ),
+            ]
+        ),
+        title=f"{title} It is shown this once.",
+        color="blue",
+        variant="outline",
+        my="md",
+    )
+    return html.Div(told, role="status")
+
+
+def wide(table: Component, name: str) -> Component:
+    """Return a table that scrolls by itself where it is wider than the page."""
+    # Focus, since whoever has no mouse scrolls by keys.
+    named: dict[str, Any] = {"aria-label": name}
+    return html.Div(table, className="wide", tabIndex=0, role="region", **named)

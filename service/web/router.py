@@ -14,7 +14,9 @@ from service.store.errors import NotFoundError
 from service.web.door import may
 from service.web.errors import sentence
 from service.web.pages import (
+    audit,
     clusters,
+    connect,
     host,
     login,
     overview,
@@ -23,6 +25,10 @@ from service.web.pages import (
     plans,
     rules,
     schedule,
+    settings,
+    tokens,
+    user,
+    users,
     vm,
     vms,
     whatif,
@@ -42,6 +48,13 @@ PAGES: Final[tuple[Page, ...]] = (
     whatif.PAGE,
     rules.PAGE,
     schedule.PAGE,
+    settings.PAGE,
+    audit.PAGE_OF_CLUSTER,
+    users.PAGE,
+    user.PAGE,
+    tokens.PAGE,
+    audit.PAGE,
+    connect.PAGE,
     password.PAGE,
 )
 _ADDRESSES: Final = Map([Rule(page.path, endpoint=page.path) for page in PAGES])

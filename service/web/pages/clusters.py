@@ -9,9 +9,10 @@ import dash_mantine_components as dmc
 from dash import Dash, dcc
 
 from service.api.services import Services
-from service.inventory.clusters import page_of_clusters
-from service.security.principal import Role
+from service.inventory.clusters import NEW, page_of_clusters
 from service.store.base import Item
+from service.web.cluster_form import DRIVERS
+from service.web.door import may
 from service.web.parts import empty, heading
 from service.web.site import Component, Page, Visit
 
@@ -24,7 +25,8 @@ def show(services: Services, visit: Visit) -> Component:
         found = page_of_clusters(tx, visit.principal, after="", limit=_MOST)
     if not found:
         return _first_run(visit)
-    return [heading("Clusters"), dmc.SimpleGrid([_card(item) for item in found], cols=3)]
+    cards = dmc.SimpleGrid([_card(item) for item in found], cols={"base": 1, "sm": 2, "lg": 3})
+    return [heading("Clusters", *_connecting(visit)), cards]
 
 
 def listen(_app: Dash, _services: Services) -> None:
@@ -41,36 +43,31 @@ def _card(item: Item) -> Component:
                 fw=600,
                 underline="always",
             ),
-            dmc.Text(_DRIVERS.get(driver, driver), size="sm", c="dimmed"),
+            dmc.Text(DRIVERS.get(driver, driver), size="sm", c="dimmed"),
         ],
         withBorder=True,
         p="md",
     )
 
 
-_DRIVERS: Final = {
-    "none": "told by documents",
-    "simulated": "simulated",
-    "libvirt": "hosts by libvirt",
-}
+def _connecting(visit: Visit) -> list[Component]:
+    """Return what leads to the form that connects one, for those who may."""
+    if not may(visit.principal, "clusters.put", NEW):
+        return []
+    return [dcc.Link(dmc.Button("Connect a cluster", tabIndex=-1), href=f"/clusters/{NEW}")]
 
 
 def _first_run(visit: Visit) -> Component:
-    if visit.principal.role is not Role.ADMIN:
+    connecting = _connecting(visit)
+    if not connecting:
         return empty("No cluster yet", "An admin has to connect one first.")
     return empty(
         "No cluster yet",
-        "Make one, then tell what stands in it; the page follows by itself.",
-        dmc.Code(_HOW, block=True),
-        dcc.Markdown("The [API's documentation](/api/v1/docs) says what a cluster document holds."),
+        "Connect one: real hosts by libvirt, a simulated one to try things, or one of documents.",
+        *connecting,
+        dcc.Markdown("By program: the [API's documentation](/api/v1/docs)."),
     )
 
-
-_HOW: Final = """\
-curl -X PUT -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d '{"name": "My cluster"}' $SERVICE/api/v1/clusters/mine
-curl -X PUT -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d @cluster.json $SERVICE/api/v1/clusters/mine/snapshot"""
 
 PAGE: Final = Page(
     path="/",

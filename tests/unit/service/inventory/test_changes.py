@@ -209,7 +209,7 @@ def test_maintenance_is_audited_and_undone(store: Store) -> None:
         set_maintenance(tx, OPERATOR, CLUSTER, H1, None, expected_revision=1, now=NOW)
     out, into = newest(store, 2)
     assert (into.before, into.after) == (None, {"maintenance": True, "reason": "disks"})
-    assert (out.before, out.after) == (into.after, None)
+    assert (out.before, out.after) == (into.after, {"maintenance": False})
 
 
 def test_a_host_that_nobody_knows_is_not_found(store: Store) -> None:

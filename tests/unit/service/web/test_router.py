@@ -14,6 +14,8 @@ from service.web.router import PAGES, find, offered, title
     [
         ("/", "Clusters", {}),
         ("/clusters/c 1", "Overview", {"cluster_id": "c 1"}),
+        ("/clusters/new", "Connect a cluster", {}),
+        ("/users/anna", "User", {"item_id": "anna"}),
         ("/clusters/c1/plans/p1", "Plan", {"cluster_id": "c1", "item_id": "p1"}),
     ],
 )
@@ -37,8 +39,14 @@ def test_every_page_asks_for_an_operation_of_the_api() -> None:
 
 
 def test_the_navigation_offers_what_a_role_may_see() -> None:
-    """An owner is led to VMs alone; without a cluster nobody is led into one."""
+    """An owner is led to VMs and their log; without a cluster nobody is led into one."""
     owner = Principal(name="o", role=Role.OWNER, owner="team")
-    assert [label for label, _ in offered(owner, "/clusters/c1/vms")] == ["Clusters", "VMs"]
+    expected = ["Clusters", "VMs", "Audit", "All changes"]
+    assert [label for label, _ in offered(owner, "/clusters/c1/vms")] == expected
     admin = Principal(name="a", role=Role.ADMIN)
-    assert [label for label, _ in offered(admin, "/")] == ["Clusters"]
+    assert [label for label, _ in offered(admin, "/")] == [
+        "Clusters",
+        "Users",
+        "Tokens",
+        "All changes",
+    ]
