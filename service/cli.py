@@ -29,7 +29,9 @@ from service.commands import (
     inventory,
     login,
     monitor,
+    outlook,
     plan,
+    policy,
     priority,
     replay,
     rule,
@@ -78,6 +80,8 @@ for command in (
     inventory.drain,
     inventory.undrain,
     plan.approve,
+    outlook.contention,
+    outlook.scorecard,
     whatif.whatif,
     access.audit,
 ):
@@ -85,6 +89,9 @@ for command in (
 for name, group in (
     ("cluster", cluster.app),
     ("priority", priority.app),
+    ("policy", policy.app),
+    ("forecast", outlook.forecast),
+    ("history", outlook.history),
     ("rule", rule.app),
     ("plan", plan.app),
     ("schedule", plan.schedule),

@@ -22,9 +22,9 @@ from service.inventory.access import sees, visible_vm
 from service.inventory.effective import Inventory, look_up
 from service.inventory.policies import MAX_TEXT, VmPolicy
 from service.inventory.priorities import Wanted, set_priority
-from service.inventory.vm_policies import set_policy
+from service.inventory.vm_policies import policy_of, set_policy
 from service.security.principal import Role
-from service.store.base import Item, Kind, Transaction
+from service.store.base import Document, Kind, Transaction
 from solver.domain.cluster import MAX_PRIORITY, MIN_PRIORITY, VM
 from solver.domain.errors import InvalidInputError
 from solver.domain.units import VmId
@@ -155,6 +155,16 @@ def blueprint(services: Services) -> APIBlueprint:
             )
         return answer({"priority": kept.document.get("priority")}, revision=kept.revision)
 
+    @api.get("/clusters/<cluster_id>/vms/<vm_id>/policy", responses={200: PolicyBody})
+    @operation("policies.show")
+    def get_policy(path: VmPath) -> Response:
+        """Show what is wanted of a VM besides its priority; what is null is not set."""
+        with services.store.begin(read_only=True) as tx:
+            vm = visible_vm(look_up(tx, path.cluster_id), principal(), VmId(path.vm_id))
+            policy = policy_of(tx, path.cluster_id, vm.id)
+            revision = _revision(tx, path.cluster_id, vm.id)
+        return answer(_policy(policy.to_document()), revision=revision)
+
     @api.put("/clusters/<cluster_id>/vms/<vm_id>/policy", responses={200: PolicyBody})
     @operation("policies.set", revisioned=True)
     def put_policy(path: VmPath, body: PolicyBody) -> Response:
@@ -169,7 +179,7 @@ def blueprint(services: Services) -> APIBlueprint:
                 expected_revision=expected_revision(),
                 now=services.now(),
             )
-        return answer(_policy(kept), revision=kept.revision)
+        return answer(_policy(kept.document), revision=kept.revision)
 
     return api
 
@@ -205,8 +215,8 @@ def shown(inventory: Inventory, vm: VM) -> dict[str, Any]:
 _NO_POLICY: Final = VmPolicy()
 
 
-def _policy(item: Item) -> dict[str, Any]:
-    policy = {name: item.document.get(name) for name in PolicyBody.model_fields}
+def _policy(document: Document) -> dict[str, Any]:
+    policy = {name: document.get(name) for name in PolicyBody.model_fields}
     return PolicyBody.model_validate(policy).model_dump()
 
 

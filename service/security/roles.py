@@ -46,6 +46,7 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "maintenance.set": OPERATORS,
     "vms.list": PEOPLE,
     "vms.show": PEOPLE,
+    "policies.show": PEOPLE,
     "policies.set": OPERATORS,
     "priorities.set": OPERATORS | {Role.OWNER},
     "priorities.set_many": OPERATORS | {Role.OWNER},
