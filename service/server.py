@@ -23,6 +23,8 @@ from service.housekeeping import kept_tidy
 from service.inventory.clusters import keep_snapshot, put_cluster
 from service.inventory.policies import ClusterSettings, DriverSettings
 from service.metrics import Metrics
+from service.plans.schedule import Automation
+from service.plans.wishes import put_schedule
 from service.runtime.process import runtime_beside
 from service.runtime.simulated import made_up
 from service.security.first_start import make_first_admin
@@ -104,7 +106,7 @@ def _runtime(settings: Settings) -> AbstractContextManager[None]:
 
 
 def _make_demo(store: Store, tell: Tell) -> None:
-    """Make a simulated cluster, unless there is a cluster."""
+    """Make a simulated cluster whose plans may be approved, unless there is a cluster."""
     driver = DriverSettings(kind="simulated", seed=DEMO_SEED, speed=DEMO_SPEED)
     wanted = ClusterSettings(name="Demonstration", driver=driver)
     maker = Principal(name="foreswap", role=Role.ADMIN)
@@ -116,6 +118,8 @@ def _make_demo(store: Store, tell: Tell) -> None:
             return
         put_cluster(tx, maker, DEMO, wanted, expected_revision=0, now=now)
         keep_snapshot(tx, DEMO, seen, now=now)
+        schedule = {"automation": Automation.APPROVE.value}
+        put_schedule(tx, maker, DEMO, schedule, expected_revision=0, now=now)
     tell(f"cluster {DEMO} is simulated, {DEMO_SPEED:g} times as fast as life")
 
 

@@ -17,6 +17,7 @@ from service.api.idempotency import once
 from service.api.operations import operation
 from service.api.services import Services
 from service.plans import wishes
+from service.plans.acting import why_not
 from service.plans.document import step_decisions
 from service.runtime.observing import SPANS, scorecard
 from service.security.principal import Principal
@@ -77,6 +78,9 @@ class PlanView(PlanSummary):
     forecaster: str | None
     asked_by: str | None
     objections: list[str] = Field(description="what is wrong with the telemetry it is made of")
+    not_carried_out: str = Field(
+        description="why it cannot be approved, and what to change; empty if it can, or is over"
+    )
     decision: dict[str, Any] | None
     stepwise: bool
     wanted: dict[str, Any]
@@ -178,7 +182,7 @@ def _reading(api: APIBlueprint, services: Services) -> None:
         """Show a plan: its steps and how far they are, reasons, scores, what was observed."""
         with services.store.begin(read_only=True) as tx:
             kept = tx.plans.get(path.cluster_id, path.plan_id)
-        return answer(shown(kept), revision=kept.revision)
+            return answer(shown(tx, kept), revision=kept.revision)
 
     @api.get("/clusters/<cluster_id>/scorecard", responses={200: ScorecardView})
     @operation("plans.scorecard")
@@ -208,7 +212,7 @@ def _deciding(api: APIBlueprint, services: Services) -> None:
     @api.post("/clusters/<cluster_id>/plans/<plan_id>/approve", responses={202: PlanView})
     @operation("plans.approve", keyed=True)
     def approve_plan(path: PlanPath, body: WishBody) -> Response:
-        """Let a proposed plan be carried out."""
+        """Let a proposed plan be carried out; refused where plans are recommendations."""
         return _wished(
             services,
             lambda tx, who, now: wishes.approve(
@@ -304,20 +308,22 @@ def _wished(
     def act(tx: Transaction) -> Response:
         kept = wish(tx, principal(), services.now())
         where = None if location is None else location(kept)
-        return answer(shown(kept), status=202, revision=kept.revision, location=where)
+        return answer(shown(tx, kept), status=202, revision=kept.revision, location=where)
 
     return once(services, act)
 
 
-def shown(kept: KeptPlan) -> dict[str, Any]:
+def shown(tx: Transaction, kept: KeptPlan) -> dict[str, Any]:
     """Return a plan as it is answered."""
     document = kept.document
+    proposed = kept.stage is PlanStage.PROPOSED
     progress = document.get("progress") or {}
     return _listed(kept) | {
         "automation": document.get("automation"),
         "forecaster": document.get("forecaster"),
         "asked_by": document.get("asked_by"),
         "objections": document.get("objections", []),
+        "not_carried_out": why_not(tx, kept.cluster_id) if proposed else "",
         "decision": document.get("decision"),
         "stepwise": bool(document.get("stepwise")),
         "wanted": document.get("wanted", {}),

@@ -256,7 +256,8 @@ def _show(told: Any) -> None:
     saved = _saved(told)
     worth = f", saves {saved} host-s" if saved else ""
     remote.say(f"plan {told['id']}: {told['stage']}{worth}")
-    for text in (told["reason"], told["state_reason"], *told["objections"]):
+    texts = (told["reason"], told["state_reason"], told["not_carried_out"], *told["objections"])
+    for text in texts:
         if text:
             remote.say(text)
     if told["steps"]:

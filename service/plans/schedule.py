@@ -34,7 +34,7 @@ class Automation(enum.StrEnum):
     """How far balancing goes by itself."""
 
     RECOMMEND = "recommend"
-    """Plans are made and scored, and never begun unless someone approves one."""
+    """Plans are made, shown and scored, and none is ever carried out."""
     APPROVE = "approve"
     """Plans wait for an operator."""
     AUTOMATIC = "automatic"

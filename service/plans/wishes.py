@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from service.errors import WrongStateError
+from service.plans.acting import require_acting
 from service.plans.document import (
     decision,
     num_steps,
@@ -80,10 +81,11 @@ def approve(
     NotFoundError
         If there is no such plan.
     WrongStateError
-        If it is at another stage.
+        If it is at another stage, or no plan of the cluster is carried out.
     """
     kept = tx.plans.get(cluster_id, plan)
     if kept.stage in ACTIVE and kept.document.get("stepwise"):
+        require_acting(tx, cluster_id)
         waiting = set(range(num_steps(kept))) - set(step_decisions(kept))
         return _change(
             tx,
@@ -95,6 +97,7 @@ def approve(
             steps=_with_steps(kept, waiting, decision("approved", by=asker.name, at=now)),
         )
     _require(kept, PlanStage.PROPOSED)
+    require_acting(tx, cluster_id)
     return _change(
         tx,
         asker,
@@ -110,7 +113,15 @@ def approve(
 def reject(
     tx: Transaction, asker: Asker, cluster_id: str, plan: str, *, now: datetime, reason: str = ""
 ) -> KeptPlan:
-    """Decide that a plan is not carried out; raises like :func:`approve`."""
+    """Decide that a plan is not carried out.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such plan.
+    WrongStateError
+        If it is at another stage.
+    """
     kept = tx.plans.get(cluster_id, plan)
     _require(kept, PlanStage.WANTED, PlanStage.PROPOSED, PlanStage.APPROVED)
     return _change(
@@ -137,7 +148,7 @@ def abort(
 ) -> KeptPlan:
     """Stop a plan: nothing more is begun, and what is under way is cancelled unless told not to.
 
-    Raises like :func:`approve`.
+    Raises like :func:`reject`.
     """
     kept = tx.plans.get(cluster_id, plan)
     if kept.stage is PlanStage.APPROVED:
@@ -152,14 +163,14 @@ def abort(
 def pause(
     tx: Transaction, asker: Asker, cluster_id: str, plan: str, *, now: datetime, reason: str = ""
 ) -> KeptPlan:
-    """Begin no further step until it is resumed; raises like :func:`approve`."""
+    """Begin no further step until it is resumed; raises like :func:`reject`."""
     return _want_paused(tx, asker, "plans.pause", cluster_id, plan, now, reason, paused=True)
 
 
 def resume(
     tx: Transaction, asker: Asker, cluster_id: str, plan: str, *, now: datetime, reason: str = ""
 ) -> KeptPlan:
-    """Go on with a paused plan; raises like :func:`approve`."""
+    """Go on with a paused plan; raises like :func:`reject`."""
     return _want_paused(tx, asker, "plans.resume", cluster_id, plan, now, reason, paused=False)
 
 
@@ -182,12 +193,14 @@ def approve_step(
     InvalidInputError
         If it has no such step.
     WrongStateError
-        If the plan is at another stage, or the step was decided on.
+        If the plan is at another stage, the step was decided on, or no plan of the cluster is
+        carried out.
     """
     kept = tx.plans.get(cluster_id, plan)
     if not (kept.stage in ACTIVE and kept.document.get("stepwise")):
         _require(kept, PlanStage.PROPOSED)
     _require_undecided(kept, step_idx)
+    require_acting(tx, cluster_id)
     chosen = decision("approved", by=asker.name, at=now, reason=reason)
     begun: dict[str, Any] = {"steps": _with_steps(kept, {step_idx}, chosen), "stepwise": True}
     if kept.stage is PlanStage.PROPOSED:
@@ -208,7 +221,7 @@ def skip_step(
     now: datetime,
     reason: str = "",
 ) -> KeptPlan:
-    """Leave out one step that has not begun; raises like :func:`approve_step`."""
+    """Leave out one step that has not begun; raises like :func:`approve_step`, in any mode."""
     kept = tx.plans.get(cluster_id, plan)
     _require(kept, PlanStage.PROPOSED, *ACTIVE)
     _require_undecided(kept, step_idx, approved_will_do=True)

@@ -10,6 +10,7 @@ import logging
 from datetime import datetime
 
 from executor.states import MoveState
+from service.plans.acting import why_not
 from service.plans.document import plan_of
 from service.plans.schedule import Schedule, in_blackout
 from service.runtime.carrying import Carrier, Ended, cut_off
@@ -64,9 +65,10 @@ class Execution:
 
     def begin(self, approved: KeptPlan, schedule: Schedule) -> None:
         """Begin an approved plan if it still fits the cluster as it is now."""
-        if self._carrier is None:
-            reason = "the cluster has no driver: it can only be recommended"
-            self._charge.supersede([approved], reason)
+        with self._charge.store.begin(read_only=True) as tx:
+            reason = why_not(tx, approved.cluster_id)
+        if reason or self._carrier is None:
+            self._charge.supersede([approved], reason or "the cluster has no driver any more")
             return
         if approved.document.get("wanted", {}).get("paused"):
             return

@@ -72,14 +72,20 @@ _WHAT_ACTS: Final = {
 }
 
 
-def offered(kept: KeptPlan) -> frozenset[str]:
-    """Return the buttons that make sense now."""
+def offered(kept: KeptPlan, *, acting: bool = True) -> frozenset[str]:
+    """Return the buttons that make sense now.
+
+    Parameters
+    ----------
+    acting
+        Whether plans of the cluster are ever carried out.
+    """
     found = _OFFERED.get(kept.stage, frozenset())
     if kept.document.get("wanted", {}).get("paused") and "plan-pause" in found:
         found = (found - {"plan-pause"}) | {"plan-resume"}
     if not kept.document.get("stepwise") and kept.stage is not PlanStage.PROPOSED:
         found -= {"plan-approve-steps"}
-    return found
+    return found if acting else found - {"plan-approve", *_ON_STEPS}
 
 
 def which_steps(button: str, selected: Iterable[Mapping[str, Any]]) -> list[tuple[int, ...]]:

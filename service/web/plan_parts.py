@@ -32,8 +32,14 @@ CHART: Final[Any] = {
 }
 
 
-def head(kept: KeptPlan) -> Component:
-    """Return what is said of the plan as a whole."""
+def head(kept: KeptPlan, hint: str) -> Component:
+    """Return what is said of the plan as a whole.
+
+    Parameters
+    ----------
+    hint
+        Why it is never carried out, and what to change; empty if it may be.
+    """
     decided = kept.document.get("decision") or {}
     progress = kept.document.get("progress") or {}
     figures = [
@@ -54,6 +60,7 @@ def head(kept: KeptPlan) -> Component:
         dmc.Group(figures, gap="xl", mb="sm"),
         _progress(kept),
         dmc.Text(reason, size="sm", c="dimmed", mb="sm"),
+        *([dmc.Text(f"A recommendation: {hint}.", size="sm", mb="sm")] if hint else []),
         *_objections(kept),
     ]
 

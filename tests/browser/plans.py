@@ -6,13 +6,16 @@ import dataclasses
 from datetime import datetime
 from typing import Any, Final
 
+from service.inventory.clusters import put_cluster
+from service.inventory.policies import ClusterSettings, DriverSettings
+from service.plans.wishes import put_schedule
 from service.store.base import KeptPlan, PlanStage
 from solver.domain.plan import MoveCost, Plan, Step, StepKind
 from solver.domain.result import MoveExplanation
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import UNITS_PER_HOST_S
 from solver.instances import plan_to_document
-from tests.browser.served import CLUSTER, Served
+from tests.browser.served import ADMIN, CLUSTER, Served, present
 
 PLAN_ID: Final = "20260302T120000-abc123"
 NUM_STEPS: Final = 4
@@ -44,6 +47,15 @@ def keep_plan(served: Served, at: datetime) -> KeptPlan:
     )
     with served.services.store.begin() as tx:
         return tx.plans.put(kept, expected_revision=0)
+
+
+def let_act(served: Served) -> None:
+    """Let plans of the cluster be carried out once they are approved."""
+    settings = ClusterSettings(name="Example", driver=DriverSettings(kind="simulated"))
+    wish = {"automation": "approve"}
+    with served.services.store.begin() as tx:
+        put_cluster(tx, ADMIN, CLUSTER, settings, expected_revision=None, now=present())
+        put_schedule(tx, ADMIN, CLUSTER, wish, expected_revision=None, now=present())
 
 
 def kept_plan(served: Served) -> KeptPlan:

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from service.plans.document import with_entry
 from service.store.base import PlanStage
 from tests.browser.conftest import LogIn
-from tests.browser.plans import NUM_STEPS, PLAN_ID, keep_plan, kept_plan
+from tests.browser.plans import NUM_STEPS, PLAN_ID, keep_plan, kept_plan, let_act
 from tests.browser.served import CLUSTER, Served, present
 
 PLANS = f"/clusters/{CLUSTER}/plans"
@@ -40,10 +40,18 @@ def test_plans_are_listed_and_lead_to_their_moves(served: Served, log_in: LogIn)
 
 
 def test_skip_a_move_approve_the_rest_and_watch(served: Served, log_in: LogIn) -> None:
-    """An operator skips a move, is asked before the rest is begun, and watches it by itself."""
+    """An operator skips a move, is asked before the rest is begun, and watches it by itself.
+
+    A recommendation cannot be approved, and the page says what to change.
+    """
     keep_plan(served, present())
     visitor = log_in(served, "operator", f"{PLANS}/{PLAN_ID}")
     page = visitor.page
+    expect(page.get_by_text("A recommendation: cluster")).to_be_visible()
+    expect(page.get_by_role("button", name="Approve", exact=True)).to_be_hidden()
+    visitor.look_at("plan-recommended")
+    let_act(served)
+    page.reload()
     page.locator(".ag-row[row-id='2'] .ag-selection-checkbox input").check()
     page.get_by_role("button", name="Skip selected").click()
     expect(page.locator(".ag-row[row-id='2'] [col-id=state]")).to_have_text("skipped")

@@ -67,7 +67,8 @@ def _prepare(url: str) -> Store:
         settings = ClusterSettings(name="one", driver=DriverSettings(kind="simulated"))
         put_cluster(tx, ADMIN, "c1", settings, expected_revision=0, now=now)
         write_memory(tx, "c1", now, Memory(last_run_at=now))
-        put_schedule(tx, ADMIN, "c1", {"interval_minutes": 10_080}, expected_revision=0, now=now)
+        schedule = {"interval_minutes": 10_080, "automation": "approve"}
+        put_schedule(tx, ADMIN, "c1", schedule, expected_revision=0, now=now)
     return store
 
 

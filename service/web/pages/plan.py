@@ -10,7 +10,8 @@ from dash import Dash, Input, Output, Patch, State, ctx, dcc, html, no_update
 
 from service.api.services import Services
 from service.inventory.effective import look_up
-from service.store.base import KeptPlan, Kind, Transaction
+from service.plans.acting import why_not
+from service.store.base import KeptPlan, Kind, PlanStage, Transaction
 from service.store.errors import NotFoundError
 from service.web import plan_chart, plan_hosts, plan_parts, plan_rows
 from service.web.door import may, require
@@ -44,6 +45,7 @@ def show(services: Services, visit: Visit) -> Component:
     with services.store.begin(read_only=True) as tx:
         kept = tx.plans.get(visit.cluster_id, visit.item_id)
         caps = _caps(tx, visit.cluster_id)
+    hint = _hint(services, kept)
     acts = may(visit.principal, "plans.approve", visit.cluster_id)
     rows = plan_rows.step_rows(kept)
     return [
@@ -52,8 +54,8 @@ def show(services: Services, visit: Visit) -> Component:
         dcc.Store(id=_SHOWN, data=plan_rows.shown(kept)),
         dcc.Store(id=_ASKED),
         _modal(),
-        html.Div(plan_parts.head(kept), id=_HEAD),
-        dmc.Group([*_buttons(kept, acts), _export(rows)], gap="xs", mb="sm"),
+        html.Div(plan_parts.head(kept, hint), id=_HEAD),
+        dmc.Group([*_buttons(kept, acts, hint), _export(rows)], gap="xs", mb="sm"),
         html.Div(plan_parts.key(rows), id=KEY),
         html.Div(plan_parts.time_line(rows)),
         plan_parts.steps_grid(rows, acts),
@@ -84,7 +86,7 @@ def listen(app: Dash, services: Services) -> None:
         with services.store.begin(read_only=True) as tx:
             kept = tx.plans.get(cluster_id, plan_id)
         acts = may(principal, "plans.approve", cluster_id)
-        return (*_now(kept, acts, shown), plan_parts.outcome(kept))
+        return (*_now(kept, acts, shown, _hint(services, kept)), plan_parts.outcome(kept))
 
     @app.callback(
         Output(STEPS, "exportDataAsCsv"), Input(_EXPORT, "n_clicks"), prevent_initial_call=True
@@ -187,7 +189,7 @@ def _listen_to_decisions(app: Dash, services: Services) -> None:
         if button == ABORT:
             more["cancel_running"] = not finish
         kept = _decided(services, button, cluster_id, plan_id, selected or (), more)
-        return (*_now(kept, True, shown), False)
+        return (*_now(kept, True, shown, _hint(services, kept)), False)
 
 
 def _short(reason: Any) -> str:
@@ -241,13 +243,21 @@ def _decided(
     return kept
 
 
-def _now(kept: KeptPlan, acts: bool, shown: Any) -> tuple[Any, ...]:
+def _hint(services: Services, kept: KeptPlan) -> str:
+    """Return why a plan that waits is never carried out, and what to change; empty if it may."""
+    if kept.stage is not PlanStage.PROPOSED:
+        return ""
+    with services.store.begin(read_only=True) as tx:
+        return why_not(tx, kept.cluster_id)
+
+
+def _now(kept: KeptPlan, acts: bool, shown: Any, hint: str) -> tuple[Any, ...]:
     """Return what the page shows of a plan now, and only what differs from before."""
-    styles = [_style(kept, button, acts) for button in CHOICES]
+    styles = [_style(kept, button, acts, hint) for button in CHOICES]
     rows, now_shown = plan_rows.changed_rows(shown or (), kept)
     if not rows:
         same = no_update
-        return (plan_parts.head(kept), same, same, same, same, *styles)
+        return (plan_parts.head(kept, hint), same, same, same, same, *styles)
     every_row = plan_rows.step_rows(kept)
     drawn = Patch()
     drawn["data"][0]["marker"]["color"] = plan_chart.colors(every_row)
@@ -256,7 +266,7 @@ def _now(kept: KeptPlan, acts: bool, shown: Any) -> tuple[Any, ...]:
         transaction = {"add": rows, "async": False}
         drawn = plan_chart.time_line(every_row)
     key = plan_parts.key(every_row)
-    return (plan_parts.head(kept), transaction, now_shown, drawn, key, *styles)
+    return (plan_parts.head(kept, hint), transaction, now_shown, drawn, key, *styles)
 
 
 def _caps(tx: Transaction, cluster_id: str) -> Mapping[str, plan_hosts.Caps]:
@@ -267,17 +277,18 @@ def _caps(tx: Transaction, cluster_id: str) -> Mapping[str, plan_hosts.Caps]:
         return {}
 
 
-def _style(kept: KeptPlan, button: str, acts: bool) -> dict[str, str]:
-    return {} if acts and button in offered(kept) else {"display": "none"}
+def _style(kept: KeptPlan, button: str, acts: bool, hint: str) -> dict[str, str]:
+    shown = acts and button in offered(kept, acting=not hint)
+    return {} if shown else {"display": "none"}
 
 
-def _buttons(kept: KeptPlan, acts: bool) -> list[Component]:
+def _buttons(kept: KeptPlan, acts: bool, hint: str) -> list[Component]:
     return [
         dmc.Button(
             choice.label,
             id=button,
             variant="filled" if button == "plan-approve" else "default",
-            style=_style(kept, button, acts),
+            style=_style(kept, button, acts, hint),
         )
         for button, choice in CHOICES.items()
     ]

@@ -12,11 +12,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from service.inventory.clusters import keep_snapshot, put_cluster
-from service.inventory.policies import ClusterSettings
+from service.inventory.policies import ClusterSettings, DriverSettings
 from service.plans.document import with_entry
+from service.plans.wishes import put_schedule
 from service.runtime.keeper import RUNTIME
 from service.security.principal import Principal, Role
-from service.store.base import PlanStage, Store
+from service.store.base import Kind, PlanStage, Store, Transaction
 from service.store.sql import open_store
 from tests import answers
 from tests.plans import PLAN_ID, crowded_host, make_kept
@@ -41,15 +42,21 @@ def problem(answered: TestResponse, status: int) -> dict[str, Any]:
 
 @pytest.fixture
 def store(database: Path) -> Iterator[Store]:
-    """A store with a cluster and a proposed plan."""
+    """A store with a cluster and a proposed plan, which may be approved."""
     opened: Any = open_store(f"sqlite:///{database}")
     with opened.begin() as tx:
-        settings = ClusterSettings(name="one")
+        settings = ClusterSettings(name="one", driver=DriverSettings(kind="simulated"))
         put_cluster(tx, ADMIN, "c1", settings, expected_revision=0, now=NOW)
+        _automate(tx, "approve")
         keep_snapshot(tx, "c1", crowded_host(), now=NOW)
         tx.plans.put(make_kept(crowded_host()), expected_revision=0)
     yield opened
     opened.close()
+
+
+def _automate(tx: Transaction, automation: str) -> None:
+    wish = {"automation": automation}
+    put_schedule(tx, ADMIN, "c1", wish, expected_revision=None, now=NOW)
 
 
 @pytest.fixture
@@ -87,6 +94,30 @@ def test_approving_twice_with_one_key_acts_once(operator: FlaskClient, store: St
         entries = tx.audit.page(limit=10)
     assert [entry.action for entry in entries].count("plans.approve") == 1
     assert entries[0].after == {"stage": "approved", "reason": "go"}
+
+
+@pytest.mark.parametrize("wish", ["approve", "steps/0/approve"])
+def test_recommendations_are_not_approved(operator: FlaskClient, store: Store, wish: str) -> None:
+    """At `recommend` nothing is carried out: the refusal names the field to change."""
+    with store.begin() as tx:
+        _automate(tx, "recommend")
+    refused = problem(operator.post(f"{PLAN}/{wish}", json={}), 409)["detail"]
+    assert "'automation' of its schedule to be 'approve' or 'automatic'" in refused
+    shown = document(operator.get(PLAN))
+    assert shown["stage"] == "proposed"
+    assert shown["not_carried_out"] in refused
+    assert document(operator.post(f"{PLAN}/reject", json={}), 202)["not_carried_out"] == ""
+
+
+def test_plans_of_a_cluster_without_a_driver_are_not_approved(
+    operator: FlaskClient, store: Store
+) -> None:
+    """Nothing could be moved, whatever its schedule says."""
+    with store.begin() as tx:
+        settings = ClusterSettings(name="one")
+        put_cluster(tx, ADMIN, "c1", settings, expected_revision=None, now=NOW)
+    refused = problem(operator.post(f"{PLAN}/approve", json={}), 409)["detail"]
+    assert "'driver.kind' of the cluster" in refused
 
 
 def test_rejected_plan_cannot_be_approved(operator: FlaskClient) -> None:
@@ -131,8 +162,10 @@ def test_plan_made_now_is_wanted_until_it_is_there(operator: FlaskClient) -> Non
     assert document(operator.post(f"{C1}/plans", json={}), 202)["id"] == wanted["id"]
 
 
-def test_schedule_is_set_as_a_whole_by_revision(operator: FlaskClient) -> None:
+def test_schedule_is_set_as_a_whole_by_revision(operator: FlaskClient, store: Store) -> None:
     """The default is shown as such; changes name the revision they are made upon."""
+    with store.begin() as tx:
+        tx.items.delete(Kind.SCHEDULE, "c1", "c1", expected_revision=None)
     shown = operator.get(f"{C1}/schedule")
     assert document(shown)["is_default"]
     wish = {"automation": "approve", "cron": "*/30 6-20 * * mon-fri", "time_zone": "Europe/Rome"}
@@ -157,7 +190,7 @@ def test_wrong_schedule_names_the_field(
     """A wrong schedule changes nothing and says where."""
     found = problem(operator.put(f"{C1}/schedule", json=wish), 422)
     assert found["errors"][0]["path"] == path
-    assert document(operator.get(f"{C1}/schedule"))["is_default"]
+    assert operator.get(f"{C1}/schedule").headers["ETag"] == '"1"'
 
 
 def test_status_tells_what_the_leader_told(operator: FlaskClient, store: Store) -> None:

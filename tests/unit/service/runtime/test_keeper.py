@@ -23,6 +23,8 @@ from tests.plans import crowded_host, make_kept
 
 QUIET = {"interval_minutes": 600}
 """One plan at the start, and no other within a test."""
+BY_HAND = {**QUIET, "automation": "approve"}
+"""The same, and it waits to be approved."""
 
 
 def _made(kept: Kept) -> str:
@@ -52,11 +54,41 @@ def test_recommends_and_touches_nothing(tmp_path: Path) -> None:
         futures = tx.blobs.get(CLUSTER, FUTURES)
     assert futures is not None
     assert futures_from_bytes(futures[1]).scenarios.num_scenarios >= 16
+    with pytest.raises(WrongStateError, match="only recommends"):
+        kept.wish(wishes.approve, plan.id)
+    with pytest.raises(WrongStateError, match="only recommends"):
+        kept.wish(wishes.approve_step, plan.id, 0)
+
+
+def test_plan_is_not_begun_once_the_cluster_only_recommends(tmp_path: Path) -> None:
+    """A plan that was approved and waits is superseded when automation is taken back."""
+    kept = Kept(tmp_path, schedule=BY_HAND)
+    name = _made(kept)
+    kept.wish(wishes.approve, name)
+    kept.set_schedule(QUIET)
+    kept.pass_time(hours=0.05)
+    assert kept.plan(name).stage is PlanStage.SUPERSEDED
+    assert "only recommends" in kept.plan(name).document["decision"]["reason"]
+
+
+def test_drain_waits_for_approval(tmp_path: Path) -> None:
+    """Where plans wait to be approved, one that empties a host waits too, and is then run."""
+    kept = Kept(tmp_path, schedule={**BY_HAND, "paused": True})
+    _want_maintenance(kept, Maintenance())
+    drain = _made(kept)
+    kept.pass_time(hours=0.1)
+    assert kept.plan(drain).trigger == "drain"
+    assert kept.plan(drain).stage is PlanStage.PROPOSED
+    assert _on(kept, "h1") == 8
+    kept.wish(wishes.approve, drain)
+    kept.set_schedule(BY_HAND)
+    kept.pass_time(lambda: not _on(kept, "h1"), hours=1)
+    assert not _on(kept, "h1")
 
 
 def test_proposed_approved_executed_and_looked_back_on(tmp_path: Path) -> None:
     """An approved plan is carried out, and later judged by the demand that was then observed."""
-    kept = Kept(tmp_path, schedule=QUIET)
+    kept = Kept(tmp_path, schedule=BY_HAND)
     name = _made(kept)
     kept.wish(wishes.approve, name)
     kept.pass_time(lambda: kept.plan(name).stage is PlanStage.DONE, hours=0.5)
@@ -157,7 +189,7 @@ def test_paused_schedule_plans_only_when_asked(tmp_path: Path) -> None:
 
 def test_newer_plan_supersedes_the_proposed_one(tmp_path: Path) -> None:
     """Of the plans that wait for approval only the newest is left."""
-    kept = Kept(tmp_path, schedule={"interval_minutes": 15})
+    kept = Kept(tmp_path, schedule={"interval_minutes": 15, "automation": "approve"})
     first = _made(kept)
     kept.pass_time(lambda: kept.plan(first).stage is PlanStage.SUPERSEDED, hours=0.5)
     assert "newer plan" in kept.plan(first).document["decision"]["reason"]
@@ -183,7 +215,7 @@ def test_host_is_emptied_stays_empty_and_returns(tmp_path: Path) -> None:
 
 def test_approved_plan_is_checked_against_the_present(tmp_path: Path) -> None:
     """A plan whose destination was closed meanwhile is not begun."""
-    kept = Kept(tmp_path, schedule=QUIET)
+    kept = Kept(tmp_path, schedule=BY_HAND)
     name = _made(kept)
     steps = kept.plan(name).document["result"]["plan"]["steps"]
     _want_maintenance(kept, Maintenance(), steps[0]["destination_id"])
@@ -195,7 +227,7 @@ def test_approved_plan_is_checked_against_the_present(tmp_path: Path) -> None:
 
 def test_steps_are_approved_and_left_out_one_by_one(tmp_path: Path) -> None:
     """Of a plan that goes step by step only what is approved is moved."""
-    kept = Kept(tmp_path, schedule=QUIET)
+    kept = Kept(tmp_path, schedule=BY_HAND)
     name = _made(kept)
     num_steps = len(kept.plan(name).document["result"]["plan"]["steps"])
     assert num_steps >= 2
@@ -210,7 +242,7 @@ def test_steps_are_approved_and_left_out_one_by_one(tmp_path: Path) -> None:
 
 def test_paused_resumed_and_aborted(tmp_path: Path) -> None:
     """A running plan is held, goes on, and ends when it is told to."""
-    kept = Kept(tmp_path, schedule=QUIET)
+    kept = Kept(tmp_path, schedule=BY_HAND)
     name = _made(kept)
     kept.wish(wishes.approve, name)
     kept.pass_time(lambda: kept.plan(name).stage is PlanStage.RUNNING, hours=0.1)
@@ -269,7 +301,7 @@ def test_plan_ends_when_its_cluster_loses_the_driver(tmp_path: Path) -> None:
 
 def test_restart_in_the_middle_goes_on(tmp_path: Path) -> None:
     """A keeper that takes over finds the plan where it was, and no VM is moved twice."""
-    kept = Kept(tmp_path, schedule=QUIET)
+    kept = Kept(tmp_path, schedule=BY_HAND)
     name = _made(kept)
     kept.wish(wishes.approve, name)
     kept.pass_time(lambda: _num_done(kept, name) == 1, hours=0.5, step_s=1)

@@ -32,6 +32,7 @@ def test_choices_follow_the_stage(solved: KeptPlan) -> None:
     """Nothing is offered for a plan that is over; a paused one is resumed, not paused again."""
     running = with_entry(solved, PlanStage.RUNNING)
     assert "plan-approve" in offered(solved)
+    assert offered(solved, acting=False) == {"plan-reject"}
     assert offered(running) == {"plan-pause", ABORT, "plan-skip-steps"}
     assert "plan-approve-steps" in offered(with_entry(running, stepwise=True))
     paused = with_entry(running, wanted={"paused": True})
