@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -79,7 +80,7 @@ class Kept:
         self.lease.acquire()
         self.keeper = self.new_keeper()
 
-    def new_keeper(self) -> Keeper:
+    def new_keeper(self, stop: threading.Event | None = None) -> Keeper:
         """Return a keeper, as after a restart."""
         self.keeper = Keeper(
             self.store,
@@ -88,6 +89,7 @@ class Kept:
             clock=self.clock,
             params=PARAMS,
             opener=self._opener,
+            stop=stop,
         )
         return self.keeper
 

@@ -19,6 +19,7 @@ from service.inventory import clusters
 from service.inventory.access import visible_vms
 from service.inventory.effective import Inventory, look_up
 from service.inventory.policies import ClusterSettings, DriverKind, DriverSettings
+from service.present import present
 from service.security.principal import Principal, Role
 from service.store.base import Item, Transaction
 from solver.instances import cluster_from_model, cluster_to_document
@@ -63,6 +64,9 @@ class ClusterHead(BaseModel):
     time_zone: str
     driver: dict[str, Any]
     observed_at: datetime | None = Field(description="of the latest snapshot")
+    present_at: datetime = Field(
+        description="what time it is there: ahead of real time where it is simulated and fast"
+    )
     changed_at: datetime | None
     changed_by: str
     revision: int
@@ -112,7 +116,7 @@ def blueprint(services: Services) -> APIBlueprint:
             found = clusters.page_of_clusters(
                 tx, principal(), after=paging.start(query), limit=query.limit + 1
             )
-            heads = [_head(tx, item) for item in found]
+            heads = [_head(tx, item, services.now()) for item in found]
         return answer(paging.page(heads, query, key=lambda head: str(head["id"]), show=dict))
 
     @api.get("/clusters/<cluster_id>", responses={200: Cluster})
@@ -120,7 +124,7 @@ def blueprint(services: Services) -> APIBlueprint:
     def get_cluster(path: ClusterPath) -> Response:
         """Show a cluster."""
         with services.store.begin(read_only=True) as tx:
-            return _answer(tx, path.cluster_id)
+            return _answer(tx, path.cluster_id, services.now())
 
     @api.put("/clusters/<cluster_id>", responses={200: Cluster, 201: Cluster})
     @operation("clusters.put", revisioned=True)
@@ -135,7 +139,9 @@ def blueprint(services: Services) -> APIBlueprint:
                 expected_revision=expected_revision(),
                 now=services.now(),
             )
-            return _answer(tx, path.cluster_id, status=201 if kept.revision == 1 else 200)
+            return _answer(
+                tx, path.cluster_id, services.now(), status=201 if kept.revision == 1 else 200
+            )
 
     @api.delete("/clusters/<cluster_id>", responses={204: None})
     @operation("clusters.delete", revisioned=True)
@@ -168,7 +174,7 @@ def blueprint(services: Services) -> APIBlueprint:
         with services.store.begin() as tx:
             clusters.put_snapshot(tx, principal(), path.cluster_id, seen, now=now)
         with services.store.begin(read_only=True) as tx:
-            return _answer(tx, path.cluster_id)
+            return _answer(tx, path.cluster_id, services.now())
 
     return api
 
@@ -181,24 +187,25 @@ def settings_of(body: ClusterBody) -> ClusterSettings:
     )
 
 
-def _head(tx: Transaction, item: Item) -> dict[str, Any]:
+def _head(tx: Transaction, item: Item, now: datetime) -> dict[str, Any]:
     settings = ClusterSettings.from_document(item.document)
     observed_at = tx.snapshots.observed_at(item.id)
     return ClusterHead(
         id=item.id,
         **settings.to_document(),
         observed_at=observed_at,
+        present_at=present(tx, item.id, now),
         changed_at=item.changed_at,
         changed_by=item.changed_by,
         revision=item.revision,
     ).model_dump(mode="json")
 
 
-def _answer(tx: Transaction, cluster_id: str, *, status: int = 200) -> Response:
+def _answer(tx: Transaction, cluster_id: str, now: datetime, *, status: int = 200) -> Response:
     item = clusters.get_cluster(tx, cluster_id)
     seen = tx.snapshots.observed_at(cluster_id) is not None
     told = _told(look_up(tx, cluster_id), principal()) if seen else _UNSEEN
-    return answer({**_head(tx, item), **told}, status=status, revision=item.revision)
+    return answer({**_head(tx, item, now), **told}, status=status, revision=item.revision)
 
 
 _UNSEEN = {"num_vms": 0, "num_hosts": None, "waiting": None}

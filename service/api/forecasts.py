@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from service.api.operations import operation
 from service.api.services import Services
 from service.inventory.access import visible_vm
 from service.inventory.effective import look_up
+from service.present import present
 from service.runtime.forecasting import FORECAST, fan_from_bytes
 from service.runtime.window import BIN, on_grid
 from service.store.base import Kind
@@ -98,7 +99,7 @@ def blueprint(services: Services) -> APIBlueprint:
     def history_of_vm(path: VmPath, query: HistoryQuery) -> Response:
         """Show what a VM needed lately."""
         _require_vm(services, path)
-        end_at = on_grid(services.now())
+        end_at = _latest_bin(services, path.cluster_id)
         start_at = end_at - timedelta(hours=query.hours)
         vm_id = VmId(path.vm_id)
         try:
@@ -115,7 +116,7 @@ def blueprint(services: Services) -> APIBlueprint:
         """Show what a host's monitor measured of the host itself lately."""
         with services.store.begin(read_only=True) as tx:
             tx.items.get(Kind.CLUSTER, "", path.cluster_id)
-        end_at = on_grid(services.now())
+        end_at = _latest_bin(services, path.cluster_id)
         found = services.store.telemetry.host_history(
             path.cluster_id, end_at - timedelta(hours=query.hours), end_at
         )
@@ -130,6 +131,12 @@ def blueprint(services: Services) -> APIBlueprint:
 def _require_vm(services: Services, path: VmPath) -> None:
     with services.store.begin(read_only=True) as tx:
         visible_vm(look_up(tx, path.cluster_id), principal(), VmId(path.vm_id))
+
+
+def _latest_bin(services: Services, cluster_id: str) -> datetime:
+    """Return the end of the latest bin by the clock of a cluster."""
+    with services.store.begin(read_only=True) as tx:
+        return on_grid(present(tx, cluster_id, services.now()))
 
 
 def _fan(services: Services, cluster_id: str, *, vm_id: str = "", host_id: str = "") -> Any:

@@ -13,6 +13,7 @@ from service.api.results import WhatIfBody
 from service.api.services import Services
 from service.api.solve import MAX_BODY_MIB, desk_of, respond
 from service.inventory.effective import effective
+from service.present import present
 from service.whatif.request import summary, whatif_work
 from service.whatif.schema import WhatIfRequest
 from solver.schema import Id
@@ -40,11 +41,12 @@ def blueprint(services: Services) -> APIBlueprint:
         desk = desk_of(services)
         with services.store.begin(read_only=True) as tx:
             cluster = effective(tx, path.cluster_id)
+            now = present(tx, path.cluster_id, services.now())
         work = whatif_work(
             path.cluster_id,
             cluster,
             body,
-            now=services.now(),
+            now=now,
             limits=desk.settings.limits,
             store_url=desk.settings.store_url,
         )

@@ -2,6 +2,7 @@
 
 Each is a function on a transaction. The leader takes up what is wanted within a second or two,
 whichever replica was asked; what was acknowledged is not lost with the process that took it.
+``now`` is real time, in which the audit log is written; plans tell by the clock of their cluster.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from service.plans.document import (
     with_entry,
 )
 from service.plans.schedule import schedule_from_document
+from service.present import present
 from service.security.auditing import Asker, entry, put_item
 from service.store.base import (
     Item,
@@ -58,10 +60,11 @@ def request_plan(
         raise WrongStateError(
             f"plan {kept.id!r} is {kept.stage.value}: expected none that is to be carried out"
         )
+    asked_at = present(tx, cluster_id, now)
     wanted = KeptPlan(
-        id=plan_id(now),
+        id=plan_id(asked_at),
         cluster_id=cluster_id,
-        made_at=now,
+        made_at=asked_at,
         stage=PlanStage.WANTED,
         trigger="manual",
         document=wanted_document(asked_by=asker.name, reason=reason),
@@ -94,7 +97,7 @@ def approve(
             kept,
             now,
             reason,
-            steps=_with_steps(kept, waiting, decision("approved", by=asker.name, at=now)),
+            steps=_with_steps(kept, waiting, _decision(tx, asker, kept, "approved", now)),
         )
     _require(kept, PlanStage.PROPOSED)
     require_acting(tx, cluster_id)
@@ -106,7 +109,7 @@ def approve(
         now,
         reason,
         stage=PlanStage.APPROVED,
-        decision=decision("approved", by=asker.name, at=now, reason=reason),
+        decision=_decision(tx, asker, kept, "approved", now, reason),
     )
 
 
@@ -132,7 +135,7 @@ def reject(
         now,
         reason,
         stage=PlanStage.REJECTED,
-        decision=decision("rejected", by=asker.name, at=now, reason=reason),
+        decision=_decision(tx, asker, kept, "rejected", now, reason),
     )
 
 
@@ -201,10 +204,10 @@ def approve_step(
         _require(kept, PlanStage.PROPOSED)
     _require_undecided(kept, step_idx)
     require_acting(tx, cluster_id)
-    chosen = decision("approved", by=asker.name, at=now, reason=reason)
+    chosen = _decision(tx, asker, kept, "approved", now, reason)
     begun: dict[str, Any] = {"steps": _with_steps(kept, {step_idx}, chosen), "stepwise": True}
     if kept.stage is PlanStage.PROPOSED:
-        begun["decision"] = decision("approved", by=asker.name, at=now, reason="step by step")
+        begun["decision"] = _decision(tx, asker, kept, "approved", now, "step by step")
     stage = PlanStage.APPROVED if kept.stage is PlanStage.PROPOSED else None
     return _change(
         tx, asker, "plans.approve_step", kept, now, reason, stage=stage, step=step_idx, **begun
@@ -225,7 +228,7 @@ def skip_step(
     kept = tx.plans.get(cluster_id, plan)
     _require(kept, PlanStage.PROPOSED, *ACTIVE)
     _require_undecided(kept, step_idx, approved_will_do=True)
-    left_out = decision("skipped", by=asker.name, at=now, reason=reason)
+    left_out = _decision(tx, asker, kept, "skipped", now, reason)
     return _change(
         tx,
         asker,
@@ -289,6 +292,14 @@ def _want_paused(
         raise WrongStateError(f"plan {kept.id!r} is {'paused already' if paused else 'not paused'}")
     wanted = {**_wanted(kept), "paused": paused, "pause_reason": reason}
     return _change(tx, asker, action, kept, now, reason, wanted=wanted)
+
+
+def _decision(
+    tx: Transaction, asker: Asker, kept: KeptPlan, what: str, now: datetime, reason: str = ""
+) -> dict[str, Any]:
+    """Return who decided what on a plan, by the clock of its cluster."""
+    at = present(tx, kept.cluster_id, now)
+    return decision(what, by=asker.name, at=at, reason=reason)
 
 
 def _wanted(kept: KeptPlan) -> Mapping[str, Any]:

@@ -34,6 +34,8 @@ class Charge:
         Of the cluster, held already; whoever made it renews it too.
     clock
         The cluster's own time.
+    real_clock
+        Real time, in which the audit log is written.
     memory
         What is carried from one plan to the next.
     """
@@ -42,6 +44,7 @@ class Charge:
     cluster_id: str
     lease: Lease
     clock: Clock
+    real_clock: Clock
     memory: Memory
 
     @property
@@ -71,7 +74,7 @@ class Charge:
         """Write into the audit log what became of a plan by itself."""
         tx.audit.append(
             AuditEntry(
-                at=self.now,
+                at=self.real_clock.now(),
                 actor=ACTOR,
                 action=action,
                 cluster_id=kept.cluster_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,15 +21,13 @@ from executor.records import Record
 from forecast.history import History
 from service.hosts_file import read_hosts, with_policy
 from service.inventory.policies import DriverSettings
+from service.present import set_pace
 from service.real_hosts import open_driver
 from service.runtime.simulated import FastClock, SimulatedCluster
 from service.store.base import Store
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.units import HostId, VmId
 from solver.instances import cluster_from_document
-
-ANCHOR: Final = "clock"
-"""Name of the blob that says since when a simulated cluster has lived faster than life."""
 
 CALLS_IN_LEASE: Final = 8
 """A call inside the lease asks a host several questions, each for as long as it may take."""
@@ -108,27 +105,14 @@ def last_snapshot(store: Store, cluster_id: str) -> Cluster | None:
 
 
 def _simulated(settings: DriverSettings, store: Store, cluster_id: str, clock: Clock) -> Opened:
-    own = clock
-    if settings.speed is not None and settings.speed != 1.0:
-        anchor_at = _anchor(store, cluster_id, clock)
-        own = FastClock(clock, anchor_at=anchor_at, speed=settings.speed)
+    with store.begin() as tx:
+        pace = set_pace(tx, cluster_id, settings.speed or 1.0, clock.now())
+    own = clock if pace is None else FastClock(clock, pace)
     journal: tuple[Record, ...] = store.journal(cluster_id).read()
     before = last_snapshot(store, cluster_id)
     seed = settings.seed or 0
     cluster = SimulatedCluster(seed=seed, before=before, journal=journal, clock=own)
     return Opened(driver=cluster.driver, clock=own, telemetry=cluster.telemetry)
-
-
-def _anchor(store: Store, cluster_id: str, clock: Clock) -> datetime:
-    """Return since when a cluster has lived faster than life: the same for whoever leads."""
-    with store.begin() as tx:
-        kept = tx.blobs.get(cluster_id, ANCHOR)
-        if kept is not None:
-            return datetime.fromisoformat(json.loads(kept[1])["anchor_at"])
-        now = clock.now()
-        data = json.dumps({"anchor_at": now.isoformat()}).encode()
-        tx.blobs.put(cluster_id, ANCHOR, now, data)
-    return now
 
 
 def _hosts_file(settings: DriverSettings) -> Path:

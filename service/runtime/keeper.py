@@ -10,6 +10,7 @@ order, and what is told of them.
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -63,6 +64,8 @@ class Keeper:
         Of the cluster, held already; whoever made it renews it too.
     clock
         Real time, or a test's.
+    stop
+        Set when it is to end: a search under way is cut short, and its plan dropped.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Keeper:
         params: KeeperParams | None = None,
         opener: Opener = open_cluster,
         trainer: Trainer | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         params = params or KeeperParams()
         with store.begin(read_only=True) as tx:
@@ -90,6 +94,7 @@ class Keeper:
             cluster_id=cluster_id,
             lease=lease,
             clock=self._opened.clock,
+            real_clock=clock,
             memory=memory,
         )
         self._sight = Sight(
@@ -109,6 +114,7 @@ class Keeper:
             self._hindsight,
             may_act=driver is not None,
             params=params.solve,
+            stop=stop or threading.Event(),
         )
         self._schedule = Schedule()
         self._schedule_changed_at: datetime | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,8 +34,9 @@ LOOK_S: Final = 1.0
 """Between two looks at what is wanted, and at whether the lease has become free."""
 AGAIN_S: Final = 5.0
 """After an error, so long until the next try."""
-JOIN_S: Final = 30.0
-"""A thread that is called to end is in the middle of a solve at worst."""
+JOIN_S: Final = 6.0
+"""All threads that are called to end have so long: a call to a host, or a solve that is cancelled,
+is over by then. A forecast of a large cluster may not be: it writes nothing any more."""
 
 MakeTrainer = Callable[[], Trainer]
 
@@ -85,13 +87,10 @@ class Leader:
         return self._lease.token is not None
 
     def run(self, stop: threading.Event) -> None:
-        """Lead or wait to, until it is time to stop; then let others lead at once."""
-        try:
-            while not stop.is_set():
-                self.look()
-                stop.wait(LOOK_S)
-        finally:
-            self.close()
+        """Lead or wait to, until it is time to stop; :meth:`close` it then."""
+        while not stop.is_set():
+            self.look()
+            stop.wait(LOOK_S)
 
     def look(self) -> None:
         """Become the leader or stay it, and see to it that every cluster is looked after."""
@@ -102,11 +101,16 @@ class Leader:
         except ForeswapError as error:
             log.warning("leader: %s", error)
 
-    def close(self) -> None:
-        """Stop looking after anything, between two steps, and let others lead."""
-        self._stop_all()
+    def close(self) -> bool:
+        """Stop looking after anything, between two steps, and let others lead.
+
+        Return whether all has come to an end: what has not keeps its cluster's lease until that
+        runs out.
+        """
+        ended = self._stop_all()
         with suppress(LeaseError, LeaseHeldError):
             self._lease.release()
+        return ended
 
     def _led(self) -> bool:
         """Acquire or renew the lease; return whether it is held."""
@@ -141,11 +145,11 @@ class Leader:
         settings = ClusterSettings.from_document(item.document)
         ttl_s = lease_ttl_s(settings.driver, self._params.lease_s)
         lease = self._store.lease(f"cluster-{item.id}", ttl_s=ttl_s)
-        tended = Tended(item, lease, lambda: self._make_keeper(item.id, lease))
+        tended = Tended(item, lease, lambda stop: self._make_keeper(item.id, lease, stop))
         tended.start()
         return tended
 
-    def _make_keeper(self, cluster_id: str, lease: Lease) -> Keeper:
+    def _make_keeper(self, cluster_id: str, lease: Lease, stop: threading.Event) -> Keeper:
         return Keeper(
             self._store,
             cluster_id,
@@ -154,14 +158,16 @@ class Leader:
             params=self._params.keeper,
             opener=self._opener,
             trainer=self._make_trainer(),
+            stop=stop,
         )
 
-    def _stop_all(self) -> None:
+    def _stop_all(self) -> bool:
         for tended in self._tended.values():
             tended.call_off()
-        for tended in self._tended.values():
-            tended.stop()
+        end_s = time.monotonic() + JOIN_S
+        ended = [tended.stop(end_s - time.monotonic()) for tended in self._tended.values()]
         self._tended.clear()
+        return all(ended)
 
 
 class Tended:
@@ -170,10 +176,12 @@ class Tended:
     Parameters
     ----------
     make_keeper
-        Called under the lease.
+        Called under the lease, with what is set when it is to end.
     """
 
-    def __init__(self, item: Item, lease: Lease, make_keeper: Callable[[], Keeper]) -> None:
+    def __init__(
+        self, item: Item, lease: Lease, make_keeper: Callable[[threading.Event], Keeper]
+    ) -> None:
         self._item = item
         self._lease = lease
         self._make_keeper = make_keeper
@@ -206,13 +214,15 @@ class Tended:
         """Ask it to end between two steps."""
         self._stop.set()
 
-    def stop(self) -> None:
-        """End between two steps, and let others have the cluster."""
+    def stop(self, patience_s: float = JOIN_S) -> bool:
+        """End between two steps, let others have the cluster, and return whether it has ended."""
         self._stop.set()
-        self._thread.join(timeout=JOIN_S)
-        if not self._thread.is_alive():
-            with suppress(LeaseError, LeaseHeldError, LeaseLostError):
-                self._lease.release()
+        self._thread.join(timeout=max(0.0, patience_s))
+        if self._thread.is_alive():
+            return False
+        with suppress(LeaseError, LeaseHeldError, LeaseLostError):
+            self._lease.release()
+        return True
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -231,7 +241,7 @@ class Tended:
                 self._stop.wait(AGAIN_S)
 
     def _keep(self) -> None:
-        keeper = self._make_keeper()
+        keeper = self._make_keeper(self._stop)
         try:
             while not self._stop.is_set():
                 with suppress(LeaseHeldError):

@@ -6,6 +6,7 @@ Pure but for the solving itself; what to do with the plan is for the keeper.
 from __future__ import annotations
 
 import enum
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,6 +77,7 @@ def make_plan(
     migration: MigrationParameters,
     params: SolveParams,
     was_acting: bool,
+    stop: threading.Event | None = None,
 ) -> Made:
     """Return the best plan within the limits.
 
@@ -87,6 +89,8 @@ def make_plan(
         Moves made within the window of the limits.
     migration
         The estimator, fitted to what moves took.
+    stop
+        Cuts the search short when it is set.
     """
     budget = limited(cluster.budget, schedule.limits, trigger, moves_lately)
     cluster = with_cooldowns(replace(cluster, budget=budget), cooldowns)
@@ -95,6 +99,7 @@ def make_plan(
         cluster,
         forecasted.scenarios,
         replace(params, migration=migration, was_acting=was_acting),
+        cancel=stop,
     )
     return Made(
         result=result,

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 LIMIT_S: Final = 10.0
 """Time that a plan may be searched for."""
-END_S: Final = 40.0
-"""Time that the process has to end between two steps."""
+END_S: Final = 9.0
+"""Time that the process has to end: longer than a keeper has for what it is in the middle of."""
 RESTART_S: Final = 5.0
 """A process that ended by itself is started anew after so long."""
 
@@ -45,8 +45,10 @@ def run(
     opener: Opener = open_cluster,
     training: bool = True,
     params: KeeperParams | None = None,
-) -> None:
-    """Lead, or wait to, until it is time to stop.
+) -> bool:
+    """Lead, or wait to, until it is time to stop; return whether all has come to an end by then.
+
+    What has not is in the middle of a forecast, and would act no more: the process may be ended.
 
     Parameters
     ----------
@@ -66,10 +68,13 @@ def run(
     try:
         leader.run(stop)
     finally:
-        store.close()
+        ended = leader.close()
+        if ended:
+            store.close()
+    return ended
 
 
-def main(source: TextIO | None = None) -> None:
+def main(source: TextIO | None = None, *, opener: Opener = open_cluster) -> None:
     """Run as told in the first line of standard input, until it is closed."""
     source = source or sys.stdin
     told = json.loads(source.readline())
@@ -78,7 +83,11 @@ def main(source: TextIO | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_await_end, args=(source, stop), daemon=True).start()
-    run(told["url"], stop, lease_s=told["lease_s"])
+    if not run(told["url"], stop, lease_s=told["lease_s"], opener=opener):
+        # A thread that computes cannot be ended, and whatever is under way survives kill -9.
+        log.info("ended in the middle of a forecast")
+        logging.shutdown()
+        os._exit(0)
 
 
 def _await_end(source: TextIO, stop: threading.Event) -> None:

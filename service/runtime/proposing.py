@@ -6,6 +6,7 @@ The plan itself is made by ``planning``; here are its occasions and its bookkeep
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,6 +65,8 @@ class Proposer:
         Is told of every plan that is kept, to look back on it.
     may_act
         Whether the cluster has a driver: without one plans are recommendations.
+    stop
+        Set when this process is to end: a search is cut short, and its plan dropped.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class Proposer:
         *,
         may_act: bool,
         params: SolveParams,
+        stop: threading.Event,
     ) -> None:
         self._charge = charge
         self._sight = sight
         self._hindsight = hindsight
         self._may_act = may_act
         self._params = params
+        self._stop = stop
 
     def plan_if_due(
         self, plans: Sequence[KeptPlan], schedule: Schedule, *, changed_at: datetime | None
@@ -159,7 +164,10 @@ class Proposer:
             migration=memory.migration(),
             params=self._params,
             was_acting=memory.was_acting,
+            stop=self._stop,
         )
+        if self._stop.is_set():
+            return  # what was asked for is still wanted, what is due is still due
         memory.was_acting = made.result.balancing
         self._keep(made, occasion, cluster, forecasted.forecaster)
 

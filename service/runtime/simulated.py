@@ -25,6 +25,7 @@ from executor.simulation.generator import GeneratedWorkload, GeneratorParameters
 from executor.simulation.workload import BIN_SECONDS, FloatArray, Life
 from executor.states import MoveState
 from forecast.history import STEP_SECONDS, History
+from service.present import ClusterClock
 from service.replay.fleet import assign_priorities, make_hosts, random_start
 from solver.domain.cluster import VM, Cluster
 from solver.domain.errors import InvalidInputError
@@ -49,28 +50,25 @@ ALLOCATED_MEMORY: Final = 0.8
 
 
 class FastClock:
-    """A clock that runs at another speed than the one behind it, from an instant on.
+    """A clock that runs at another speed than the one behind it.
 
     Parameters
     ----------
     behind
-        The clock that is followed.
-    anchor_at
-        Where both agree.
+        Real time, or a test's.
     """
 
-    def __init__(self, behind: Clock, *, anchor_at: datetime, speed: float) -> None:
+    def __init__(self, behind: Clock, clock: ClusterClock) -> None:
         self._behind = behind
-        self._anchor_at = anchor_at
-        self._speed = speed
+        self._clock = clock
 
     def now(self) -> datetime:
         """Return the present instant."""
-        return self._anchor_at + (self._behind.now() - self._anchor_at) * self._speed
+        return self._clock.own(self._behind.now())
 
     def sleep_until(self, instant: datetime) -> None:
         """Return once ``now()`` is at or after ``instant``."""
-        self._behind.sleep_until(self._anchor_at + (instant - self._anchor_at) / self._speed)
+        self._behind.sleep_until(self._clock.real(instant))
 
 
 class Load:

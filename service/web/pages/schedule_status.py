@@ -11,6 +11,7 @@ import dash_mantine_components as dmc
 from dash import html
 
 from service.plans.schedule import Schedule, schedule_from_document
+from service.present import present
 from service.runtime.keeper import RUNTIME
 from service.runtime.observing import SPANS, scorecard
 from service.store.base import Item, Transaction
@@ -33,10 +34,8 @@ def status(tx: Transaction, cluster_id: str, item: Item | None, now: datetime) -
     kept = tx.blobs.get(cluster_id, RUNTIME)
     told: Mapping[str, Any] = {} if kept is None else json.loads(kept[1])
     schedule = schedule_from_document(None if item is None else item.document)
-    seen_at = _instant(told.get("seen_at"))
-    # A simulated cluster may be ahead of this clock.
-    present = now if seen_at is None else max(now, seen_at)
-    return [*_held_back(schedule, told), _figures(schedule, item, told), _runs(schedule, present)]
+    runs = _runs(schedule, present(tx, cluster_id, now))
+    return [*_held_back(schedule, told), _figures(schedule, item, told), runs]
 
 
 def scores(tx: Transaction, cluster_id: str) -> list[Component]:

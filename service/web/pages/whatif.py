@@ -11,6 +11,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from service.api.services import Services
 from service.api.solve import desk_of
 from service.inventory.effective import look_up
+from service.present import present
 from service.security.principal import Principal
 from service.solving import jobs
 from service.store.base import Job
@@ -192,11 +193,12 @@ def _begun(
     desk = desk_of(services)
     with services.store.begin(read_only=True) as tx:
         cluster = look_up(tx, cluster_id).cluster
+        now = present(tx, cluster_id, services.now())
     work = whatif_work(
         cluster_id,
         cluster,
         request,
-        now=services.now(),
+        now=now,
         limits=desk.settings.limits,
         store_url=desk.settings.store_url,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ import pytest
 from forecast.classes import CLASSES
 from forecast.forecaster import HORIZON_MINUTES
 from service.errors import WrongStateError
+from service.inventory.clusters import put_cluster
 from service.inventory.maintenance import set_maintenance
-from service.inventory.policies import DriverSettings, Maintenance
+from service.inventory.policies import ClusterSettings, DriverSettings, Maintenance
 from service.plans import wishes
 from service.runtime.drivers import last_snapshot
 from service.runtime.forecasting import FORECAST, fan_from_bytes
@@ -18,7 +21,7 @@ from service.runtime.past_fans import LEVELS, past_fans
 from service.store.base import Kind, PlanStage
 from service.whatif.kept import FUTURES, futures_from_bytes
 from solver.domain.units import HostId
-from tests.keeping import CLUSTER, OPERATOR, Kept, crowded
+from tests.keeping import CLUSTER, OPERATOR, SEED, START, Kept, crowded
 from tests.plans import crowded_host, make_kept
 
 QUIET = {"interval_minutes": 600}
@@ -258,6 +261,37 @@ def test_paused_resumed_and_aborted(tmp_path: Path) -> None:
     assert "aborted by olga: enough" in plan.document["progress"]["reason"]
 
 
+def test_a_fast_cluster_tells_by_its_own_clock(tmp_path: Path) -> None:
+    """Ten times as fast as life: plans tell by its clock, the audit log in real time, and the
+    clock does not jump back when the cluster is slowed down."""
+    fast = DriverSettings(kind="simulated", seed=SEED, speed=10.0)
+    kept = Kept(tmp_path, schedule=BY_HAND, driver=fast)
+    name = _made(kept)
+    kept.wish(wishes.approve, name)
+    kept.pass_time(lambda: kept.plan(name).stage is PlanStage.DONE, hours=0.3, step_s=5)
+    plan = kept.plan(name)
+    assert plan.stage is PlanStage.DONE
+    kept.pass_time(hours=0.1, step_s=60)
+    assert kept.keeper.now - START == 10 * (kept.clock.now() - START)
+    decided_at, ended_at = (
+        datetime.fromisoformat(at)
+        for at in (
+            plan.document["decision"]["at"],
+            plan.document["progress"]["steps"][-1]["ended_at"],
+        )
+    )
+    assert plan.made_at <= decided_at <= ended_at <= kept.keeper.now
+    with kept.store.begin(read_only=True) as tx:
+        entries = tx.audit.page(limit=100)
+    assert all(START <= entry.at <= kept.clock.now() for entry in entries)
+
+    before = kept.keeper.now
+    slow = ClusterSettings(name="one", driver=DriverSettings(kind="simulated", seed=SEED))
+    with kept.store.begin() as tx:
+        put_cluster(tx, OPERATOR, CLUSTER, slow, expected_revision=None, now=kept.clock.now())
+    assert kept.new_keeper().now == before
+
+
 def test_limits_bound_the_moves(tmp_path: Path) -> None:
     """No more moves than the window leaves, in one plan or in several."""
     limits = {"limits": {"moves_per_window": 1, "window_minutes": 600}}
@@ -297,6 +331,19 @@ def test_plan_ends_when_its_cluster_loses_the_driver(tmp_path: Path) -> None:
     ended = kept.plan(plan.id)
     assert ended.stage is PlanStage.ENDED
     assert "no driver" in ended.document["progress"]["reason"]
+
+
+def test_plan_under_way_is_dropped_when_it_is_to_end(tmp_path: Path) -> None:
+    """What was asked for is still wanted, and the next keeper makes it."""
+    kept = Kept(tmp_path, schedule=BY_HAND)
+    stop = threading.Event()
+    kept.new_keeper(stop)
+    wanted = kept.wish(wishes.request_plan)
+    stop.set()
+    kept.keeper.tick()
+    assert kept.plan(wanted.id).stage is PlanStage.WANTED
+    kept.new_keeper().tick()
+    assert kept.plan(wanted.id).stage is PlanStage.PROPOSED
 
 
 def test_restart_in_the_middle_goes_on(tmp_path: Path) -> None:
