@@ -23,6 +23,7 @@ from service.api import (
     hosts,
     ingest,
     jobs,
+    names,
     observing,
     openapi,
     outlook,
@@ -91,6 +92,7 @@ def create_app(services: Services, nouns: Sequence[MakeBlueprint] = NOUNS) -> Ap
     )
     app.url_map.merge_slashes = False  # The redirect would be to whatever Host says.
     app.config["TRUSTED_HOSTS"] = list(services.security.allowed_hosts) or None
+    names.install(app)
     for make in nouns:
         noun = make(services)
         app.register_api(noun, **({} if noun.url_prefix else {"url_prefix": PREFIX}))

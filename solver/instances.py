@@ -135,11 +135,37 @@ def cluster_from_document(document: object, *, now: datetime | None = None) -> C
     return cluster_from_model(validate(ClusterDocument, document, kind="cluster"), now=now)
 
 
+def cluster_from_later(document: Document, earlier: Document, read: Cluster) -> Cluster:
+    """Return the cluster of a document, taking over VMs that stand as in an earlier one.
+
+    For documents of our own making, of which most VMs are as they were and reading all of them
+    anew is what takes long. Places in errors count the VMs that changed.
+
+    Parameters
+    ----------
+    earlier, read
+        A document, and the cluster it was read as.
+    """
+    known = {item["id"]: (item, vm) for item, vm in zip(earlier["vms"], read.vms, strict=True)}
+    changed = [item for item in document["vms"] if known.get(item["id"], _UNKNOWN)[0] != item]
+    model = validate(ClusterDocument, {**document, "vms": changed}, kind="cluster")
+    anew = {item.id: _at(f"vms[{i}]", _vm, item) for i, item in enumerate(model.vms)}
+    vms = (anew.get(item["id"]) or known[item["id"]][1] for item in document["vms"])
+    return _cluster(model, tuple(vms))
+
+
+_UNKNOWN: Final = (None, None)
+
+
 def cluster_from_model(model: ClusterDocument, *, now: datetime | None = None) -> Cluster:
     """Return the cluster of a document whose form was judged already; errors as above."""
     _require_past(model, datetime.now(UTC) if now is None else now)
+    return _cluster(model, tuple(_at(f"vms[{i}]", _vm, vm) for i, vm in enumerate(model.vms)))
+
+
+def _cluster(model: ClusterDocument, vms: tuple[VM, ...]) -> Cluster:
+    """Return the cluster of a document, with VMs that were read already."""
     hosts = tuple(_at(f"hosts[{i}]", host_from_model, item) for i, item in enumerate(model.hosts))
-    vms = tuple(_at(f"vms[{i}]", _vm, item) for i, item in enumerate(model.vms))
     rules = rules_from_models(model.rules)
     zones = _pairs("network.zones", model.network.zones)
     host_pairs = _pairs("network.hosts", model.network.hosts)

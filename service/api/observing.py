@@ -10,6 +10,7 @@ from typing import Final
 
 from flask import Flask, Response, g, request
 
+from service.api import names
 from service.api.services import Services
 
 HEADER: Final = "X-Request-ID"
@@ -48,7 +49,7 @@ def _write(response: Response, name: str, duration_s: float) -> None:
         level,
         "%s %s %d",
         request.method,
-        ascii(request.path)[1:-1],
+        ascii(request.path.replace(names.PACKED, "%2F"))[1:-1],
         response.status_code,
         extra={
             "request_id": g.request_id,

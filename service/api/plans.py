@@ -14,6 +14,7 @@ from service.api import paging
 from service.api.answering import answer
 from service.api.asking import Path, Query, principal
 from service.api.idempotency import once
+from service.api.names import path_of
 from service.api.operations import operation
 from service.api.services import Services
 from service.plans import wishes
@@ -206,7 +207,9 @@ def _deciding(api: APIBlueprint, services: Services) -> None:
             lambda tx, who, now: wishes.request_plan(
                 tx, who, path.cluster_id, now=now, reason=body.reason
             ),
-            location=lambda kept: f"{PREFIX}/clusters/{path.cluster_id}/plans/{kept.id}",
+            location=lambda kept: (
+                f"{PREFIX}{path_of('clusters', path.cluster_id, 'plans', kept.id)}"
+            ),
         )
 
     @api.post("/clusters/<cluster_id>/plans/<plan_id>/approve", responses={202: PlanView})

@@ -3,31 +3,28 @@
 What a policy says comes before what the snapshot says, and the snapshot before defaults. Policies
 of VMs and hosts that are gone wait for them to return; they are reported and hinder nothing.
 
-Decoding ten thousand VMs takes a good part of a second, so what was decoded is kept under the mark
-of ``service.inventory.marks`` until that changes.
+Decoding ten thousand VMs takes a good part of a second, during which nobody else is answered. So
+what was decoded is kept under the mark of ``service.inventory.marks`` until that changes, and then
+VMs and policies that are as they were are taken over.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
-from service.inventory.marks import read_mark
+from service.inventory.latest import Latest
+from service.inventory.marks import Mark, read_mark
 from service.inventory.policies import Maintenance, VmPolicy
 from service.inventory.standing import Source, StandingRule, stand
-from service.store.base import Item, Kind, Transaction
+from service.store.base import Document, Item, Kind, Transaction
 from service.store.errors import NotFoundError
 from solver.domain.cluster import VM, Cluster, Host, HostState
 from solver.domain.rules import PlacementRule
 from solver.domain.units import HostId, VmId
-from solver.instances import cluster_from_document, rule_from_document
-
-MAX_KEPT: Final = 32
-"""Clusters whose decoded form is kept; one of ten thousand VMs takes about 20 MiB."""
+from solver.instances import cluster_from_document, cluster_from_later, rule_from_document
 
 PAGE: Final = 5_000
 """Items read at once."""
@@ -94,9 +91,21 @@ def _first_two(entry: tuple[Any, VmId, VM]) -> tuple[Any, VmId]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seen:
-    """A cluster as it was seen last, without policies."""
+    """A cluster as it was seen last, without policies.
+
+    Parameters
+    ----------
+    document
+        As which it stands in the store; ``None`` in the process that has seen it itself.
+    """
 
     cluster: Cluster
+    document: Document | None = None
+
+    @cached_property
+    def vms(self) -> Mapping[VmId, VM]:
+        """The VMs that are there, by id."""
+        return {vm.id: vm for vm in self.cluster.vms}
 
     @cached_property
     def vm_ids(self) -> frozenset[VmId]:
@@ -107,6 +116,15 @@ class Seen:
     def host_ids(self) -> frozenset[HostId]:
         """The hosts that are there."""
         return frozenset(host.id for host in self.cluster.hosts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Made:
+    """An inventory, the mark it was made at, and what policies were laid over."""
+
+    inventory: Inventory
+    mark: Mark
+    seen: Seen
 
 
 def effective(tx: Transaction, cluster_id: str) -> Cluster:
@@ -121,7 +139,10 @@ def look_up(tx: Transaction, cluster_id: str) -> Inventory:
     """
     tx.items.get(Kind.CLUSTER, "", cluster_id)
     mark = read_mark(tx, cluster_id)
-    return _INVENTORIES.get(cluster_id, mark, lambda: _laid_over(tx, cluster_id))
+    made = _INVENTORIES.get(
+        cluster_id, mark, lambda before: _laid_over(tx, cluster_id, mark, before)
+    )
+    return made.inventory
 
 
 def look_at_snapshot(tx: Transaction, cluster_id: str) -> Seen:
@@ -129,7 +150,9 @@ def look_at_snapshot(tx: Transaction, cluster_id: str) -> Seen:
     tx.items.get(Kind.CLUSTER, "", cluster_id)
     mark = read_mark(tx, cluster_id)
     return _SNAPSHOTS.get(
-        cluster_id, (mark.snapshot, mark.observed_at), lambda: _decoded(tx, cluster_id)
+        cluster_id,
+        (mark.snapshot, mark.observed_at),
+        lambda before: _decoded(tx, cluster_id, before),
     )
 
 
@@ -137,17 +160,13 @@ def remember(tx: Transaction, cluster_id: str, cluster: Cluster) -> None:
     """Keep a snapshot decoded that was just written, so that nobody here has to decode it."""
     mark = read_mark(tx, cluster_id)
     seen = Seen(cluster=cluster)
-    _SNAPSHOTS.get(cluster_id, (mark.snapshot, mark.observed_at), lambda: seen)
+    _SNAPSHOTS.get(cluster_id, (mark.snapshot, mark.observed_at), lambda _: seen)
 
 
-def _laid_over(tx: Transaction, cluster_id: str) -> Inventory:
+def _laid_over(tx: Transaction, cluster_id: str, mark: Mark, before: _Made | None) -> _Made:
     """Lay policies over the snapshot."""
     seen = look_at_snapshot(tx, cluster_id)
-    policies = {
-        VmId(item.id): VmPolicy.from_document(item.document)
-        for item in every_item(tx, Kind.VM_POLICY, cluster_id)
-        if item.document
-    }
+    policies = _policies(tx, cluster_id, mark, before)
     maintenance = {
         HostId(item.id): Maintenance.from_document(item.document)
         for item in every_item(tx, Kind.HOST_POLICY, cluster_id)
@@ -158,27 +177,72 @@ def _laid_over(tx: Transaction, cluster_id: str) -> Inventory:
     )
     cluster = replace(
         seen.cluster,
-        vms=tuple(with_policy(vm, policies.get(vm.id)) for vm in seen.cluster.vms),
+        vms=_with_policies(seen, policies, before),
         hosts=tuple(_with_maintenance(host, host.id in maintenance) for host in seen.cluster.hosts),
         rules=tuple(each.in_force for each in rules if each.in_force is not None),
     )
-    return Inventory(
+    inventory = Inventory(
         cluster_id=cluster_id,
         cluster=cluster,
         vm_policies=policies,
         maintenance=maintenance,
         rules=rules,
     )
+    return _Made(inventory=inventory, mark=mark, seen=seen)
 
 
-def _decoded(tx: Transaction, cluster_id: str) -> Seen:
+def _policies(
+    tx: Transaction, cluster_id: str, mark: Mark, before: _Made | None
+) -> Mapping[VmId, VmPolicy]:
+    """Return the policies of VMs; only those that changed since are read."""
+    edited = None if before is None else mark.edited_since(before.mark)
+    if before is None or edited is None:
+        found = every_item(tx, Kind.VM_POLICY, cluster_id)
+        return {
+            VmId(each.id): VmPolicy.from_document(each.document) for each in found if each.document
+        }
+    read = tx.items.find(Kind.VM_POLICY, cluster_id, edited)
+    kept = {
+        vm_id: policy
+        for vm_id, policy in before.inventory.vm_policies.items()
+        if vm_id not in edited
+    }
+    anew = {
+        VmId(item.id): VmPolicy.from_document(item.document)
+        for item in read.values()
+        if item.document
+    }
+    return kept | anew
+
+
+def _with_policies(
+    seen: Seen, policies: Mapping[VmId, VmPolicy], before: _Made | None
+) -> tuple[VM, ...]:
+    """Return the VMs with their policies; where both are the very same as before, taken over."""
+    if before is None:
+        return tuple(with_policy(vm, policies.get(vm.id)) for vm in seen.cluster.vms)
+    return tuple(
+        before.inventory.vms[vm.id]
+        if before.seen.vms.get(vm.id) is vm
+        and before.inventory.vm_policies.get(vm.id) is policies.get(vm.id)
+        else with_policy(vm, policies.get(vm.id))
+        for vm in seen.cluster.vms
+    )
+
+
+def _decoded(tx: Transaction, cluster_id: str, before: Seen | None) -> Seen:
     snapshot = tx.snapshots.get(cluster_id)
     if snapshot is None:
         raise NotFoundError(
             f"cluster {cluster_id!r}: nothing was seen of it yet, expected a snapshot"
         )
-    # It was checked against the clock of its source when it was taken.
-    return Seen(cluster=cluster_from_document(snapshot.document, now=snapshot.observed_at))
+    document = snapshot.document
+    if before is not None and before.document is not None:
+        cluster = cluster_from_later(dict(document), dict(before.document), before.cluster)
+    else:
+        # It was checked against the clock of its source when it was taken.
+        cluster = cluster_from_document(document, now=snapshot.observed_at)
+    return Seen(cluster=cluster, document=document)
 
 
 def _written_rules(
@@ -231,55 +295,5 @@ def _with_maintenance(host: Host, wanted: bool) -> Host:
     return host
 
 
-Kept = TypeVar("Kept")
-
-
-@dataclass(slots=True)
-class _Cache(Generic[Kept]):
-    """What was asked for last of each cluster, under the mark it was made at.
-
-    Of a cluster the newest alone is kept, so that memory does not grow with its changes. What
-    several threads ask for at once is made once.
-    """
-
-    kept: OrderedDict[str, tuple[Hashable, Kept]] = field(default_factory=OrderedDict)
-    making: dict[Hashable, threading.Lock] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def get(self, cluster_id: str, mark: Hashable, make: Callable[[], Kept]) -> Kept:
-        """Return what is kept of a cluster under a mark, made if need be."""
-        found = self._find(cluster_id, mark)
-        if found is not None:
-            return found
-        key = (cluster_id, mark)
-        with self.lock:
-            turn = self.making.setdefault(key, threading.Lock())
-        with turn:
-            found = self._find(cluster_id, mark)
-            if found is not None:
-                return found
-            try:
-                return self._keep(cluster_id, mark, make())
-            finally:
-                with self.lock:
-                    self.making.pop(key, None)
-
-    def _find(self, cluster_id: str, mark: Hashable) -> Kept | None:
-        with self.lock:
-            kept_mark, found = self.kept.get(cluster_id, (None, None))
-            if kept_mark != mark:
-                return None
-            self.kept.move_to_end(cluster_id)
-            return found
-
-    def _keep(self, cluster_id: str, mark: Hashable, made: Kept) -> Kept:
-        with self.lock:
-            self.kept[cluster_id] = (mark, made)
-            self.kept.move_to_end(cluster_id)
-            while len(self.kept) > MAX_KEPT:
-                self.kept.popitem(last=False)
-        return made
-
-
-_INVENTORIES: Final[_Cache[Inventory]] = _Cache()
-_SNAPSHOTS: Final[_Cache[Seen]] = _Cache()
+_INVENTORIES: Final[Latest[_Made]] = Latest()
+_SNAPSHOTS: Final[Latest[Seen]] = Latest()

@@ -35,7 +35,7 @@ def set_maintenance(
     ConflictError
         If it stands at another revision.
     """
-    with changing(tx, cluster_id, "policies", now):
+    with changing(tx, cluster_id, "policies", now, vm_ids=()):
         seen = look_at_snapshot(tx, cluster_id)
         found = tx.items.find(Kind.HOST_POLICY, cluster_id, [host_id])
         if host_id not in seen.host_ids and host_id not in found:

@@ -71,7 +71,7 @@ def set_priority(
     ConflictError
         If the policy stands at another revision.
     """
-    with changing(tx, cluster_id, "policies", now):
+    with changing(tx, cluster_id, "policies", now, vm_ids=[wanted.vm_id]):
         seen = look_at_snapshot(tx, cluster_id)
         standing = tx.items.find(Kind.VM_POLICY, cluster_id, [wanted.vm_id])
         change = _change(seen, standing.get(wanted.vm_id), principal, cluster_id, wanted)
@@ -100,7 +100,7 @@ def set_priorities(
         If any VM is named twice, is not there or not the owner's, or any priority is none that
         may be chosen; every one that is wrong is named by its place.
     """
-    with changing(tx, cluster_id, "policies", now):
+    with changing(tx, cluster_id, "policies", now, vm_ids=[each.vm_id for each in wanted]):
         changes = _changes(tx, principal, cluster_id, wanted)
         changed = [each for each in changes if each.before.priority != each.after.priority]
         tx.items.put_all([_item(principal, cluster_id, each, now) for each in changed])

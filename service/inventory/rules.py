@@ -187,7 +187,7 @@ def put_rule(
             "checked against them",
             retry_after_s=1,
         )
-    with changing(tx, cluster_id, "policies", now):
+    with changing(tx, cluster_id, "policies", now, vm_ids=()):
         item = Item(
             kind=Kind.RULE,
             cluster_id=cluster_id,
@@ -219,7 +219,7 @@ def delete_rule(
     ConflictError
         If it stands at another revision.
     """
-    with changing(tx, cluster_id, "policies", now):
+    with changing(tx, cluster_id, "policies", now, vm_ids=()):
         removed = tx.items.delete(
             Kind.RULE, cluster_id, rule_id, expected_revision=expected_revision
         )

@@ -42,7 +42,7 @@ def set_policy(
     ConflictError
         If the policy stands at another revision.
     """
-    with changing(tx, cluster_id, "policies", now):
+    with changing(tx, cluster_id, "policies", now, vm_ids=[vm_id]):
         seen = look_at_snapshot(tx, cluster_id)
         before = policy_of(tx, cluster_id, vm_id)
         require_known(seen, before, principal, cluster_id, vm_id)

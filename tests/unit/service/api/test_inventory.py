@@ -105,6 +105,28 @@ def test_a_token_of_one_cluster_sees_no_other(admin: FlaskClient, client_of: Ask
     assert bound.get(C1).status_code == 403
 
 
+def test_names_with_slashes_are_reached(admin: FlaskClient, client_of: Ask) -> None:
+    """Written ``%2F`` a slash is part of a name; monitors and snapshots take such names."""
+    path = f"{CLUSTERS}/lab%2Fa"
+    assert admin.put(path, json={"name": "Lab A"}).status_code == 201
+    cluster = make_cluster([make_host("rack 1/h")], [make_vm("ü/v%2F", "rack 1/h")])
+    assert admin.put(f"{path}/snapshot", json=cluster_to_document(cluster)).status_code == 200
+    assert document(admin.get(path))["id"] == "lab/a"
+    assert ids(document(admin.get(f"{path}/vms"))) == ["ü/v%2F"]
+    assert document(admin.get(f"{path}/hosts/rack%201%2fh"))["num_vms"] == 1
+    vm = f"{path}/vms/%C3%BC%2Fv%252F"
+    assert document(admin.get(vm))["host_id"] == "rack 1/h"
+    assert admin.put(f"{vm}/priority", json={"priority": 8}).status_code == 200
+    assert document(admin.get(vm))["priority"] == 8
+    made = admin.post(f"{path}/plans", json={})
+    assert made.headers["Location"].startswith(f"{path}/plans/")
+    bound = client_of(Role.VIEWER, cluster_id="lab")
+    assert bound.get(path).status_code == 403
+    assert admin.get(f"{CLUSTERS}/lab/a").status_code == 404
+    assert admin.get(f"{CLUSTERS}/lab%1Fa").status_code == 404
+    assert admin.get("/api%2Fv1/clusters").status_code == 404
+
+
 def test_what_waits_is_shown(operator: FlaskClient, owner: FlaskClient) -> None:
     """Policies of VMs that are gone, and rules without them; owners are not told."""
     rule = {"kind": "affinity", "id": "r", "vm_ids": ["v1", "v2"], "penalty_host_s": 1.0}
