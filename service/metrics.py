@@ -20,7 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from service.store.base import KeptPlan, Kind, PlanStage, Store, Transaction
+from service.store.base import Kind, PlanHead, PlanStage, Store, Transaction
 from service.store.errors import StoreError
 
 MAX_CLUSTERS: Final = 1000
@@ -117,7 +117,7 @@ class Metrics:
         """Count what has ended since the last look; at the first one nothing is counted."""
         with self._store.begin(read_only=True) as tx:
             for cluster_id in _clusters(tx):
-                over = tx.plans.page(cluster_id, stages=OVER_STAGES, limit=LOOKED_BACK)
+                over = tx.plans.heads(cluster_id, stages=OVER_STAGES, limit=LOOKED_BACK)
                 counted = self._counted.get(cluster_id)
                 if counted is not None:
                     for plan in over:
@@ -125,7 +125,7 @@ class Metrics:
                             self._count(plan)
                 self._counted[cluster_id] = {plan.id for plan in over}
 
-    def _count(self, plan: KeptPlan) -> None:
+    def _count(self, plan: PlanHead) -> None:
         self._plans.labels(plan.cluster_id, plan.stage.value).inc()
         for step in (plan.document.get("progress") or {}).get("steps", ()):
             self._migrations.labels(plan.cluster_id, step["state"]).inc()
@@ -244,7 +244,7 @@ def _open_plans(tx: Transaction, clusters: list[str]) -> Metric:
         labels=["cluster", "stage"],
     )
     for cluster_id in clusters:
-        plans = tx.plans.page(cluster_id, stages=OPEN_STAGES, limit=MAX_OPEN_PLANS)
+        plans = tx.plans.heads(cluster_id, stages=OPEN_STAGES, limit=MAX_OPEN_PLANS)
         for stage in OPEN_STAGES:
             count = sum(plan.stage is stage for plan in plans)
             family.add_metric([cluster_id, stage.value], count)
@@ -281,8 +281,7 @@ def _gaps(tx: Transaction, clusters: list[str]) -> Metric:
         labels=["cluster"],
     )
     for cluster_id in clusters:
-        for plan in tx.plans.page(cluster_id, limit=1):
-            gap = (plan.document.get("result") or {}).get("gap")
-            if gap is not None:
-                family.add_metric([cluster_id], gap)
+        for plan in tx.plans.heads(cluster_id, limit=1):
+            if plan.gap is not None:
+                family.add_metric([cluster_id], plan.gap)
     return family

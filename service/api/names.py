@@ -32,7 +32,7 @@ class NameConverter(UnicodeConverter):
 def install(app: Flask) -> None:
     """Let names in paths hold slashes; to be called before an application gets its routes."""
     app.url_map.converters["default"] = NameConverter
-    app.wsgi_app = _telling_apart(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _telling_apart(app.wsgi_app)  # type: ignore[method-assign,assignment]
 
 
 def path_of(*names: str) -> str:

@@ -19,7 +19,7 @@ from service.api.operations import operation
 from service.api.services import Services
 from service.plans import wishes
 from service.plans.acting import why_not
-from service.plans.document import step_decisions
+from service.plans.document import AnyPlan, num_steps, step_decisions
 from service.runtime.observing import SPANS, scorecard
 from service.security.principal import Principal
 from service.store.base import KeptPlan, Kind, PlanStage, Transaction
@@ -172,7 +172,7 @@ def _reading(api: APIBlueprint, services: Services) -> None:
         stages = None if query.stage is None else [PlanStage(query.stage)]
         with services.store.begin(read_only=True) as tx:
             tx.items.get(Kind.CLUSTER, "", path.cluster_id)
-            found = tx.plans.page(
+            found = tx.plans.heads(
                 path.cluster_id, stages=stages, before=before, limit=query.limit + 1
             )
         return answer(paging.page(found, query, key=lambda plan: plan.id, show=_listed))
@@ -192,7 +192,7 @@ def _reading(api: APIBlueprint, services: Services) -> None:
         assert query.span in SPANS
         with services.store.begin(read_only=True) as tx:
             tx.items.get(Kind.CLUSTER, "", path.cluster_id)
-            found = tx.plans.page(path.cluster_id, limit=SCORED_PLANS)
+            found = tx.plans.heads(path.cluster_id, limit=SCORED_PLANS)
         return answer(scorecard(found, span=query.span))
 
 
@@ -339,7 +339,7 @@ def shown(tx: Transaction, kept: KeptPlan) -> dict[str, Any]:
     }
 
 
-def _listed(kept: KeptPlan) -> dict[str, Any]:
+def _listed(kept: AnyPlan) -> dict[str, Any]:
     document = kept.document
     return {
         "id": kept.id,
@@ -348,7 +348,7 @@ def _listed(kept: KeptPlan) -> dict[str, Any]:
         "stage": kept.stage.value,
         "trigger": kept.trigger,
         "reason": document.get("reason", ""),
-        "num_steps": len(_planned(kept)),
+        "num_steps": num_steps(kept),
         "expected": document.get("expected"),
         "benefit_host_s": document.get("benefit_host_s"),
     }

@@ -30,11 +30,14 @@ from datetime import datetime
 from typing import Any
 
 from executor.report import ExecutionReport, MoveOutcome
-from service.store.base import Document, KeptPlan, PlanStage
+from service.store.base import Document, KeptPlan, PlanHead, PlanStage
 from solver.domain.plan import Plan
 from solver.domain.result import Result
 from solver.domain.weights import to_host_s
 from solver.instances import plan_from_document, result_to_document
+
+AnyPlan = KeptPlan | PlanHead
+"""A plan, with its result or without."""
 
 OVER = frozenset({PlanStage.DONE, PlanStage.ENDED, PlanStage.REJECTED, PlanStage.SUPERSEDED})
 """Stages that a plan never leaves."""
@@ -116,10 +119,21 @@ def plan_of(kept: KeptPlan) -> Plan:
     return Plan(made_at=kept.made_at) if result is None else plan_from_document(result["plan"])
 
 
-def num_steps(kept: KeptPlan) -> int:
+def num_steps(kept: AnyPlan) -> int:
     """Return how many steps a plan has."""
+    if isinstance(kept, PlanHead):
+        return kept.num_steps
     result = kept.document.get("result")
     return 0 if result is None else len(result["plan"]["steps"])
+
+
+def repairs(kept: AnyPlan) -> bool:
+    """Tell whether less is broken after a plan than before it."""
+    if isinstance(kept, PlanHead):
+        return kept.repairs
+    result = kept.document.get("result") or {}
+    before, after = (result.get(name, {}).get("repair", 0) for name in ("before", "after"))
+    return bool(before > after)
 
 
 def step_decisions(kept: KeptPlan) -> dict[int, str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from executor.states import MoveState
 from forecast.history import STEP_SECONDS, History
-from service.plans.document import Expectation, plan_of
+from service.plans.document import AnyPlan, Expectation, num_steps, plan_of
 from service.runtime.move_outcomes import saved_by_vms
 from service.runtime.window import on_grid
 from service.store.base import KeptPlan, PlanStage
@@ -177,14 +177,14 @@ class Scorecard:
         }
 
 
-def scorecard(plans: Iterable[KeptPlan], *, span: str = "1h") -> dict[str, Any]:
+def scorecard(plans: Iterable[AnyPlan], *, span: str = "1h") -> dict[str, Any]:
     """Return the scorecard of a cluster's plans, those never run and those that ran apart.
 
     A plan that was superseded before its span was over counts by itself: each says what following
     it would have saved in the span after it, and spans overlap. So the mean a plan is told too.
     """
-    never_run: list[tuple[KeptPlan, Mapping[str, Any]]] = []
-    ran: list[tuple[KeptPlan, Mapping[str, Any]]] = []
+    never_run: list[tuple[AnyPlan, Mapping[str, Any]]] = []
+    ran: list[tuple[AnyPlan, Mapping[str, Any]]] = []
     for kept in plans:
         observed = kept.document.get("observed", {}).get(span)
         if observed is None:
@@ -197,10 +197,10 @@ def scorecard(plans: Iterable[KeptPlan], *, span: str = "1h") -> dict[str, Any]:
     }
 
 
-def _summed(judged: list[tuple[KeptPlan, Mapping[str, Any]]]) -> Scorecard:
+def _summed(judged: list[tuple[AnyPlan, Mapping[str, Any]]]) -> Scorecard:
     return Scorecard(
         num_plans=len(judged),
-        num_moves=sum(len(kept.document["result"]["plan"]["steps"]) for kept, _ in judged),
+        num_moves=sum(num_steps(kept) for kept, _ in judged),
         without_host_s=sum(observed["without_host_s"] for _, observed in judged),
         with_host_s=sum(observed["with_host_s"] for _, observed in judged),
         expected_saved_host_s=sum(

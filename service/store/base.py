@@ -185,6 +185,34 @@ class KeptPlan:
     revision: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanHead:
+    """A plan without its result, which is large: what lists, sums and figures need.
+
+    Parameters
+    ----------
+    document
+        As the plan's, but for ``result``.
+    num_steps
+        Steps of the plan in the result; 0 where there is none.
+    gap
+        Between answer and bound of the result.
+    repairs
+        Whether less is broken after it than before.
+    """
+
+    id: str
+    cluster_id: str
+    made_at: datetime
+    stage: PlanStage
+    trigger: str
+    document: Document
+    num_steps: int = 0
+    gap: float | None = None
+    repairs: bool = False
+    revision: int = 0
+
+
 class Plans(Protocol):
     """Plans of all clusters."""
 
@@ -204,8 +232,18 @@ class Plans(Protocol):
     ) -> list[KeptPlan]:
         """Return up to ``limit`` plans, the newest first, from behind the plan ``before``.
 
-        None if there is no such plan.
+        None if there is no such plan. Each may be some hundred KiB: see ``heads``.
         """
+
+    def heads(
+        self,
+        cluster_id: str,
+        *,
+        stages: Iterable[PlanStage] | None = None,
+        before: str = "",
+        limit: int,
+    ) -> list[PlanHead]:
+        """Return the heads of those that ``page`` returns, without reading their results."""
 
     def put(self, plan: KeptPlan, *, expected_revision: int | None) -> KeptPlan:
         """Write a plan, as ``Items.put`` writes an item.

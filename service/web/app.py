@@ -91,8 +91,8 @@ def _mark(services: Services, who: Principal, cluster_id: str) -> str:
     with services.store.begin(read_only=True) as tx:
         if not tx.items.find(Kind.CLUSTER, "", [cluster_id]):
             return ""
-        newest = tx.plans.page(cluster_id, limit=1)
-        acting = tx.plans.page(cluster_id, stages=ACTIVE, limit=1)
+        newest = tx.plans.heads(cluster_id, limit=1)
+        acting = tx.plans.heads(cluster_id, stages=ACTIVE, limit=1)
         plans = [f"{plan.id} {plan.revision}" for plan in (*newest, *acting)]
         schedule = tx.items.find(Kind.SCHEDULE, cluster_id, [cluster_id])
         revisions = [item.revision for item in schedule.values()]

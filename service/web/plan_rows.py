@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from service.plans.document import plan_of, step_decisions
+from service.plans.document import AnyPlan, num_steps, plan_of, repairs, step_decisions
 from service.store.base import KeptPlan, PlanStage
 from solver.domain.plan import Plan, Step
 from solver.domain.weights import to_host_s
@@ -35,24 +35,23 @@ _WORTH_SAYING_HOST_S: Final = 0.05
 """Shortfall that is shown as more than nothing."""
 
 
-def stage_of(kept: KeptPlan) -> str:
+def stage_of(kept: AnyPlan) -> str:
     """Return where a plan is on its way, in words."""
     if kept.document.get("wanted", {}).get("paused") and kept.stage is PlanStage.RUNNING:
         return "running, paused"
     return STAGES.get(kept.stage, kept.stage.value)
 
 
-def summary(kept: KeptPlan) -> str:
+def summary(kept: AnyPlan) -> str:
     """Return in one sentence what a plan is worth."""
-    count = _num_steps(kept)
+    count = num_steps(kept)
     moves = "1 move" if count == 1 else f"{count:,} moves"
     expected = kept.document.get("expected")
     if kept.stage is PlanStage.WANTED:
         return "It is still to be made."
     if not count:
         return str(kept.document.get("reason") or "Nothing is worth moving.")
-    repairs = _repairs(kept)
-    if repairs and (not expected or expected["saved_host_s"] < _WORTH_SAYING_HOST_S):
+    if repairs(kept) and (not expected or expected["saved_host_s"] < _WORTH_SAYING_HOST_S):
         return f"{moves} would put right what is broken, or empty hosts."
     if expected:
         return (
@@ -62,14 +61,7 @@ def summary(kept: KeptPlan) -> str:
     return f"{moves} would save {kept.document.get('benefit_host_s', 0):,.1f} host-seconds."
 
 
-def _repairs(kept: KeptPlan) -> bool:
-    """Tell whether less is broken after a plan than before it."""
-    result = kept.document.get("result") or {}
-    before, after = (result.get(name, {}).get("repair", 0) for name in ("before", "after"))
-    return bool(before > after)
-
-
-def counted(kept: KeptPlan) -> str:
+def counted(kept: AnyPlan) -> str:
     """Return how many moves are done, and how many came to another end; empty if none began."""
     told = (kept.document.get("progress") or {}).get("steps", ())
     if not told:
@@ -102,7 +94,7 @@ def live_parts(kept: KeptPlan) -> list[Row]:
     decided = step_decisions(kept)
     told = (kept.document.get("progress") or {}).get("steps", ())
     return [
-        _live(decided.get(i, ""), told[i] if i < len(told) else {}) for i in range(_num_steps(kept))
+        _live(decided.get(i, ""), told[i] if i < len(told) else {}) for i in range(num_steps(kept))
     ]
 
 
@@ -116,7 +108,7 @@ def saved_by_steps(kept: KeptPlan, span: str) -> list[float | None]:
     saved: list[float | None] = (
         kept.document.get("observed", {}).get(span, {}).get("saved_by_steps", [])
     )
-    return saved if len(saved) == _num_steps(kept) else []
+    return saved if len(saved) == num_steps(kept) else []
 
 
 def outcome_rows(kept: KeptPlan) -> list[Row]:
@@ -146,7 +138,7 @@ def one_move(kept: KeptPlan, step_idx: int) -> list[tuple[str, list[tuple[str, s
     return [(title, pairs) for title, pairs in groups if pairs]
 
 
-def history_row(kept: KeptPlan) -> Row:
+def history_row(kept: AnyPlan) -> Row:
     """Return what a list of plans says of one."""
     saved = {
         span: kept.document.get("observed", {}).get(span, {}).get("saved_host_s") for span in SPANS
@@ -186,11 +178,6 @@ def shown(kept: KeptPlan) -> list[list[Any]]:
 def host_s(value: float | None) -> str:
     """Return host-seconds in words; a dash for none."""
     return "–" if value is None else f"{value:,.1f}"
-
-
-def _num_steps(kept: KeptPlan) -> int:
-    result = kept.document.get("result")
-    return 0 if result is None else len(result["plan"]["steps"])
 
 
 def _live(decided: str, told: Mapping[str, Any]) -> Row:

@@ -420,6 +420,28 @@ def test_plans_come_newest_first(store: SqlStore) -> None:
         assert tx.plans.page("c2", limit=9) == []
 
 
+def test_heads_of_plans_leave_their_results_out(store: SqlStore) -> None:
+    """All else is told as it is: a list of plans with results once took hundreds of MiB."""
+    repair = {"before": {"repair": 2**53}, "after": {"repair": 0}}
+    result = {**repair, "gap": 0.25, "plan": {"steps": [{"vm_id": "ü"}, {"vm_id": 'v"1'}]}}
+    rest = {"reason": 'ä "quoted"', "expected": {"saved_host_s": 1.5}, "observed": {}, "n": None}
+    with store.begin() as tx:
+        whole = replace(plan("whole", minutes=2), document={**rest, "result": result})
+        tx.plans.put(whole, expected_revision=0)
+        wanted = plan("wanted", stage=PlanStage.WANTED, minutes=1)
+        tx.plans.put(replace(wanted, document={"result": None}), expected_revision=0)
+        tx.plans.put(plan("bare"), expected_revision=0)
+        first, second, third = tx.plans.heads("c1", limit=9)
+        assert (first.id, first.num_steps, first.gap) == ("whole", 2, 0.25)
+        assert (first.repairs, second.repairs) == (True, False)
+        assert (first.document, first.made_at, first.revision) == (rest, whole.made_at, 1)
+        assert (second.id, second.num_steps, second.gap) == ("wanted", 0, None)
+        assert (second.stage, second.document) == (PlanStage.WANTED, {})
+        assert third.document == plan("bare").document
+        assert tx.plans.heads("c1", stages=[PlanStage.WANTED], before="whole", limit=1) == [second]
+        assert tx.plans.heads("c2", limit=9) == []
+
+
 def test_a_plan_goes_on_from_where_it_was_seen(store: SqlStore) -> None:
     """Two who approve and reject at once do not both succeed."""
     with store.begin() as tx:

@@ -12,7 +12,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from service.api.services import Services
 from service.plans.wishes import request_plan
 from service.runtime.observing import scorecard
-from service.store.base import KeptPlan
+from service.store.base import PlanHead
 from service.web.door import may, require
 from service.web.errors import notice
 from service.web.parts import heading, instant
@@ -103,7 +103,7 @@ def address(cluster_id: str, plan_id: str) -> str:
 def _list(services: Services, cluster_id: str, most: int) -> tuple[Component, dict[str, str]]:
     """Return the plans, and the style of the button for more of them."""
     with services.store.begin(read_only=True) as tx:
-        kept = tx.plans.page(cluster_id, limit=most + 1)
+        kept = tx.plans.heads(cluster_id, limit=most + 1)
     if not kept:
         return dmc.Text("No plan was made yet."), {"display": "none"}
     names = ("Made at", "For", "Stage", "What it is worth", "Moves")
@@ -112,7 +112,7 @@ def _list(services: Services, cluster_id: str, most: int) -> tuple[Component, di
     return found, {} if len(kept) > most else {"display": "none"}
 
 
-def _row(kept: KeptPlan) -> Component:
+def _row(kept: PlanHead) -> Component:
     row = history_row(kept)
     link = dmc.Anchor(
         instant(kept.made_at),
@@ -127,7 +127,7 @@ def _row(kept: KeptPlan) -> Component:
 
 def _scores(services: Services, cluster_id: str) -> Component:
     with services.store.begin(read_only=True) as tx:
-        kept = tx.plans.page(cluster_id, limit=_SCORED)
+        kept = tx.plans.heads(cluster_id, limit=_SCORED)
     body = [
         _scored(words, label, card)
         for span, words in SPANS.items()

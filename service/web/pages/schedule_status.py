@@ -40,7 +40,7 @@ def status(tx: Transaction, cluster_id: str, item: Item | None, now: datetime) -
 
 def scores(tx: Transaction, cluster_id: str) -> list[Component]:
     """Return what plans were worth by the demand that was then observed."""
-    plans = tx.plans.page(cluster_id, limit=SCORED_PLANS)
+    plans = tx.plans.heads(cluster_id, limit=SCORED_PLANS)
     title = dmc.Title("What plans were worth", order=2, size="h4", mt="xl", mb="xs")
     rows = [
         [f"{who}, within {span}", *_worth(score)]
