@@ -16,7 +16,7 @@ from service.runtime.keeper import RUNTIME
 from service.runtime.outlook import OUTLOOK
 from service.security.principal import Principal
 from service.store.base import Kind
-from service.web import frame, packing, router
+from service.web import frame, packing, router, row_answers
 from service.web.door import may, visitor
 from service.web.errors import tell
 from service.web.pages.login import CSRF_COOKIE
@@ -56,6 +56,7 @@ def create_pages(services: Services) -> Flask:
     for page in router.listen_to():
         page.listen(dash, services)
     _answer_marks(server, services)
+    row_answers.install(server, services)
     packing.install(server, tuple(dash.csp_hashes()))
     return server
 

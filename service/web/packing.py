@@ -48,6 +48,8 @@ def _policy(script_hashes: tuple[str, ...]) -> str:
 
 
 def _packed(response: Response, files: dict[str, bytes]) -> Response:
+    if "Content-Encoding" in response.headers:
+        return response
     if response.status_code != 200 or not (response.mimetype or "").startswith(_PACKED_TYPES):
         return response
     response.vary.add("Accept-Encoding")

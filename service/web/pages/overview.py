@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -36,7 +37,9 @@ from solver.domain.cluster import HostState
 from solver.domain.units import FIELDS, HostId, Resource
 
 _CLUSTER: Final = "overview-cluster"
-_SHOWN: Final = "overview-shown"
+_TOP: Final = "overview-top"
+_HOSTS: Final = "overview-hosts"
+_DRAWN: Final = "overview-drawn"
 _LIVE: Final = "live"
 _UNDECIDED: Final = (*ACTIVE, PlanStage.PROPOSED, PlanStage.WANTED)
 
@@ -45,11 +48,14 @@ ON_PAGE: Final = Maintenance(reason="set on the overview")
 
 def show(services: Services, visit: Visit) -> Component:
     """Return the cluster."""
+    top, hosts, drawn = _shown(services, visit.principal, visit.cluster_id)
     return [
         html.Div(visit.cluster_id, id=_CLUSTER, hidden=True),
         dcc.Store(id=SWITCH),
+        dcc.Store(id=_DRAWN, data=drawn),
         heading("Overview"),
-        html.Div(_shown(services, visit.principal, visit.cluster_id), id=_SHOWN),
+        html.Div(top, id=_TOP),
+        html.Div(hosts, id=_HOSTS),
     ]
 
 
@@ -57,18 +63,24 @@ def listen(app: Dash, services: Services) -> None:
     """Register what happens on the page."""
 
     @app.callback(
-        Output(_SHOWN, "children"),
+        Output(_TOP, "children"),
+        Output(_HOSTS, "children"),
+        Output(_DRAWN, "data"),
         Input(_LIVE, "data"),
         State(_CLUSTER, "children"),
+        State(_DRAWN, "data"),
         prevent_initial_call=True,
     )
-    def refresh(_live: str, cluster_id: str) -> Any:
-        """Show what has changed meanwhile."""
+    def refresh(_live: str, cluster_id: str, before: str) -> Any:
+        """Show what has changed meanwhile; hosts are drawn anew only if anything of them did."""
         principal = require(services, "hosts.list", cluster_id)
-        return _shown(services, principal, cluster_id)
+        top, hosts, drawn = _shown(services, principal, cluster_id)
+        return top, no_update if drawn == before else hosts, drawn
 
     @app.callback(
-        Output(_SHOWN, "children", allow_duplicate=True),
+        Output(_TOP, "children", allow_duplicate=True),
+        Output(_HOSTS, "children", allow_duplicate=True),
+        Output(_DRAWN, "data", allow_duplicate=True),
         Input(SWITCH, "data"),
         State(_CLUSTER, "children"),
         prevent_initial_call=True,
@@ -76,7 +88,7 @@ def listen(app: Dash, services: Services) -> None:
     def switch(pressed: Mapping[str, str] | None, cluster_id: str) -> Any:
         """Put a host into maintenance, or take it out."""
         if not pressed:
-            return no_update
+            return (no_update,) * 3
         host_id = pressed["value"]
         principal = require(services, "maintenance.set", cluster_id)
         emptied = _switch(services, principal, cluster_id, HostId(host_id))
@@ -100,17 +112,22 @@ def _switch(services: Services, principal: Principal, cluster_id: str, host_id: 
     return wanted is not None
 
 
-def _shown(services: Services, principal: Principal, cluster_id: str) -> Component:
+def _shown(
+    services: Services, principal: Principal, cluster_id: str
+) -> tuple[Component, Component, str]:
+    """Return what stands above the hosts, the hosts, and a word that changes when they do."""
     with services.store.begin(read_only=True) as tx:
         load = cluster_load(tx, cluster_id)
         status = _status(tx, cluster_id)
         plans = tx.plans.page(cluster_id, stages=_UNDECIDED, limit=10)
-    return [
+    acts = may(principal, "maintenance.set", cluster_id)
+    top = [
         _recommended(cluster_id, recommend(plans, status), doubts(status)),
         _figures(load),
         legend(load),
-        *zones(load, acts=may(principal, "maintenance.set", cluster_id)),
     ]
+    drawn = hashlib.sha256(repr((load.zones, acts)).encode()).hexdigest()
+    return top, zones(load, acts=acts), drawn
 
 
 def _status(tx: Transaction, cluster_id: str) -> Mapping[str, Any] | None:
