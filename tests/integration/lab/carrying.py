@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -64,6 +64,17 @@ def make_config(
         for host in lab.hosts
     )
     return KvmConfig(hosts=hosts, migration=MigrationConfig(**migration), timeout_s=5.0)
+
+
+def write_hosts_file(path: Path, hosts: Iterable[LabHost]) -> Path:
+    """Write the file by which an operator names hosts; return its path."""
+    entries = "".join(
+        f'[[hosts]]\nid = "{host.name}"\nuri = "{host.uri}"\npeer_uri = "{host.peer_uri}"\n'
+        f'migration_address = "{host.address}"\n'
+        for host in hosts
+    )
+    path.write_text(f'foreswap = "hosts"\nversion = 1\n{entries}', encoding="utf-8")
+    return path
 
 
 def go(

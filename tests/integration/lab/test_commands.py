@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.lab.carrying import write_hosts_file
 from tests.integration.lab.machines import wait_until
 from tests.integration.lab.soundness import assert_sound
 
@@ -32,13 +33,7 @@ class Desk:
         self.journal = folder / "journal"
         self._begun: list[subprocess.Popen[str]] = []
         self._environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
-        hosts = "".join(
-            f'[[hosts]]\nid = "{host.name}"\nuri = "{host.uri}"\npeer_uri = "{host.peer_uri}"\n'
-            f'migration_address = "{host.address}"\n'
-            for host in lab.hosts
-        )
-        self.hosts = folder / "hosts.toml"
-        self.hosts.write_text(f'foreswap = "hosts"\nversion = 1\n{hosts}', encoding="utf-8")
+        self.hosts = write_hosts_file(folder / "hosts.toml", lab.hosts)
 
     def plan(self, *moves: tuple[str, str, str], mib_per_s: int = FAST_MIB_PER_S) -> Path:
         """Write a plan of moves: guest, source, destination."""
