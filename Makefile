@@ -76,6 +76,9 @@ PIP_COMPILE := env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL \
 
 lock: $(STAMP) ## Pin the dependencies again (ARGS=--upgrade: to their newest versions)
 	@$(PIP_COMPILE) --extra dev --output-file requirements.lock $(ARGS) pyproject.toml
+	@cp requirements.lock requirements-service.lock
+	@$(PIP_COMPILE) --extra postgresql --build-deps-for wheel --output-file requirements-service.lock \
+	  pyproject.toml
 	@echo libvirt-python | $(PIP_COMPILE) --output-file requirements-libvirt.lock $(ARGS) -
 
 clean: ## Remove caches and build products (.venv stays)

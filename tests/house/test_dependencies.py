@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+LOCKS = ("requirements.lock", "requirements-service.lock", "requirements-libvirt.lock")
+
 
 def canonical(name: str) -> str:
     """Return a distribution's name as package indexes spell it."""
@@ -35,7 +37,7 @@ def declared(repository: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def lock(repository: Path) -> str:
     """Text of the lock files: of wheels, and of the binding that every machine compiles."""
-    files = (repository / name for name in ("requirements.lock", "requirements-libvirt.lock"))
+    files = (repository / name for name in LOCKS)
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
@@ -60,3 +62,20 @@ def test_the_lock_names_versions_and_hashes_only(lock: str) -> None:
     options = re.findall(r"^\s*(?:-\w|--(?!hash=)[\w-]+).*$", lock, flags=re.MULTILINE)
     assert not options
     assert "://" not in lock
+
+
+def test_the_service_runs_what_is_tested(repository: Path) -> None:
+    """What an image of the service installs is a part of what everybody else does, file by file."""
+    whole, part = (
+        set(re.split(r"^(?=[\w.-]+==)", _bare(repository / name), flags=re.MULTILINE)[1:])
+        for name in LOCKS[:2]
+    )
+    assert part < whole
+    names = {entry.split("==")[0] for entry in part}
+    assert {"flask", "psycopg", "setuptools"} <= names
+    assert not {"pytest", "mypy", "ruff", "playwright"} & names
+
+
+def _bare(lock: Path) -> str:
+    """Return the text of a lock without comments, which say who needs what."""
+    return re.sub(r"^\s*#.*\n", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
