@@ -39,7 +39,8 @@ def broken_rules(inventory: Inventory) -> dict[str, list[str]]:
     for violation in check_placement(cluster, cluster.placement):
         kind, name = violation.key[:2]
         if kind in RULE_KINDS:
-            found[name].append(violation.message)
+            # The row says which rule it is.
+            found[name].append(violation.message.removeprefix(f"rule {name!r} ({kind}): "))
     return found
 
 

@@ -75,9 +75,9 @@ class Served:
         threading.Thread(target=self._server.run, daemon=True).start()
 
     def solve_with(self, pool: SolverPool) -> None:
-        """Take work on from now on, for as long as this service is not stopped."""
+        """Take work on from now on, at another address: nobody was led to this one yet."""
         self.stop()
-        self.pool = pool
+        self.pool, self.port = pool, 0
         self.start()
 
     def stop(self) -> None:

@@ -26,10 +26,11 @@ def solving(served: Served) -> Iterator[Served]:
     pool.close()
 
 
+@pytest.mark.timeout(300)  # The first solve on a machine compiles its kernels.
 def test_ask_what_a_lost_host_would_mean(solving: Served, log_in: LogIn) -> None:
     """Slips stand at their fields; the answer compares before and after; the address leads to it.
 
-    A viewer may ask: nothing is changed. An owner may not.
+    A viewer may ask: nothing is changed.
     """
     visitor = log_in(solving, "viewer", WHATIF)
     page = visitor.page
@@ -40,7 +41,6 @@ def test_ask_what_a_lost_host_would_mean(solving: Served, log_in: LogIn) -> None
     page.get_by_label("Times").fill("1.2")
     page.get_by_role("button", name="Ask").click()
     expect(page.get_by_text("expected a VM of the cluster, got 'nobody'")).to_be_visible()
-    visitor.look_at("whatif-slips")
     page.get_by_role("textbox", name="Like VM").fill("")
     page.get_by_role("textbox", name="Lost").click()
     page.get_by_role("option", name="host-001").click()
@@ -60,8 +60,6 @@ def test_ask_what_a_lost_host_would_mean(solving: Served, log_in: LogIn) -> None
     page.reload()
     expect(page.get_by_text("It can be done")).to_be_visible()
     expect(page.get_by_label("Times")).to_have_value("1.2")
-    colleague = log_in(solving, "owner", page.url.removeprefix(solving.base)).page
-    expect(colleague.get_by_text("What if is not for the role owner")).to_be_visible()
 
 
 def test_a_question_is_cancelled(served: Served, log_in: LogIn) -> None:

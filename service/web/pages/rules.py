@@ -260,14 +260,15 @@ def _grid(rows: Sequence[Row], wanted: str) -> Component:
 _COLUMNS: Final = [
     {"field": "id", "headerName": "Rule", **_TEXT},
     {"field": "kind", "headerName": "Kind", **_TEXT},
-    {"field": "says", "headerName": "What it says", "flex": 26, **_TEXT},
-    {"field": "strength", "headerName": "Strength", "flex": 8, **_TEXT},
-    {"field": "now", "headerName": "Now", "flex": 20, **_TEXT},
-    {"field": "changed_by", "headerName": "Changed by", "flex": 10, **_TEXT},
+    {"field": "says", "headerName": "What it says", "flex": 26, "minWidth": 200, **_TEXT},
+    {"field": "strength", "headerName": "Strength", "flex": 8, "minWidth": 95, **_TEXT},
+    {"field": "now", "headerName": "Now", "flex": 20, "minWidth": 180, **_TEXT},
+    {"field": "changed_by", "headerName": "Changed by", "flex": 10, "minWidth": 110, **_TEXT},
     {
         "field": "changed_at",
         "headerName": "Changed at",
         "flex": 11,
+        "minWidth": 110,
         "valueFormatter": {"function": _TIME},
     },
 ]

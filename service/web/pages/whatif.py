@@ -58,18 +58,15 @@ def show(services: Services, visit: Visit) -> Component:
     is_open = job is not None and job.stage not in jobs.ENDED
     hosts = [str(host.id) for host in cluster.hosts]
     groups = sorted({vm.group for vm in cluster.vms} - {""})
-    form = [
-        html.Div(_asked_besides(rest)),
-        *fields(known, hosts, groups),
-        html.Div(id=_WRONG, role="alert"),
-        dmc.Group(
-            [
-                dmc.Button("Ask", id=_ASK),
-                dmc.Button("Cancel", id=_CANCEL, variant="default", disabled=not is_open),
-            ],
-            mt="sm",
-        ),
-    ]
+    form = [html.Div(_asked_besides(rest)), *fields(known, hosts, groups)]
+    asking = dmc.Group(
+        [
+            dmc.Button("Ask", id=_ASK),
+            dmc.Button("Cancel", id=_CANCEL, variant="default", disabled=not is_open),
+            html.Div(id=_WRONG, role="alert"),
+        ],
+        mb="md",
+    )
     export = dmc.Button("Export moves", id=_EXPORT, variant="default", style={"display": "none"})
     return [
         html.Div(visit.cluster_id, id=_CLUSTER, hidden=True),
@@ -83,7 +80,7 @@ def show(services: Services, visit: Visit) -> Component:
                 dmc.GridCol(
                     # In view however far down the form somebody is; to be scrolled by keyboard too.
                     html.Div(
-                        html.Div(_told(job), id=_ANSWER, role="status"),
+                        [asking, html.Div(_told(job), id=_ANSWER, role="status")],
                         className="beside",
                         tabIndex=0,
                         role="region",

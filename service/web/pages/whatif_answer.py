@@ -61,7 +61,7 @@ def answer(found: Mapping[str, Any], *, cancelled: bool = False) -> list[Compone
         dmc.List([dmc.ListItem(each) for each in sentences if each], mb="md"),
         _table(("", *words.STATES.values()), words.compared(found)),
         _title("What would be left, once moved"),
-        _table(("", "Usable", "Promised", "Expected", "Peak", "Left at peak"), words.left(found)),
+        _table(("", "Usable", "Reserved", "Expected", "Peak", "Left at peak"), words.left(found)),
         *_hosts(words.hosts(found)),
         *_moves(words.moves(found)),
         dmc.Text(words.judged_by(found), size="sm", c="dimmed", mt="md"),

@@ -39,7 +39,7 @@ def test_rules_say_whether_they_are_met(tmp_path: Path) -> None:
     with store.begin(read_only=True) as tx:
         apart, gone, home = rule_rows(tx, "c1")
     store.close()
-    assert apart["now"].startswith("not met: ")
+    assert apart["now"].startswith("not met: VMs share hosts")
     assert (apart["says"], apart["changed_by"]) == ("No two of v1 and v2 may share a host.", "ada")
     assert gone["now"] == "waits: none of its hosts is there"
     assert home["now"] == "met; not there: v9"
