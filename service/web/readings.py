@@ -19,6 +19,7 @@ from forecast.history import STEP_SECONDS, BinState, History
 from service.api.services import Services
 from service.inventory.effective import Inventory
 from service.runtime.forecasting import CONTENTION, FORECAST, QUALITY, fan_from_bytes
+from service.runtime.keeper import RUNTIME
 from service.runtime.past_fans import PastFan, past_fans
 from service.runtime.window import on_grid
 from service.store.base import Transaction
@@ -45,15 +46,13 @@ class Outlook:
     fan
         The latest forecast; ``None`` before the first.
     fared
-        By resource, how the forecasts of the past day fared.
-    mark
-        Another one as soon as there is more to show.
+        By resource, how the forecasts of the past day fared; of a host, of hours in which no VM
+        came or went.
     """
 
     courses: Sequence[Course]
     fan: Mapping[str, Any] | None
     fared: Mapping[Resource, Hindsight]
-    mark: str
 
 
 def hours_of(text: str | None) -> int:
@@ -74,6 +73,14 @@ def quality_of(tx: Transaction, cluster_id: str) -> Mapping[str, Any]:
     return found
 
 
+def reading_mark(services: Services, inventory: Inventory) -> str:
+    """Return what is another as soon as there is more to show: a bin that is over, a forecast."""
+    with services.store.begin(read_only=True) as tx:
+        kept = tx.blobs.get(inventory.cluster_id, RUNTIME)
+    forecast_at = "" if kept is None else json.loads(kept[1]).get("forecast_at")
+    return f"{on_grid(max(services.now(), inventory.cluster.observed_at))} {forecast_at}"
+
+
 def look_at_vm(services: Services, inventory: Inventory, vm: VM, hours: int) -> Outlook:
     """Return what is shown of a VM."""
     fan, earlier, end_at = _forecasts(services, inventory, vm_id=vm.id)
@@ -85,7 +92,7 @@ def look_at_vm(services: Services, inventory: Inventory, vm: VM, hours: int) -> 
     shown = fine if hours == 24 else read(timedelta(hours=hours), _step_seconds(hours))
     sizes = (vm.allocation.cpu_millicores, vm.allocation.memory_mib, None, None)
     lines = {} if shown is None else {"observed": shown}
-    return _outlook(lines, fine, earlier, fan, {"size": sizes}, end_at)
+    return _outlook(lines, fine, earlier, fan, {"size": sizes}, end_at, judged=earlier)
 
 
 def look_at_host(
@@ -123,7 +130,16 @@ def look_at_host(
     )
     if host.id in own:
         lines["the host itself"] = own[host.id]
-    return _outlook(lines, fine, earlier, fan, {"usable": host.usable()}, end_at)
+    limits = {"usable": host.usable()}
+    judged = undisturbed(earlier, moves)
+    return _outlook(lines, fine, earlier, fan, limits, end_at, judged=judged)
+
+
+def undisturbed(earlier: Sequence[PastFan], moves: Sequence[Migration]) -> list[PastFan]:
+    """Return the forecasts of hours in which no VM came or went: they took all of them to stay."""
+    instants = [_ended_at(move) for move in moves if move.done and move.ended_at is not None]
+    hour = timedelta(seconds=HOUR_SECONDS)
+    return [fan for fan in earlier if not any(fan.at < at <= fan.at + hour for at in instants)]
 
 
 def were_there(
@@ -177,17 +193,19 @@ def _outlook(
     fan: Mapping[str, Any] | None,
     limits: Mapping[str, Sequence[int | None]],
     end_at: datetime,
+    *,
+    judged: Sequence[PastFan],
 ) -> Outlook:
+    """Return what is shown; forecasts are judged by a day of fine readings."""
     ((limit_name, amounts),) = limits.items()
     since = end_at - DAY - timedelta(hours=1)
     shown = courses(lines, earlier, fan, amounts, limit_name=limit_name, since=since)
     fared = {
         resource: found
         for resource in Resource
-        if fine is not None and (found := hindsight(earlier, fine, resource)) is not None
+        if fine is not None and (found := hindsight(judged, fine, resource)) is not None
     }
-    mark = f"{end_at} {None if fan is None else fan['at']}"
-    return Outlook(courses=shown, fan=fan, fared=fared, mark=mark)
+    return Outlook(courses=shown, fan=fan, fared=fared)
 
 
 def _history(

@@ -30,7 +30,14 @@ from service.web.outlook_parts import (
     subheading,
 )
 from service.web.parts import figure, heading
-from service.web.readings import Outlook, contention_of, hours_of, look_at_host, quality_of
+from service.web.readings import (
+    Outlook,
+    contention_of,
+    hours_of,
+    look_at_host,
+    quality_of,
+    reading_mark,
+)
 from service.web.rule_lines import rule_lines
 from service.web.site import Component, Page, Visit
 from service.web.tables import NUMBER, export_button, link, listen_to_export, place, table
@@ -51,6 +58,8 @@ _RETURN: Final = "host-return"
 _VMS: Final = "host-vms"
 _MOVES: Final = "host-migrations"
 _LIVE: Final = "live"
+
+_TOGETHER: Final = "its VMs together, without hours in which one came or went,"
 
 _STATES: Final = {
     HostState.UP: "up",
@@ -87,13 +96,13 @@ def show(services: Services, visit: Visit) -> Component:
     return [
         html.Div(cluster_id, id=_CLUSTER, hidden=True),
         html.Div(host_id, id=_HOST, hidden=True),
-        dcc.Store(id=_SEEN, data=outlook.mark),
+        dcc.Store(id=_SEEN, data=reading_mark(services, known.inventory)),
         heading(f"Host {host_id}", span_select(_SPAN)),
         html.Div(_facts(known), id=_FACTS),
         _maintenance(known, acts),
         course_chart(_CHART, outlook, f"host {host_id}"),
         subheading("How its forecasts fared"),
-        html.Div(fared(outlook.fared, known.quality, "its VMs together"), id=_FARED),
+        html.Div(fared(outlook.fared, known.quality, _TOGETHER), id=_FARED),
         *_vms_part(known),
         subheading("Rules that name it"),
         rules_table(cluster_id, rule_lines(known.inventory, host_id=host_id), "host"),
@@ -126,12 +135,13 @@ def listen(app: Dash, services: Services) -> None:
         """Show what has changed meanwhile, as far back as is wanted."""
         require(services, "history.host", cluster_id)
         known = _look_up(services, cluster_id, host_id)
-        outlook = _outlook(services, known, hours_of(span))
         rows = guest_rows(known.inventory, known.vms), migration_rows(known.moves)
-        if ctx.triggered_id != _SPAN and outlook.mark == seen:
+        mark = reading_mark(services, known.inventory)
+        if ctx.triggered_id != _SPAN and mark == seen:
             return no_update, _facts(known), no_update, *rows, no_update
-        told = fared(outlook.fared, known.quality, "its VMs together")
-        return course_figure(outlook.courses), _facts(known), told, *rows, outlook.mark
+        outlook = _outlook(services, known, hours_of(span))
+        told = fared(outlook.fared, known.quality, _TOGETHER)
+        return course_figure(outlook.courses), _facts(known), told, *rows, mark
 
 
 def _listen_to_maintenance(app: Dash, services: Services) -> None:

@@ -29,7 +29,14 @@ from service.web.outlook_parts import (
 )
 from service.web.parts import figure, heading, instant, whole
 from service.web.places import place_rows, verdict
-from service.web.readings import Outlook, contention_of, hours_of, look_at_vm, quality_of
+from service.web.readings import (
+    Outlook,
+    contention_of,
+    hours_of,
+    look_at_vm,
+    quality_of,
+    reading_mark,
+)
 from service.web.rule_lines import rule_lines
 from service.web.site import Component, Page, Visit
 from service.web.tables import NUMBER, export_button, link, listen_to_export, place, table
@@ -43,6 +50,7 @@ _FACTS: Final = "vm-facts"
 _CHART: Final = "vm-course"
 _SPAN: Final = "vm-span"
 _SEEN: Final = "vm-seen"
+_FORECAST: Final = "vm-forecast"
 _FARED: Final = "vm-fared"
 _PRIORITY: Final = "vm-priority"
 _SET: Final = "vm-set"
@@ -75,9 +83,10 @@ def show(services: Services, visit: Visit) -> Component:
     return [
         html.Div(cluster_id, id=_CLUSTER, hidden=True),
         html.Div(visit.item_id, id=_VM, hidden=True),
-        dcc.Store(id=_SEEN, data=outlook.mark),
+        dcc.Store(id=_SEEN, data=reading_mark(services, known.inventory)),
         heading(f"VM {known.vm.id}", span_select(_SPAN)),
-        html.Div(_facts(known, outlook, sees_hosts), id=_FACTS),
+        html.Div(_facts(known, sees_hosts), id=_FACTS),
+        html.Div(_forecast_figures(outlook), id=_FORECAST),
         _priority(known, may(principal, "priorities.set", cluster_id)),
         course_chart(_CHART, outlook, f"VM {known.vm.id}"),
         subheading("How its forecasts fared"),
@@ -135,6 +144,7 @@ def _listen_to_course(app: Dash, services: Services) -> None:
     @app.callback(
         Output(source_of(_CHART), "data"),
         Output(_FACTS, "children"),
+        Output(_FORECAST, "children"),
         Output(_FARED, "children"),
         Output(_SEEN, "data"),
         Input(_LIVE, "data"),
@@ -148,12 +158,13 @@ def _listen_to_course(app: Dash, services: Services) -> None:
         """Show what was read and forecast meanwhile, as far back as is wanted."""
         principal = require(services, "history.vm", cluster_id)
         known = _look_up(services, principal, cluster_id, vm_id)
+        facts = _facts(known, may(principal, "hosts.list", cluster_id))
+        mark = reading_mark(services, known.inventory)
+        if ctx.triggered_id != _SPAN and mark == seen:
+            return no_update, facts, *(no_update,) * 3
         outlook = look_at_vm(services, known.inventory, known.vm, hours_of(span))
-        facts = _facts(known, outlook, may(principal, "hosts.list", cluster_id))
-        if ctx.triggered_id != _SPAN and outlook.mark == seen:
-            return no_update, facts, no_update, no_update
-        told = _fared(services, cluster_id, outlook)
-        return course_figure(outlook.courses), facts, told, outlook.mark
+        told = _forecast_figures(outlook), _fared(services, cluster_id, outlook)
+        return course_figure(outlook.courses), facts, *told, mark
 
 
 def _listen_to_priority(app: Dash, services: Services) -> None:
@@ -207,7 +218,7 @@ def _look_up(services: Services, principal: Principal, cluster_id: str, vm_id: s
     return _Known(inventory=inventory, vm=vm, item=item, moves=moves)
 
 
-def _facts(known: _Known, outlook: Outlook, sees_hosts: bool) -> Component:
+def _facts(known: _Known, sees_hosts: bool) -> Component:
     vm, inventory = known.vm, known.inventory
     policy = inventory.vm_policies.get(vm.id, VmPolicy())
     least, most = policy.bounds
@@ -223,7 +234,6 @@ def _facts(known: _Known, outlook: Outlook, sees_hosts: bool) -> Component:
         figure("Application", vm.group or "none"),
         figure("Type", vm.app_type or "not known"),
         figure("Size", f"{cores:g} cores, {vm.allocation.memory_mib / 1024:,.4g} GiB"),
-        *_forecast_figures(outlook),
     ]
     lines = [_last_change(known.item)]
     if vm.not_migratable_reason:
@@ -234,13 +244,14 @@ def _facts(known: _Known, outlook: Outlook, sees_hosts: bool) -> Component:
     return [dmc.Group(figures, gap="xl", mb="xs"), *told]
 
 
-def _forecast_figures(outlook: Outlook) -> list[Component]:
+def _forecast_figures(outlook: Outlook) -> Component:
     fan = outlook.fan
     if fan is None:
-        return [figure("Forecast", "none yet")]
+        return dmc.Text("There is no forecast of it yet.", size="sm")
     told = fan.get("usage_class") or "not known"
     cold = " (little is known of it)" if fan["cold"] else ""
-    return [figure("Class", f"{told}{cold}"), figure("Forecaster", fan["forecaster"])]
+    figures = [figure("Class", f"{told}{cold}"), figure("Forecaster", fan["forecaster"])]
+    return dmc.Group(figures, gap="xl", my="xs")
 
 
 def _last_change(item: Item | None) -> Component:

@@ -11,10 +11,10 @@ import numpy as np
 from service.store.base import KeptPlan, PlanStage
 from service.web.host_rows import why_hot
 from service.web.migrations import Migration, migration_rows, migrations, why_here
-from service.web.readings import were_there
+from service.web.readings import undisturbed, were_there
 from solver.domain.units import VmId
 from tests.builders import NOW
-from tests.unit.service.web.test_course import STEP, history
+from tests.unit.service.web.test_course import STEP, history, past_fan
 
 
 def step(vm_id: str, source: str | None, destination: str) -> dict[str, Any]:
@@ -118,6 +118,15 @@ def test_a_vm_without_a_reading_is_there_all_the_same() -> None:
     read = replace(read, state=np.array([[255, 0, 0, 255]], dtype=np.uint8))
     there = were_there(read, {VmId("v0")}, "h1", [])
     assert there.tolist() == [[False, True, True, True]]
+
+
+def test_hours_in_which_a_vm_came_or_went_judge_no_forecast() -> None:
+    """A forecast of a host takes its VMs to stay; a move that failed disturbs nothing."""
+    fans = [past_fan(bins, 400, 500, 600) for bins in (0, 12, 24)]
+    moved = kept("a", (step("v0", "h1", "h2"), told("done", NOW + 14 * STEP)))
+    failed = kept("b", (step("v0", "h1", "h2"), told("failed", NOW + 2 * STEP)))
+    moves = migrations([moved, failed], host_id="h1")
+    assert [fan.at for fan in undisturbed(fans, moves)] == [NOW, NOW + 24 * STEP]
 
 
 def test_what_the_last_plan_says_of_a_host() -> None:
