@@ -213,7 +213,7 @@ def _field(name: str, value: str) -> Component:
 def _table(entries: Sequence[AuditEntry], *, with_cluster: bool) -> Component:
     if not entries:
         return dmc.Text("No change fits.")
-    names = ["At", "Who", "Action", *(["Cluster"] if with_cluster else []), "Subject", "Change"]
+    names = ("At", "Who", "Action", "Subject", "Change")
     head = dmc.TableThead(dmc.TableTr([dmc.TableTh(name) for name in names]))
     body = dmc.TableTbody([_row(entry, with_cluster) for entry in entries])
     table = dmc.Table([head, body], striped=True, verticalSpacing=4)
@@ -225,17 +225,19 @@ def _row(entry: AuditEntry, with_cluster: bool) -> Component:
         instant(entry.at),
         html.Span(entry.actor, title=f"from {entry.origin}" if entry.origin else None),
         entry.action,
-        *([entry.cluster_id] if with_cluster else []),
-        _subject(entry),
+        _subject(entry, with_cluster),
         _changes(entry),
     ]
     return dmc.TableTr([dmc.TableTd(cell) for cell in cells])
 
 
-def _subject(entry: AuditEntry) -> Component:
+def _subject(entry: AuditEntry, with_cluster: bool) -> Component:
     text = entry.subject or "the cluster"
     href = address(entry)
-    return dmc.Anchor(text, href=href, size="sm", underline="always") if href else text
+    subject = dmc.Anchor(text, href=href, size="sm", underline="always") if href else text
+    if not (with_cluster and entry.cluster_id):
+        return subject
+    return html.Div([dmc.Text(entry.cluster_id, size="xs", c="dimmed"), subject])
 
 
 def _changes(entry: AuditEntry) -> Component:

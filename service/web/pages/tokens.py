@@ -38,7 +38,7 @@ MOST: Final = 1000
 _ROLES: Final = {
     Role.AGENT: "agent: delivers the telemetry of a host",
     Role.VIEWER: "viewer: sees, changes nothing",
-    Role.OWNER: "owner: sees and ranks somebody's VMs",
+    Role.OWNER: "owner: ranks somebody's VMs",
     Role.OPERATOR: "operator: runs the clusters",
     Role.ADMIN: "admin: all of it",
 }

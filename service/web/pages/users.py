@@ -34,7 +34,7 @@ MOST: Final = 10_000
 
 ROLES: Final = {
     Role.VIEWER: "viewer: sees, changes nothing",
-    Role.OWNER: "owner: sees and ranks their own VMs",
+    Role.OWNER: "owner: ranks their own VMs",
     Role.OPERATOR: "operator: runs the clusters",
     Role.ADMIN: "admin: all of it, users and tokens too",
 }

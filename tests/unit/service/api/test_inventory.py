@@ -73,6 +73,13 @@ def every_page(client: FlaskClient, path: str, query: dict[str, Any]) -> list[st
 # Clusters
 
 
+def test_no_cluster_is_called_as_a_page(admin: FlaskClient) -> None:
+    """Its own page could not be reached."""
+    refused = admin.put(f"{CLUSTERS}/new", json={"name": "New"})
+    assert refused.status_code == 422
+    assert "expected another id" in problem(refused)["detail"]
+
+
 def test_a_cluster_is_made_seen_changed_and_removed(admin: FlaskClient) -> None:
     """Its ETag goes from one change to the next."""
     body = {"name": "Second", "time_zone": "Europe/Rome", "driver": {"kind": "none"}}
@@ -252,6 +259,24 @@ def test_every_wrong_priority_is_named(owner: FlaskClient, store: Store) -> None
     paths = [wrong["path"] for wrong in problem(refused)["errors"]]
     assert paths == ["priorities[1].vm_id", "priorities[2].priority"]
     assert everything(store) == before
+
+
+def test_a_policy_is_read_as_it_was_set(operator: FlaskClient, owner: FlaskClient) -> None:
+    """So that one part is changed and the others left; of others' VMs an owner reads nothing."""
+    shown = operator.get(f"{C1}/vms/v4/policy")
+    assert set(document(shown).values()) == {None}
+    etag = {"If-Match": shown.headers["ETag"]}
+    body = {"owner": "tenant-1", "group": "web"}
+    changed = operator.put(f"{C1}/vms/v4/policy", json=body, headers=etag)
+    again = owner.get(f"{C1}/vms/v4/policy")
+    assert again.headers["ETag"] == changed.headers["ETag"]
+    assert document(again) == {
+        **body,
+        "priority_min": None,
+        "priority_max": None,
+        "app_type": None,
+    }
+    assert owner.get(f"{C1}/vms/v2/policy").status_code == 404
 
 
 def test_a_policy_gives_a_vm_to_an_owner(operator: FlaskClient, owner: FlaskClient) -> None:
