@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
+from service.plans.document import OVER, START_BLOBS
 from service.store.base import Retention, Store
 from solver.domain.errors import ForeswapError
 
@@ -19,6 +20,12 @@ ANSWERS_KEPT: Final = timedelta(days=1)
 
 ATTEMPTS_KEPT: Final = timedelta(days=1)
 """Failed logins: far longer than any window over which they are counted."""
+
+STARTS_KEPT: Final = timedelta(days=7)
+"""Clusters as they were when a plan was made: it is looked back on for a day, if at all."""
+
+PLANS_AT_ONCE: Final = 200
+"""More are left for the next time: nobody is to wait for it."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +42,8 @@ def tidy(store: Store, retention: Retention, now: datetime) -> None:
         tx.credentials.forget_expired(now)
         tx.answers.forget(now - ANSWERS_KEPT)
         tx.attempts.forget_before(now - ATTEMPTS_KEPT)
+        tx.plans.forget(now - retention.plans, stages=OVER, limit=PLANS_AT_ONCE)
+        tx.blobs.forget(START_BLOBS, now - STARTS_KEPT)
     store.telemetry.tidy(now, retention)
 
 

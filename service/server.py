@@ -213,6 +213,7 @@ def _retention(settings: Settings) -> Retention:
         minutes=timedelta(days=settings.store.minutes_days),
         bins=timedelta(days=settings.store.bins_days),
         hours=timedelta(days=settings.store.hours_days),
+        plans=timedelta(days=settings.store.plans_days),
     )
 
 

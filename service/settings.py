@@ -100,6 +100,9 @@ the folder."""
     hours_days: Annotated[int, Field(ge=14, le=4000)] = 400
     """Days that hourly readings are kept."""
 
+    plans_days: Annotated[int, Field(ge=7, le=4000)] = 400
+    """Days that plans that are over are kept, with the journal of their moves."""
+
     @property
     def effective_folder(self) -> Path:
         """The folder, after the defaults."""

@@ -42,6 +42,8 @@ def put_cluster(
 ) -> Item:
     """Make a cluster, or change its settings.
 
+    A new one begins without anything of an earlier cluster of the same id.
+
     Raises
     ------
     InvalidInputError
@@ -59,6 +61,8 @@ def put_cluster(
         document=settings.to_document(),
         changed_at=now,
     )
+    if not tx.items.find(Kind.CLUSTER, "", [cluster_id]):
+        tx.remains.delete_of(cluster_id)
     return put_item(tx, principal, "clusters.put", "", item, expected_revision=expected_revision)
 
 
@@ -91,9 +95,9 @@ def delete_cluster(
     expected_revision: int | None,
     now: datetime,
 ) -> None:
-    """Remove a cluster with its policies, rules, schedule, snapshot, forecasts and models.
+    """Remove a cluster with all that is known of it: policies, plans, telemetry, models.
 
-    Plans that were ended, telemetry and the audit log stay, as long as they are kept at all.
+    The audit log stays.
 
     Raises
     ------
@@ -108,8 +112,7 @@ def delete_cluster(
     _require_no_plan(tx, cluster_id)
     for kind in OF_CLUSTERS:
         tx.items.delete_of(kind, cluster_id)
-    tx.snapshots.delete(cluster_id)
-    tx.blobs.delete_of(cluster_id)
+    tx.remains.delete_of(cluster_id)
     tx.audit.append(
         entry(
             principal, "clusters.delete", cluster_id, "", now, before=removed.document, after=None

@@ -43,6 +43,10 @@ OVER = frozenset({PlanStage.DONE, PlanStage.ENDED, PlanStage.REJECTED, PlanStage
 """Stages that a plan never leaves."""
 
 
+START_BLOBS = "start/"
+"""Names of blobs begin so that hold the cluster as it was when a plan was made; its id follows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
     """Shortfall of a span of time without and with a plan, in host-seconds.

@@ -17,7 +17,7 @@ from executor.clock import Clock
 from executor.lease import Lease
 from service.plans.document import decision, with_entry
 from service.runtime.memory import Memory, write_memory
-from service.store.base import AuditEntry, KeptPlan, PlanStage, Store, Transaction
+from service.store.base import AuditEntry, KeptPlan, Kind, PlanStage, Store, Transaction
 from service.store.errors import ConflictError
 
 ACTOR: Final = "foreswap"
@@ -60,8 +60,11 @@ class Charge:
         ------
         LeaseLostError
             If the cluster is another process's now: nothing is written.
+        NotFoundError
+            If the cluster was removed: a later one of the same id must not see what is of this one.
         """
         with self.lease.guard(), self.store.begin() as tx:
+            tx.items.get(Kind.CLUSTER, "", self.cluster_id)
             yield tx
 
     def remember(self, tx: Transaction) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from executor.states import MoveState
 from forecast.history import STEP_SECONDS, History
-from service.plans.document import AnyPlan, Expectation, num_steps, plan_of
+from service.plans.document import START_BLOBS, AnyPlan, Expectation, num_steps, plan_of
 from service.runtime.move_outcomes import saved_by_vms
 from service.runtime.window import on_grid
 from service.store.base import KeptPlan, PlanStage
@@ -44,7 +44,7 @@ NOT_RUN: Final = (PlanStage.PROPOSED, PlanStage.REJECTED, PlanStage.SUPERSEDED)
 
 def start_blob(plan_id: str) -> str:
     """Return the name of the blob with the cluster as it was when a plan was made."""
-    return f"start/{plan_id}"
+    return f"{START_BLOBS}{plan_id}"
 
 
 def start_to_bytes(cluster: Cluster) -> bytes:

@@ -112,7 +112,7 @@ class Sight:
         charge = self._charge
         with charge.lease.guard():
             seen = None if self._driver is None else self._driver.bare_snapshot()
-            with charge.store.begin() as tx:
+            with charge.writing() as tx:
                 if seen is not None:
                     keep_snapshot(tx, charge.cluster_id, seen, now=charge.now)
                 if tx.snapshots.observed_at(charge.cluster_id) is not None:

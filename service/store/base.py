@@ -251,6 +251,12 @@ class Plans(Protocol):
         :raises ConflictError: if it stands at another revision
         """
 
+    def forget(self, made_before: datetime, *, stages: Iterable[PlanStage], limit: int) -> int:
+        """Remove up to ``limit`` plans at some stages that were made before an instant.
+
+        The executor's journal of them is removed as well. Returns how many there were.
+        """
+
 
 class JobStage(enum.StrEnum):
     """Where a job is on its way."""
@@ -499,6 +505,19 @@ class Blobs(Protocol):
     def delete_of(self, cluster_id: str) -> None:
         """Remove all of a cluster."""
 
+    def forget(self, prefix: str, made_before: datetime) -> int:
+        """Remove those of every cluster whose name begins so, made before an instant."""
+
+
+class Remains(Protocol):
+    """What is left of a cluster when its settings are gone."""
+
+    def delete_of(self, cluster_id: str) -> None:
+        """Remove snapshot, plans, journal, blobs and telemetry of a cluster.
+
+        The audit log stays. A later cluster of the same id sees nothing of an earlier one.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
@@ -513,6 +532,7 @@ class Transaction:
     audit: Audit
     answers: Answers
     blobs: Blobs
+    remains: Remains
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -534,7 +554,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long telemetry is kept.
+    """How long telemetry and plans are kept.
 
     Parameters
     ----------
@@ -544,11 +564,14 @@ class Retention:
         Five minutes' means, p95 and maxima.
     hours
         Hourly ones, made from the bins.
+    plans
+        Plans that are over, with the journal of their moves.
     """
 
     minutes: timedelta = timedelta(days=2)
     bins: timedelta = timedelta(days=42)
     hours: timedelta = timedelta(days=400)
+    plans: timedelta = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

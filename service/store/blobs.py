@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select
 
 from service.store.revisions import where
 from service.store.tables import BLOBS
@@ -41,6 +41,11 @@ class SqlBlobs:
     def delete_of(self, cluster_id: str) -> None:
         """Remove all of a cluster."""
         self._connection.execute(BLOBS.delete().where(BLOBS.c.cluster_id == cluster_id))
+
+    def forget(self, prefix: str, made_before: datetime) -> int:
+        """Remove those of every cluster whose name begins so, made before an instant."""
+        old = and_(BLOBS.c.name.startswith(prefix, autoescape=True), BLOBS.c.made_at < made_before)
+        return self._connection.execute(BLOBS.delete().where(old)).rowcount
 
 
 def _key(cluster_id: str, name: str) -> dict[str, str]:

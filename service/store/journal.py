@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Iterator, Set
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
@@ -15,6 +15,22 @@ from service.store.engine import Database
 from service.store.errors import StoreError
 from service.store.lease import RowLease
 from service.store.tables import JOURNAL
+
+_AT_ONCE: Final = 500
+"""Numbers in one statement: databases bound the number of parameters."""
+
+
+def forget_journal(connection: Connection, cluster_id: str, plan_ids: Set[str]) -> None:
+    """Remove the records of plans that are over; lines that cannot be read stay."""
+    query = select(JOURNAL.c.number, JOURNAL.c.line).where(JOURNAL.c.cluster_id == cluster_id)
+    numbers = []
+    for row in connection.execute(query):
+        with suppress(JournalError):
+            if decode(row.line).plan_id in plan_ids:
+                numbers.append(row.number)
+    for first in range(0, len(numbers), _AT_ONCE):
+        some = JOURNAL.c.number.in_(numbers[first : first + _AT_ONCE])
+        connection.execute(JOURNAL.delete().where(JOURNAL.c.cluster_id == cluster_id, some))
 
 
 class SqlJournal:

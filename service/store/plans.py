@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -14,6 +16,7 @@ from sqlalchemy import (
     Row,
     Select,
     Text,
+    and_,
     cast,
     func,
     literal,
@@ -26,6 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from service.store.base import KeptPlan, PlanHead, PlanStage
 from service.store.columns import Json
 from service.store.errors import NotFoundError
+from service.store.journal import forget_journal
 from service.store.revisions import where, write
 from service.store.tables import PLANS
 
@@ -87,6 +91,21 @@ class SqlPlans:
             what=f"plan {plan.id!r} of cluster {plan.cluster_id!r}",
         )
         return replace(plan, revision=revision)
+
+    def forget(self, made_before: datetime, *, stages: Iterable[PlanStage], limit: int) -> int:
+        """Remove plans that were made before an instant, and the journal of their moves."""
+        query = select(PLANS.c.cluster_id, PLANS.c.id).where(
+            PLANS.c.made_at < made_before, PLANS.c.stage.in_([stage.value for stage in stages])
+        )
+        rows = self._connection.execute(query.order_by(PLANS.c.made_at).limit(limit)).all()
+        by_cluster: defaultdict[str, set[str]] = defaultdict(set)
+        for row in rows:
+            by_cluster[row.cluster_id].add(row.id)
+        for cluster_id, ids in by_cluster.items():
+            of_these = and_(PLANS.c.cluster_id == cluster_id, PLANS.c.id.in_(sorted(ids)))
+            self._connection.execute(PLANS.delete().where(of_these))
+            forget_journal(self._connection, cluster_id, ids)
+        return len(rows)
 
 
 def _newest_first(

@@ -28,7 +28,10 @@ ROLL_UP_DELAY: Final = timedelta(seconds=75)
 """After the end of a bin: its last minute is delivered some seconds after it ended."""
 CLOSE_DELAY: Final = timedelta(hours=2)
 """After the end of a day: by then most that comes late has come."""
+SERIES_KEPT: Final = timedelta(days=4)
+"""A VM that was heard of first since then may not have a day that is over yet."""
 _SERIES_AT_ONCE: Final = 500
+_LAST_BIN: Final = 2**40
 _TURN_S: Final = 0.2
 """How long others wait for one piece of work that could be shorter."""
 
@@ -46,6 +49,17 @@ def tidy(database: Database, now: datetime, retention: Retention) -> None:
     with database.writing() as connection:
         minutes.forget_streams(connection, now - PAST)
         bins.forget_hours(connection, _day(now - retention.hours) // DAYS_PER_PERIOD)
+        _forget_series(connection, _bin(now - SERIES_KEPT))
+
+
+def _forget_series(connection: Connection, before_bin: int) -> None:
+    """Remove what is known of VMs and hosts of which no reading is kept any more."""
+    idle = series.without_days(connection, before_bin, _SERIES_AT_ONCE)
+    for cluster_id, of_block in idle.items():
+        for block, numbers in of_block.items():
+            recent = bins.recent(connection, cluster_id, [block], 0, _LAST_BIN)
+            heard = {number for _, content in recent for number in content.numbers.tolist()}
+            series.delete(connection, sorted(numbers - heard))
 
 
 def _bin(at: datetime) -> int:

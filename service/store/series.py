@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 
-from service.store.tables import SERIES
+from service.store.tables import DAYS, HOURS, SERIES
 
 NUM_BLOCKS: Final = 64
 """Of the VMs of a cluster: ten thousand make blocks of 156, small enough to be read for one VM."""
@@ -94,6 +94,33 @@ def ensure(
     if changed:
         connection.execute(_CHANGE, changed)
     return numbers
+
+
+def without_days(
+    connection: Connection, before_bin: int, limit: int
+) -> dict[str, dict[int, set[int]]]:
+    """Return up to ``limit`` numbers of series that have neither days nor hours.
+
+    By cluster and block, where recent bins of them may stand; of those heard of before a bin.
+    """
+    days, hours = (
+        select(table.c.series).where(table.c.series == SERIES.c.number).exists()
+        for table in (DAYS, HOURS)
+    )
+    query = select(SERIES.c.cluster_id, SERIES.c.kind, SERIES.c.number)
+    query = query.where(SERIES.c.first_bin < before_bin, ~days, ~hours).limit(limit)
+    found: dict[str, dict[int, set[int]]] = {}
+    for row in connection.execute(query):
+        block = block_of(Subject(row.kind), row.number)
+        found.setdefault(row.cluster_id, {}).setdefault(block, set()).add(row.number)
+    return found
+
+
+def delete(connection: Connection, numbers: Sequence[int]) -> None:
+    """Remove series that nothing stands for."""
+    for first in range(0, len(numbers), _AT_ONCE):
+        some = SERIES.c.number.in_(numbers[first : first + _AT_ONCE])
+        connection.execute(SERIES.delete().where(some))
 
 
 _VALUES: Final = ("vcpus", "memory_size_mib", "app_type", "first_bin")

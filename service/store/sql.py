@@ -26,6 +26,7 @@ from service.store.jobs import SqlJobs
 from service.store.journal import SqlJournal
 from service.store.lease import RowLease
 from service.store.plans import SqlPlans
+from service.store.remains import SqlRemains
 from service.store.snapshots import SqlSnapshots
 from service.store.telemetry import SqlTelemetry
 
@@ -107,6 +108,7 @@ def _on(connection: Connection) -> Transaction:
         audit=SqlAudit(connection),
         answers=SqlAnswers(connection),
         blobs=SqlBlobs(connection),
+        remains=SqlRemains(connection),
     )
 
 

@@ -9,21 +9,13 @@ from sqlalchemy import Table, func, select, text
 
 from executor.monitor.sample import MinuteRecord
 from forecast.history import STEP_SECONDS, History
-from service.store import bins, histories, minutes, rollup, series
+from service.store import histories, minutes, rollup
 from service.store.base import Peaks, Received, Retention
 from service.store.engine import Database
 from service.store.histories import Window
+from service.store.remains import forget_telemetry
 from service.store.series import Subject
-from service.store.tables import (
-    DAYS,
-    DUE_BINS,
-    HOURS,
-    MINUTES,
-    MONITORED_HOSTS,
-    RECENT_BINS,
-    SERIES,
-    STREAMS,
-)
+from service.store.tables import DAYS, HOURS, MINUTES, RECENT_BINS
 from solver.domain.errors import NotEnoughHistoryError
 from solver.domain.units import HostId, VmId
 
@@ -122,12 +114,7 @@ class SqlTelemetry:
     def forget(self, cluster_id: str) -> None:
         """Remove all of a cluster."""
         with self._database.writing() as connection:
-            for subject in Subject:
-                found = series.find(connection, cluster_id, subject)
-                bins.forget_series(connection, [each.number for each in found])
-            for table in (SERIES, RECENT_BINS, DUE_BINS, MINUTES, MONITORED_HOSTS, STREAMS):
-                of_cluster = table.c.cluster_id == cluster_id
-                connection.execute(table.delete().where(of_cluster))
+            forget_telemetry(connection, cluster_id)
 
     def size_bytes(self) -> int:
         """Return about how much of the store telemetry takes."""

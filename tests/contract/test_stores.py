@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from executor.records import PlanBegun
 from service.store import engine
 from service.store.base import (
     Answer,
@@ -27,8 +28,10 @@ from service.store.base import (
 )
 from service.store.errors import ConflictError, NotFoundError, StoreError
 from service.store.sql import SqlStore, open_store
-from solver.domain.errors import InvalidInputError
+from solver.domain.errors import InvalidInputError, NotEnoughHistoryError
 from tests.builders import NOW
+from tests.executor_builders import make_plan, migrate
+from tests.histories import make_history
 from tests.postgresql import PostgreSQL
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -442,6 +445,57 @@ def test_heads_of_plans_leave_their_results_out(store: SqlStore) -> None:
         assert tx.plans.heads("c2", limit=9) == []
 
 
+def test_old_plans_go_with_the_journal_of_their_moves(store: SqlStore) -> None:
+    """Only those at the stages that are named, the oldest first; what others wrote stays."""
+    done, approved = PlanStage.DONE, PlanStage.APPROVED
+    journal = store.journal("c1")
+    moves = make_plan(migrate("v1", "h1", "h2"))
+    with store.begin() as tx:
+        tx.plans.put(plan("old", minutes=-9, stage=done), expected_revision=0)
+        tx.plans.put(plan("older", minutes=-10, stage=done), expected_revision=0)
+        tx.plans.put(plan("live", minutes=-9, stage=approved), expected_revision=0)
+        tx.plans.put(plan("new", stage=done), expected_revision=0)
+    for name in ("older", "live", "old", "new"):
+        journal.append(PlanBegun(plan_id=name, at=NOW, plan=moves))
+    with store.begin() as tx:
+        assert tx.plans.forget(NOW, stages=[done], limit=1) == 1
+        assert {each.id for each in tx.plans.page("c1", limit=9)} == {"new", "live", "old"}
+        assert tx.plans.forget(NOW, stages=[done], limit=9) == 1
+        assert tx.plans.forget(NOW, stages=[done], limit=9) == 0
+        assert {each.id for each in tx.plans.page("c1", limit=9)} == {"new", "live"}
+    assert [record.plan_id for record in journal.read()] == ["live", "new"]
+    journal.append(PlanBegun(plan_id="next", at=NOW, plan=moves))
+    assert [record.plan_id for record in journal.read()] == ["live", "new", "next"]
+
+
+def test_nothing_of_a_cluster_remains(store: SqlStore) -> None:
+    """Neither plans nor journal, blobs, snapshot or telemetry; the audit log and others stay."""
+    moves = make_plan(migrate("v1", "h1", "h2"))
+    entry = AuditEntry(at=NOW, actor="eve", action="made", cluster_id="c1", subject="/clusters/c1")
+    for name in ("c1", "c2"):
+        store.telemetry.put_history(name, make_history())
+        store.journal(name).append(PlanBegun(plan_id="p", at=NOW, plan=moves))
+        with store.begin() as tx:
+            tx.plans.put(replace(plan("p"), cluster_id=name), expected_revision=0)
+            tx.snapshots.put(Snapshot(cluster_id=name, observed_at=NOW, document={}))
+            tx.blobs.put(name, "model", NOW, b"trees")
+            tx.audit.append(entry)
+    with store.begin() as tx:
+        tx.remains.delete_of("c1")
+    with store.begin(read_only=True) as tx:
+        assert len(tx.audit.page(limit=9)) == 2
+        for name, there in (("c1", False), ("c2", True)):
+            assert bool(tx.plans.page(name, limit=9)) is there
+            assert (tx.snapshots.get(name) is not None) is there
+            assert (tx.blobs.get(name, "model") is not None) is there
+    assert store.journal("c1").read() == ()
+    assert len(store.journal("c2").read()) == 1
+    history = make_history()
+    with pytest.raises(NotEnoughHistoryError):
+        store.telemetry.history("c1", history.start_at, history.end_at)
+    assert store.telemetry.history("c2", history.start_at, history.end_at).num_vms
+
+
 def test_a_plan_goes_on_from_where_it_was_seen(store: SqlStore) -> None:
     """Two who approve and reject at once do not both succeed."""
     with store.begin() as tx:
@@ -611,6 +665,19 @@ def test_blobs_are_replaced_as_a_whole(store: SqlStore) -> None:
         tx.blobs.delete("c1", "model")
         tx.blobs.delete("c1", "model")
         assert tx.blobs.get("c1", "model") is None
+
+
+def test_old_blobs_go_by_the_beginning_of_their_names(store: SqlStore) -> None:
+    """Of every cluster; a name is no pattern."""
+    with store.begin() as tx:
+        for name in ("start/a", "start/b", "st%", "model"):
+            made_at = NOW if name == "start/b" else NOW - timedelta(days=9)
+            tx.blobs.put("c1", name, made_at, b"x")
+        assert tx.blobs.forget("start/", NOW - timedelta(days=1)) == 1
+        assert tx.blobs.get("c1", "start/a") is None
+        assert tx.blobs.get("c1", "start/b") is not None
+        assert tx.blobs.forget("st%", NOW) == 1
+        assert tx.blobs.get("c1", "model") is not None
 
 
 def test_a_store_tells_its_size_and_that_it_is_well(store: SqlStore) -> None:

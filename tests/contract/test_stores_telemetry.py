@@ -14,7 +14,10 @@ from executor.counters import VmState
 from executor.monitor.sample import Figure, MinuteRecord
 from forecast.history import BinState, History
 from service.monitored import history_of_minutes
+from service.store import series
 from service.store.base import Received, Retention
+from service.store.engine import Database
+from service.store.series import Subject
 from service.store.sql import SqlStore, open_store
 from service.store.telemetry import SqlTelemetry
 from solver.domain.errors import InvalidInputError, NotEnoughHistoryError
@@ -428,6 +431,34 @@ def test_hours_keep_peaks(telemetry: SqlTelemetry) -> None:
     found = telemetry.peaks("c1", START, START + HOUR, step_seconds=3600)
     assert found.largest[Resource.CPU].tolist() == [[90.0]]
     assert found.p95[Resource.CPU].tolist() == [[2.0]]
+
+
+def test_vms_of_which_nothing_is_kept_are_forgotten(
+    telemetry: SqlTelemetry, clock: Clock, store_url: str
+) -> None:
+    """Once their last hour is gone; one that has just come back keeps what it tells now."""
+    keep = Retention(bins=10 * DAY, hours=40 * DAY)
+    for vm in ("gone", "back"):
+        telemetry.put_history("c1", history_of([1.0], START, vm))
+    telemetry.tidy(START + 20 * DAY, keep)
+    assert known_vms(store_url) == ["back", "gone"]
+    late = START + 120 * DAY
+    clock.at = late + MINUTE
+    deliver(telemetry, host_minute("h1", late, vm_minute("back", 3.0)))
+    telemetry.tidy(late + 10 * MINUTE, keep)
+    assert known_vms(store_url) == ["back"]
+    found = telemetry.history("c1", late, late + BIN)
+    assert found.vm_ids == ("back",)
+    assert found.readings[Resource.CPU].tolist() == [[3.0]]
+
+
+def known_vms(store_url: str) -> list[str]:
+    """Return the VMs that the store has a number for."""
+    database = Database(store_url)
+    with database.reading() as connection:
+        found = series.find(connection, "c1", Subject.VM)
+    database.close()
+    return [each.id for each in found]
 
 
 def test_streams_that_fell_silent_are_forgotten(telemetry: SqlTelemetry, clock: Clock) -> None:

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from service.housekeeping import kept_tidy, tidy
-from service.store.base import Answer, Credential, Retention, Store
+from service.store.base import Answer, Credential, KeptPlan, PlanStage, Retention, Store
 from service.store.sql import open_store
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -35,6 +35,30 @@ def test_what_has_expired_is_removed(tmp_path: Path) -> None:
         assert [one.id for one in tx.credentials.page("session", limit=9)] == ["new"]
         assert tx.answers.take(answer) is None
         assert tx.answers.take(replace(answer, key="new")) is not None
+    opened.close()
+
+
+def test_plans_that_are_over_are_forgotten(tmp_path: Path) -> None:
+    """After their time and with what was kept to judge them; those that wait are not."""
+    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}", now=lambda: NOW)
+    old = KeptPlan(
+        id="done",
+        cluster_id="c1",
+        made_at=NOW - timedelta(days=9),
+        stage=PlanStage.DONE,
+        trigger="manual",
+        document={},
+    )
+    with opened.begin() as tx:
+        tx.plans.put(old, expected_revision=0)
+        waits = replace(old, id="waits", stage=PlanStage.PROPOSED)
+        tx.plans.put(waits, expected_revision=0)
+        tx.plans.put(replace(old, id="new", made_at=NOW), expected_revision=0)
+        tx.blobs.put("c1", "start/done", old.made_at, b"x")
+    tidy(cast("Store", opened), Retention(plans=timedelta(days=8)), NOW)
+    with opened.begin() as tx:
+        assert [kept.id for kept in tx.plans.page("c1", limit=9)] == ["new", "waits"]
+        assert tx.blobs.get("c1", "start/done") is None
     opened.close()
 
 
