@@ -39,7 +39,12 @@ def chart(name: str, figure: dict[str, Any], label: str) -> Component:
     """
     graph = dcc.Graph(
         id=name,
-        config={"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}},
+        config={
+            "displaylogo": False,
+            # Nothing leaves the service: this button would upload the chart to somebody's cloud.
+            "modeBarButtonsToRemove": ["sendChartToCloud"],
+            "toImageButtonOptions": {"filename": name, "scale": 2},
+        },
         style={"height": figure["layout"]["height"]},
         responsive=True,
     )

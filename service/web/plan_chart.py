@@ -124,6 +124,7 @@ def time_line(rows: Sequence[Row]) -> go.Figure:
         margin={"l": 10, "r": 10, "t": 40, "b": 10},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#868e96", "activecolor": "#1971c2"},
         barmode="overlay",
         bargap=0.1,
         xaxis={

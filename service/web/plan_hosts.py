@@ -92,6 +92,7 @@ def before_and_after(rows: Iterable[Row]) -> go.Figure:
         margin={"l": 10, "r": 10, "t": 10, "b": 40},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#868e96", "activecolor": "#1971c2"},
         barmode="group",
         xaxis={
             "title": "host-seconds",

@@ -25,10 +25,11 @@ _MOST_SAID: Final = 200
 _MOST_HOSTS_PX: Final = 460
 _NAMED: Final[dict[str, Any]] = {"aria-label": "Moves on a time line"}
 
+# Nothing leaves the service: no button that would upload a chart to somebody's cloud.
 CHART: Final[Any] = {
     "displaylogo": False,
     "toImageButtonOptions": {"format": "png", "scale": 2},
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d"],
 }
 
 
