@@ -136,6 +136,8 @@ def _show(told: Any) -> None:
     console.out().print(remote.table(rows, MEASURES))
     room = [{**left, "name": name} for name, left in told["headroom"].items()]
     console.out().print(remote.table(room, HEADROOM))
+    by = f"{told['forecaster']}, " if told["forecaster"] else ""
+    remote.say(f"judged by: {by}{told['demand_source']}")
     moves = told["moves"]
     remote.say(
         f"feasible: {remote.words(told['feasible'])}; {moves['migrations']} migrations and "

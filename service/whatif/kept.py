@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -20,6 +21,9 @@ from solver.domain.units import VmId
 
 FUTURES: Final = "futures"
 """Name of the blob."""
+
+_QUICKLY: Final = 1
+"""Level: they are written every few minutes, and others would pack them hardly smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,19 +52,20 @@ def futures_to_bytes(forecast: KeptForecast) -> bytes:
         "vms": list(scenarios.vm_ids),
     }
     data = io.BytesIO()
-    np.savez_compressed(
+    np.savez(
         data,
         meta=np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8),
         probability_ppm=np.array(scenarios.probability_ppm, dtype=np.int64),
-        # From step to step little changes: differences take half the room.
-        demand=np.diff(scenarios.demand, axis=3, prepend=0),
+        # From step to step little changes: differences take half the room. They fit, since no
+        # amount is beyond 31 bits.
+        demand=np.diff(scenarios.demand, axis=3, prepend=0).astype(np.int32),
     )
-    return data.getvalue()
+    return zlib.compress(data.getvalue(), _QUICKLY)
 
 
 def futures_from_bytes(data: bytes) -> KeptForecast:
     """Return futures that were kept."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as arrays:
         meta = json.loads(arrays["meta"].tobytes())
         scenarios = ScenarioSet(
             vm_ids=tuple(VmId(vm_id) for vm_id in meta["vms"]),
