@@ -17,6 +17,9 @@ from service.web.errors import sentence
 from solver.domain.errors import InvalidInputError
 from solver.schema import errors_of
 
+MOST_ENTRIES: Final = 1_000
+"""Entries of a list that has fields of its own; no page shows as many."""
+
 _PARTS: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -122,6 +125,8 @@ def _put(into: Any, steps: Sequence[int | str], value: Any) -> None:
     """Say something at the end of some steps, making what is on the way."""
     step, *left = steps
     if isinstance(step, int):
+        if step >= MOST_ENTRIES:
+            raise InvalidInputError(f"expected at most {MOST_ENTRIES} entries, got number {step}")
         into.extend({} for _ in range(step + 1 - len(into)))
     if not left:
         into[step] = value

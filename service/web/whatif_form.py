@@ -79,6 +79,8 @@ def fields_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], Document]:
     """Return what stands in the fields for a request, and what else it asks."""
     shown, rest = dict(DEFAULTS), {}
     for name, value in document.items():
+        if value is None:
+            continue
         part = _fields_of(name, value, document)
         if part is None:
             rest[name] = value
@@ -96,7 +98,7 @@ def question_in(query: str) -> tuple[Document, str]:
     try:
         document = json.loads(named.get("ask", ["{}"])[0])
         WhatIfRequest.model_validate(document)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = {}
     return document, named.get("job", [""])[0]
 
@@ -112,7 +114,7 @@ def _asked(by_path: Mapping[str, Any]) -> Document:
     said = {
         path: value
         for path, value in without_empty(by_path).items()
-        if value != [] and not (path in _YES and value == "no")
+        if path in FIELDS and value != [] and not (path in _YES and value == "no")
     }
     idle = []
     if "hosts_needed.types" not in said:

@@ -19,6 +19,12 @@ def test_what_is_flat_can_be_nested_again() -> None:
     assert nested(flat(document)) == document
 
 
+def test_a_path_made_by_hand_takes_no_memory() -> None:
+    """A list is not filled up to whatever number somebody names."""
+    with pytest.raises(InvalidInputError, match="at most 1000 entries"):
+        nested({"blackouts[999999999].start": "22:00"})
+
+
 def test_numbers_of_the_browser_are_whole_again() -> None:
     """What has no fraction is whole; everything else is left to who judges it."""
     assert [whole(value) for value in (3.0, 3.5, " x ", None, "")] == [3, 3.5, "x", None, ""]

@@ -59,10 +59,18 @@ def test_the_address_says_the_question_and_its_answer() -> None:
     assert question_in(address_of(document, "job-1")) == (document, "job-1")
 
 
-@pytest.mark.parametrize("query", ["", "?ask=", "?ask={", "?ask=[]", '?ask={"lost":1}'])
+@pytest.mark.parametrize(
+    "query", ["", "?ask=", "?ask={", "?ask=" + 99_999 * "[", "?ask=[]", '?ask={"lost":1}']
+)
 def test_a_broken_link_asks_nothing(query: str) -> None:
     """The page is there all the same."""
     assert question_in(query) == ({}, "")
+
+
+def test_what_is_expressly_not_asked_is_not_asked() -> None:
+    """The API takes null for a question that is left out."""
+    shown, rest = fields_of({"room": None, "hosts_needed": None, "usage": None})
+    assert document_of(shown, rest) == document_of(*fields_of({}))
 
 
 def test_units_are_those_of_people() -> None:
