@@ -1,9 +1,11 @@
 """Reads of 50 clients while telemetry of 10,000 VMs comes in every minute, and memory over time.
 
 Protocol: a service of its own with its store in a temporary folder and a cluster of 100 hosts with
-100 VMs each. Every host delivers its minute once a minute, spread over it. Clients read clusters,
-hosts, VMs, jobs and single VMs in turn, each with a pause between the answer and its next request.
-What all processes of the service hold is looked at every few seconds.
+100 VMs each. Every host delivers its minute once a minute, spread over it. Every 30 seconds another
+process writes what a driver saw, some VMs moved and some dirtier, as the process that leads does.
+Clients read clusters, hosts, VMs, jobs and single VMs in turn, each with a pause between the answer
+and its next request. What all processes of the service hold is looked at every few seconds; by how
+much that grew is told from the medians of the second and the last fifth of the time.
 
     python -m benchmarks.service_soak [--seconds 600] [--clients 50] [--pause 1.0] [--json OUT]
 """
@@ -13,12 +15,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,13 +36,18 @@ from benchmarks.ingest import made_up_minutes
 from benchmarks.serving import CLUSTER, Serving, serving
 from executor.monitor import wire
 from executor.monitor.delivery import ENVELOPE_SCHEMA
+from service.inventory.clusters import keep_snapshot
 from service.replay.report import machine
+from service.store.sql import open_store
 from solver.domain.cluster import VM, Cluster, Host
 from solver.domain.units import Amounts, HostId, Limits, VmId
 from solver.instances import cluster_to_document
 
 LOOK_S: Final = 5.0
 MINUTE_S: Final = 60.0
+SEEN_EVERY_S: Final = 30.0
+CHANGED_SHARE: Final = 0.02
+"""Of the VMs, between two looks of a driver."""
 
 
 def cluster(num_hosts: int, vms_per_host: int) -> Cluster:
@@ -62,7 +71,7 @@ def set_up(service: Serving, num_hosts: int, vms_per_host: int) -> None:
     headers = {**service.headers, "Content-Type": "application/json"}
     root = f"{service.url}/api/v1/clusters/{CLUSTER}"
     for url, body in ((root, {"name": "Bench"}), (f"{root}/snapshot", document)):
-        answer = urllib3.request("PUT", url, body=json.dumps(body), headers=headers)
+        answer = urllib3.request("PUT", url, body=json.dumps(body), headers=headers, timeout=60.0)
         if answer.status >= 300:
             raise RuntimeError(f"PUT {url}: {answer.status} {answer.data[:500]!r}")
 
@@ -104,6 +113,38 @@ class Ingest:
             retries=False,
         )
         self.statuses[str(answer.status)] += 1
+
+
+def look_at_hosts(url: str, num_hosts: int, vms_per_host: int) -> None:
+    """Write again and again what a driver saw, until the process is ended."""
+    rng = np.random.default_rng(1)
+    store = open_store(url)
+    seen = cluster(num_hosts, vms_per_host)
+    while True:
+        time.sleep(SEEN_EVERY_S)
+        chosen = set(rng.choice(len(seen.vms), round(CHANGED_SHARE * len(seen.vms))).tolist())
+        host_ids = [seen.hosts[h].id for h in rng.integers(num_hosts, size=len(seen.vms))]
+        vms = tuple(
+            replace(vm, host_id=host_ids[v], dirty_mib_per_s=v % 100) if v in chosen else vm
+            for v, vm in enumerate(seen.vms)
+        )
+        seen = replace(seen, observed_at=datetime.now(UTC), vms=vms)
+        with store.begin() as tx:
+            keep_snapshot(tx, CLUSTER, seen, now=seen.observed_at)
+
+
+@contextmanager
+def looked_at(url: str, num_hosts: int, vms_per_host: int) -> Iterator[None]:
+    """Let a driver look at the hosts within the block, from a process of its own."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=look_at_hosts, args=(url, num_hosts, vms_per_host), daemon=True
+    )
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
 
 
 def reader(service: Serving, paths: list[str], pause_s: float) -> Callable[[Any], list[Any]]:
@@ -153,7 +194,7 @@ def measured(
     ]
     over, ingest, memory = threading.Event(), Ingest(service, hosts, vms), []
     threading.Thread(target=ingest.run, args=(over,), daemon=True).start()
-    with ThreadPoolExecutor(clients) as pool:
+    with looked_at(service.store_url, hosts, vms), ThreadPoolExecutor(clients) as pool:
         run = reader(service, paths, pause_s)
         running = [pool.submit(run, (first, over)) for first in range(clients)]
         ends_s = time.monotonic() + seconds
@@ -162,7 +203,15 @@ def measured(
             memory.append(round(held_mib(service.process_id), 1))
         over.set()
         answered = [item for one in running for item in one.result()]
-    return {"reads": figures(answered), "ingest": dict(ingest.statuses), "held_mib": memory}
+    return {"reads": figures(answered), "ingest": dict(ingest.statuses)} | held(memory)
+
+
+def held(memory: list[float]) -> dict[str, Any]:
+    """Return what was held, and by how much it grew once everything had been read once."""
+    fifth = max(1, len(memory) // 5)
+    second = memory[fifth : 2 * fifth] or memory
+    early, late = float(np.median(second)), float(np.median(memory[-fifth:]))
+    return {"held_mib": memory, "grown_mib": round(late - early, 1)}
 
 
 def figures(answered: list[tuple[float, int]]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Serving:
     """
 
     url: str
+    store_url: str
     process_id: int
     headers: dict[str, str]
     agent_headers: dict[str, str]
@@ -60,7 +61,11 @@ def serving(folder: Path, *, settings: str = "") -> Iterator[Serving]:
             url = _listening(process, folder)
             _wait_until_ready(url)
             yield Serving(
-                url=url, process_id=process.pid, headers=headers, agent_headers=agent_headers
+                url=url,
+                store_url=_store_url(folder),
+                process_id=process.pid,
+                headers=headers,
+                agent_headers=agent_headers,
             )
         finally:
             process.terminate()
@@ -68,7 +73,7 @@ def serving(folder: Path, *, settings: str = "") -> Iterator[Serving]:
 
 
 def _credential(folder: Path, role: Role, cluster_id: str = "") -> dict[str, str]:
-    store = open_store(f"sqlite:///{folder.resolve() / 'foreswap.db'}")
+    store = open_store(_store_url(folder))
     try:
         wanted = tokens.NewToken(name=f"bench-{role.value}", role=role, cluster_id=cluster_id)
         with store.begin() as tx:
@@ -77,6 +82,10 @@ def _credential(folder: Path, role: Role, cluster_id: str = "") -> dict[str, str
     finally:
         store.close()
     return {"Authorization": f"Bearer {secret}"}
+
+
+def _store_url(folder: Path) -> str:
+    return f"sqlite:///{folder.resolve() / 'foreswap.db'}"
 
 
 def _listening(process: subprocess.Popen[str], folder: Path) -> str:
@@ -89,7 +98,7 @@ def _listening(process: subprocess.Popen[str], folder: Path) -> str:
 
 def _wait_until_ready(url: str) -> None:
     ends_s = time.monotonic() + READY_S
-    while urllib3.request("GET", f"{url}/readyz", retries=False).status != 200:
+    while urllib3.request("GET", f"{url}/readyz", retries=False, timeout=READY_S).status != 200:
         if time.monotonic() > ends_s:
             raise RuntimeError("the service did not become ready")
         time.sleep(0.1)
