@@ -29,13 +29,15 @@ _OBSERVED: Final = ("#e8590c", "#2f9e44")
 _LIMIT: Final = "#e03131"
 
 
-def chart(name: str, figure: dict[str, Any], label: str) -> Component:
+def chart(name: str, figure: dict[str, Any], label: str, *, nothing: str) -> Component:
     """Return a chart and the figure it is drawn from, which ``listen_to_chart`` joins.
 
     Parameters
     ----------
     label
         What it shows, for those who do not see it.
+    nothing
+        Told as long as there is nothing to draw.
     """
     graph = dcc.Graph(
         id=name,
@@ -45,11 +47,15 @@ def chart(name: str, figure: dict[str, Any], label: str) -> Component:
             "modeBarButtonsToRemove": ["sendChartToCloud"],
             "toImageButtonOptions": {"filename": name, "scale": 2},
         },
-        style={"height": figure["layout"]["height"]},
+        style={
+            "height": figure["layout"]["height"],
+            "display": "block" if figure["data"] else "none",
+        },
         responsive=True,
     )
     named: dict[str, Any] = {"role": "figure", "aria-label": label}
-    return html.Div([dcc.Store(id=source_of(name), data=figure), graph], **named)
+    told = html.Div(nothing, id=_nothing(name), hidden=bool(figure["data"]))
+    return html.Div([dcc.Store(id=source_of(name), data=figure), told, graph], **named)
 
 
 def source_of(name: str) -> str:
@@ -63,8 +69,13 @@ def listen_to_chart(app: Dash, name: str) -> None:
         ClientsideFunction("foreswap", "localFigure"),
         Output(name, "figure"),
         Output(name, "style"),
+        Output(_nothing(name), "hidden"),
         Input(source_of(name), "data"),
     )
+
+
+def _nothing(name: str) -> str:
+    return f"{name}-nothing"
 
 
 def course_figure(courses: Sequence[Course]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import dash_mantine_components as dmc
-from dash import html
 
 from service.web.charts import chart, course_figure
 from service.web.course import UNITS, Hindsight
@@ -46,10 +45,8 @@ def course_chart(name: str, outlook: Outlook, of: str) -> Component:
     """Return the chart of all resources, with what is said where there is nothing to draw."""
     figure = course_figure(outlook.courses)
     resources = ", ".join(course.unit.name for course in outlook.courses)
-    drawn = chart(name, figure, f"Readings and forecasts of {of}: {resources}")
-    if outlook.courses:
-        return drawn
-    return html.Div([dmc.Text(NOT_YET), html.Div(drawn, hidden=True)])
+    label = f"Readings and forecasts of {of}: {resources}"
+    return chart(name, figure, label, nothing=NOT_YET)
 
 
 def fared(
@@ -124,7 +121,7 @@ def migrations_part(
     plans = {"minWidth": 180, **link(place(cluster_id, "plans"))}
     vms = [{"field": "vm", "headerName": "VM", "minWidth": 110, **link(place(cluster_id, "vms"))}]
     columns = [
-        {"field": "at", "headerName": "Begun at", "minWidth": 165, "valueFormatter": TIME},
+        {"field": "at", "headerName": "Begun at", "minWidth": 185, "valueFormatter": TIME},
         *(vms if with_vm else []),
         {"field": "source", "headerName": "From", **hosts},
         {"field": "destination", "headerName": "To", **hosts},

@@ -49,9 +49,12 @@
 
   // Instants of a chart by the viewer's own clock: plotly knows no zones.
   function localFigure(figure) {
-    if (!figure) return [window.dash_clientside.no_update, window.dash_clientside.no_update];
+    const same = window.dash_clientside.no_update;
+    if (!figure) return [same, same, same];
     const data = figure.data.map((trace) => ({ ...trace, x: trace.x.map(localText) }));
-    return [{ ...figure, data }, { height: figure.layout.height }];
+    const drawn = data.length > 0;
+    const style = { height: figure.layout.height, display: drawn ? "block" : "none" };
+    return [{ ...figure, data }, style, drawn];
   }
 
   function localText(instant) {

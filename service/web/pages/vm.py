@@ -311,7 +311,7 @@ def _why_part(known: _Known, sees_plans: bool, sees_hosts: bool) -> list[Compone
 
 def _places(cluster_id: str, rows: list[dict[str, Any]], told: str) -> Component:
     columns = [
-        {"field": "id", "headerName": "Host", **link(place(cluster_id, "hosts"))},
+        {"field": "id", "headerName": "Host", "minWidth": 100, **link(place(cluster_id, "hosts"))},
         {"field": "zone", "headerName": "Zone", "flex": 6},
         {
             "field": "in_the_way",
@@ -321,8 +321,8 @@ def _places(cluster_id: str, rows: list[dict[str, Any]], told: str) -> Component
             "wrapText": True,
             "autoHeight": True,
         },
-        {"field": "score_host_s", "headerName": "Contention host-s", "flex": 9, **NUMBER},
-        {"field": "overload_percent", "headerName": "Overload %", "flex": 8, **NUMBER},
+        {"field": "score_host_s", "headerName": "Contention host-s", "minWidth": 105, **NUMBER},
+        {"field": "overload_percent", "headerName": "Overload %", "minWidth": 100, **NUMBER},
     ]
     return [
         dmc.Group(
