@@ -285,11 +285,16 @@ def _vms_part(known: _Known) -> list[Component]:
         },
         {"field": "group", "headerName": "Application", "minWidth": 110},
         {"field": "app_type", "headerName": "Type", "minWidth": 90},
-        {"field": "owner", "headerName": "Owner"},
+        {"field": "owner", "headerName": "Owner", "minWidth": 90},
         {"field": "priority", "headerName": "Priority", "minWidth": 80, **NUMBER},
         {"field": "cores", "headerName": "Cores", "flex": 7, **NUMBER},
         {"field": "memory_gib", "headerName": "GiB", "flex": 7, **NUMBER},
-        {"field": "stays", "headerName": "Cannot be moved", "flex": 12, "tooltipField": "stays"},
+        {
+            "field": "stays",
+            "headerName": "Cannot be moved",
+            "minWidth": 130,
+            "tooltipField": "stays",
+        },
     ]
     rows = guest_rows(known.inventory, known.vms)
     return [
