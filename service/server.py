@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from executor.monitor.supervisor import Supervisor
+from forecast.persist import load_model
 from service.alone import alone_in
 from service.api.services import Services
 from service.app import create_app
@@ -123,11 +124,25 @@ def _make_demo(store: Store, tell: Tell) -> None:
     tell(f"cluster {DEMO} is simulated, {DEMO_SPEED:g} times as fast as life")
 
 
+def solve_limits(settings: Settings) -> SolveLimits:
+    """Return what requests may ask for.
+
+    Raises
+    ------
+    ForecastError
+        If the model that is set cannot be used: told at the start, and not by the first request.
+    """
+    model_path = settings.solving.model
+    if model_path is not None:
+        load_model(model_path)
+    return SolveLimits(max_limit_s=settings.solving.max_limit_s, model_path=model_path)
+
+
 @contextmanager
 def _solving(settings: Settings, store: Store, metrics: Metrics) -> Iterator[Desk]:
     """Yield where work for the solver is taken on, with its workers being made ready."""
     pool = SolverPool(_pool_settings(settings), on_ended=metrics.solved)
-    limits = SolveLimits(max_limit_s=settings.solving.max_limit_s)
+    limits = solve_limits(settings)
     desk = Desk(
         pool,
         store,

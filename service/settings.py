@@ -138,6 +138,10 @@ class SolvingSettings(Section):
     max_limit_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
     """Longest time that a request may ask a solve to take."""
 
+    model: File | None = None
+    """File of a trained model (`foreswap train`) that readings sent with a request are forecast \
+with; without it, by the newest readings and the errors that go with them."""
+
 
 class RuntimeSettings(Section):
     """What goes on by itself: looking, forecasting, planning, executing."""
