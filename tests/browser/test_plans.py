@@ -27,7 +27,7 @@ def test_plans_are_listed_and_lead_to_their_moves(served: Served, log_in: LogIn)
     page.locator("table a").first.click()
     bars = page.locator("#plan-time-line .barlayer .point")
     # The charts' script is large: a busy machine takes its time to read it once.
-    expect(bars).to_have_count(2 * NUM_STEPS, timeout=30_000)
+    expect(bars).to_have_count(2 * NUM_STEPS, timeout=60_000)
     expect(page.get_by_role("button", name="Approve", exact=True)).to_be_hidden()
     page.locator("#plan-steps .ag-row[row-id='3'] [col-id=vm]").click()
     expect(page.get_by_role("link", name="vm-00003")).to_be_visible()

@@ -63,7 +63,7 @@ def come_in(newcomer: Visitor, first_password: str) -> None:
     page.get_by_label("New password again").fill(PASSWORD)
     page.get_by_role("button", name="Change it").click()
     page.get_by_role("link", name="Demonstration").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible(timeout=SOON_MS)
 
 
 def ask_for_a_plan(newcomer: Visitor) -> None:
@@ -82,7 +82,9 @@ def drain_a_host(newcomer: Visitor) -> str:
     host: str = min(hosts, key=lambda item: item["num_vms"])["id"]
     newcomer.page.get_by_role("link", name="Overview", exact=True).click()
     newcomer.page.get_by_role("button", name=f"Drain {host}").click()
-    expect(newcomer.page.get_by_role("button", name=f"Return {host}")).to_be_visible()
+    expect(newcomer.page.get_by_role("button", name=f"Return {host}")).to_be_visible(
+        timeout=SOON_MS
+    )
     return host
 
 
@@ -95,7 +97,7 @@ def approve_the_plan(newcomer: Visitor) -> None:
     made.get_by_role("link").click()
     page.get_by_role("button", name="Approve", exact=True).click()
     asked = page.get_by_role("dialog", name="Approve?")
-    expect(asked.get_by_text("nothing real is touched")).to_be_visible()
+    expect(asked.get_by_text("nothing real is touched")).to_be_visible(timeout=SOON_MS)
     asked.get_by_role("button", name="Yes").click()
     expect(page.get_by_text("Approved", exact=True)).to_be_visible(timeout=SOON_MS)
     expect(page.get_by_label("How far the plan is")).to_be_visible(timeout=SOON_MS)
