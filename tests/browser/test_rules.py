@@ -59,7 +59,7 @@ def test_rules_that_contradict_are_told(served: Served, log_in: LogIn) -> None:
     visitor = log_in(served, "operator", f"{RULES}?rule=pair")
     page = visitor.page
     expect(page.get_by_label("Name", exact=True)).to_have_value("pair")
-    page.get_by_role("textbox", name="Kind").click()
+    page.get_by_role("textbox", name="Kind", exact=True).click()
     page.get_by_role("option", name="Together").click()
     expect(page.get_by_text("All the VMs run on one host.")).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_value("pair")
