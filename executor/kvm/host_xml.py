@@ -9,9 +9,11 @@ import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from executor.kvm.api import HostRecord
+if TYPE_CHECKING:
+    from executor.kvm.api import HostRecord
+
 
 NETWORK_POOLS: Final = frozenset({"netfs", "rbd", "iscsi", "iscsi-direct", "gluster", "sheepdog"})
 """Types of storage pools whose content other hosts can reach."""
