@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from service.client.login import Access
 
 PREFIX: Final = "/api/v1"
 TIMEOUT_S: Final = 120.0
+ASK_AGAIN_S: Final = 0.5
+"""How long to wait before asking for the answer to a request that is still being worked on."""
+
 PAGE: Final = 1000
 
 RETRIES: Final = urllib3.Retry(
@@ -103,6 +107,11 @@ class Client:
         url = self.access.url + PREFIX + path + (f"?{urlencode(wanted)}" if wanted else "")
         retries = KEYED_RETRIES if method in KEYED else RETRIES
         response = self._request(method, url, body, sent, retries=retries)
+        until = time.monotonic() + TIMEOUT_S
+        # Sent again because no answer came in time, while the first one is not done yet.
+        while _is_worked_on(response) and time.monotonic() < until:
+            time.sleep(ASK_AGAIN_S)
+            response = self._request(method, url, body, sent, retries=retries)
         if response.status >= 300:
             raise _refusal(response)
         return Answered(status=response.status, headers=response.headers, body=_json(response))
@@ -177,6 +186,12 @@ def path_of(*parts: str) -> str:
     '/clusters/a%2Fb/vms'
     """
     return "".join("/" + quote(part, safe="") for part in parts)
+
+
+def _is_worked_on(response: urllib3.BaseHTTPResponse) -> bool:
+    """Tell whether an earlier request of the same key is the one that will be answered."""
+    problem = _json(response) if response.status == 409 else None
+    return isinstance(problem, dict) and str(problem.get("type", "")).endswith("key-in-use")
 
 
 def _refusal(response: urllib3.BaseHTTPResponse) -> ServiceError:

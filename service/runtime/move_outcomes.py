@@ -28,7 +28,7 @@ def saved_by_vms(start: Cluster, observed: ScenarioSet, plan: Plan) -> Mapping[V
     start
         The cluster before the plan.
     observed
-        Demand from the begin of the plan on.
+        Demand from the start of the plan on.
     plan
         The steps that were made.
     """

@@ -128,7 +128,7 @@ def time_line(rows: Sequence[Row]) -> go.Figure:
         barmode="overlay",
         bargap=0.1,
         xaxis={
-            "title": {"text": "seconds from the begin", "standoff": 4},
+            "title": {"text": "seconds from the start", "standoff": 4},
             "side": "top",
             "gridcolor": "rgba(128,128,128,0.3)",
             "rangemode": "tozero",

@@ -181,7 +181,7 @@ _COLUMNS: Final[tuple[dict[str, Any], ...]] = (
     {"field": "vm", "headerName": "VM", "flex": 12, "minWidth": 96},
     {"field": "source", "headerName": "From", "minWidth": 88},
     {"field": "destination", "headerName": "To", "minWidth": 88},
-    {"field": "start_s", "headerName": "Begin s", "flex": 7, **_SECONDS},
+    {"field": "start_s", "headerName": "Start s", "flex": 7, **_SECONDS},
     {"field": "duration_s", "headerName": "Takes s", "flex": 7, **_SECONDS},
     {"field": "bandwidth", "headerName": "MiB/s", "flex": 7, **_RIGHT},
     {"field": "saves", "headerName": "Saves host-s", "flex": 9, "minWidth": 80, **_HOST_S},

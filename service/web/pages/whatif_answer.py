@@ -123,7 +123,7 @@ _COLUMNS: Final = [
     {"field": "kind", "headerName": "What", "flex": 7},
     {"field": "source", "headerName": "From", "flex": 8},
     {"field": "destination", "headerName": "To", "flex": 8},
-    {"field": "begin_s", "headerName": "Begin s", "flex": 7, **_RIGHT},
+    {"field": "begin_s", "headerName": "Start s", "flex": 7, **_RIGHT},
     {"field": "takes_s", "headerName": "Takes s", "flex": 7, **_RIGHT},
     {"field": "why", "headerName": "Why", "flex": 22, "cellStyle": _WRAPPED, **_TALL},
 ]

@@ -97,6 +97,14 @@ def test_what_acts_is_sent_again_with_the_same_key(service: Service) -> None:
     assert first == second
 
 
+def test_the_answer_to_what_is_still_worked_on_is_waited_for(service: Service) -> None:
+    """A what-if that took longer than the client waits ended as a conflict with itself."""
+    busy = {"type": "urn:foreswap:problem:key-in-use", "detail": "still being worked on"}
+    service.answers.extend([(409, busy), (409, busy), (200, {"ok": True})])
+    assert client(service).send("POST", "/whatif").body == {"ok": True}
+    assert len({headers["idempotency-key"] for _, _, headers, _ in service.asked}) == 1
+
+
 def test_changes_without_a_key_are_sent_once(service: Service) -> None:
     """Whether the first one was done is not known."""
     service.answers.append((503, None))
