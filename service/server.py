@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from executor.monitor.supervisor import Supervisor
-from forecast.persist import load_model
 from service.alone import alone_in
 from service.api.services import Services
 from service.app import create_app
@@ -26,7 +25,7 @@ from service.inventory.policies import ClusterSettings, DriverSettings
 from service.metrics import Metrics
 from service.plans.schedule import Automation
 from service.plans.wishes import put_schedule
-from service.runtime.process import runtime_beside
+from service.runtime.beside import runtime_beside
 from service.runtime.simulated import made_up
 from service.security.first_start import make_first_admin
 from service.security.policy import SecurityPolicy
@@ -134,6 +133,9 @@ def solve_limits(settings: Settings) -> SolveLimits:
     """
     model_path = settings.solving.model
     if model_path is not None:
+        # Loads scikit-learn, which answering requests does not need.
+        from forecast.persist import load_model
+
         load_model(model_path)
     return SolveLimits(max_limit_s=settings.solving.max_limit_s, model_path=model_path)
 

@@ -12,7 +12,7 @@ from service.api.answering import answer
 from service.api.asking import Path
 from service.api.operations import operation
 from service.api.services import Services
-from service.runtime.forecasting import CONTENTION
+from service.runtime.kept import CONTENTION
 from service.store.base import Kind
 from service.store.errors import NotFoundError
 from solver.schema import Id

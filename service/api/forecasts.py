@@ -19,7 +19,7 @@ from service.api.services import Services
 from service.inventory.access import visible_vm
 from service.inventory.effective import look_up
 from service.present import present
-from service.runtime.forecasting import FORECAST, fan_from_bytes
+from service.runtime.kept import FORECAST, fan_from_bytes
 from service.runtime.window import BIN, on_grid
 from service.store.base import Kind
 from service.store.errors import NotFoundError

@@ -16,7 +16,7 @@ from service.api.operations import operation
 from service.api.services import Services
 from service.plans.schedule import ScheduleModel
 from service.plans.wishes import put_schedule
-from service.runtime.keeper import RUNTIME
+from service.runtime.kept import RUNTIME
 from service.store.base import Item, Kind, Transaction
 from solver.schema import Id
 

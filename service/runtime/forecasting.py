@@ -18,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 
 from forecast.baseline import Persistence
-from forecast.classes import CLASSES, classify
-from forecast.forecaster import HORIZON_MINUTES, QUANTILES, Forecaster, QuantileForecast
+from forecast.classes import classify
+from forecast.forecaster import QUANTILES, Forecaster, QuantileForecast
 from forecast.history import History
 from forecast.online import OnlineForecaster
 from forecast.persist import load_model
@@ -30,12 +30,6 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import host_contention, host_positions
 from solver.domain.units import FIELDS, NUM_RESOURCES, HostId, Resource, VmId
 from solver.domain.weights import Weights, to_host_s
-
-FORECAST: Final = "forecast"
-CONTENTION: Final = "contention"
-QUALITY: Final = "forecast-quality"
-MODEL: Final = "model"
-"""Names of blobs."""
 
 WARM_UP_DAYS: Final = 2.0
 """The least with which calibration and joint errors have seen each hour of the day twice."""
@@ -209,34 +203,6 @@ def fans_to_bytes(forecasted: Forecasted, online: OnlineForecaster, cluster: Clu
         hosts=_host_bands(forecasted, online, cluster),
     )
     return data.getvalue()
-
-
-def fan_from_bytes(data: bytes, *, vm_id: str = "", host_id: str = "") -> dict[str, Any] | None:
-    """Return the fan of one VM or host as JSON values; ``None`` if it is not in the forecast."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        meta = json.loads(arrays["meta"].tobytes())
-        names, values = (meta["vms"], arrays["vms"]) if vm_id else (meta["hosts"], arrays["hosts"])
-        wanted = vm_id or host_id
-        if wanted not in names:
-            return None
-        position = names.index(wanted)
-        cold = bool(arrays["cold"][position]) if vm_id else False
-        # Absent from forecasts that an older version kept.
-        told = bool(vm_id) and "classes" in arrays
-        code = int(arrays["classes"][position]) if told else None
-    return {
-        "id": wanted,
-        "usage_class": "" if code is None else CLASSES[code],
-        "at": meta["at"],
-        "forecaster": meta["forecaster"],
-        "cold": cold,
-        "horizon_minutes": list(HORIZON_MINUTES),
-        "quantiles": list(QUANTILES),
-        "resources": {
-            name: np.round(values[r, position].astype(float), 1).tolist()
-            for r, name in enumerate(meta["resources"])
-        },
-    }
 
 
 def _host_bands(forecasted: Forecasted, online: OnlineForecaster, cluster: Cluster) -> Any:

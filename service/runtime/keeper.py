@@ -31,6 +31,7 @@ from service.runtime.drivers import Opened, Opener, Watched, open_cluster
 from service.runtime.execution import Execution
 from service.runtime.forecasting import Seer
 from service.runtime.hindsight import Hindsight
+from service.runtime.kept import RUNTIME
 from service.runtime.memory import Memory, read_memory
 from service.runtime.planning import to_be_emptied
 from service.runtime.proposing import Proposer
@@ -38,9 +39,6 @@ from service.runtime.seeing import LOOK_EVERY, PAST, TELEMETRY_LAG, Sight
 from service.runtime.training import NoTrainer, Trainer
 from service.store.base import Item, KeptPlan, Kind, PlanStage, Store, Transaction
 from solver.solve import SolveParams
-
-RUNTIME: Final = "runtime"
-"""Name of the blob that says what the keeper knows and does."""
 
 _LIVE: Final = (PlanStage.WANTED, PlanStage.PROPOSED, PlanStage.APPROVED, PlanStage.RUNNING)
 

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from forecast.history import History
 from service.runtime.charge import Charge
-from service.runtime.forecasting import MODEL, Seer
+from service.runtime.forecasting import Seer
+from service.runtime.kept import MODEL
 from service.runtime.training import Trainer
 from solver.domain.errors import ForeswapError
 

@@ -20,9 +20,6 @@ from solver.capacity.question import Survival
 from solver.capacity.survival import survival
 from solver.domain.cluster import Cluster
 
-OUTLOOK: Final = "outlook"
-"""Name of the blob."""
-
 SHOWN: Final = {"p50": QUANTILES.index(0.5), "p95": QUANTILES.index(0.95)}
 N_PLUS_1_LIMIT_S: Final = 3.0
 """The leader does nothing else meanwhile; what is not settled by then is told as unknown."""

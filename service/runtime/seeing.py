@@ -18,9 +18,6 @@ from service.plans.schedule import Quality
 from service.runtime.charge import Charge
 from service.runtime.drivers import Telemetry, Watched
 from service.runtime.forecasting import (
-    CONTENTION,
-    FORECAST,
-    QUALITY,
     Forecasted,
     Seer,
     contention_document,
@@ -28,8 +25,9 @@ from service.runtime.forecasting import (
     quality_document,
 )
 from service.runtime.gate import objections
+from service.runtime.kept import CONTENTION, FORECAST, OUTLOOK, QUALITY
 from service.runtime.learning import Learner
-from service.runtime.outlook import OUTLOOK, outlook_document
+from service.runtime.outlook import outlook_document
 from service.runtime.past_fans import to_keep
 from service.runtime.training import Trainer
 from service.runtime.window import Window, on_grid, with_cluster

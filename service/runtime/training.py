@@ -24,7 +24,8 @@ from forecast.history import History
 from forecast.persist import load_model, save_model
 from forecast.promotion import compare
 from forecast.quantile import QuantileModel, TrainingSettings
-from service.runtime.forecasting import MODEL, Seer
+from service.runtime.forecasting import Seer
+from service.runtime.kept import MODEL
 from service.store.base import Store
 from solver.domain.errors import ForecastError, ForeswapError
 

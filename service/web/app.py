@@ -12,8 +12,7 @@ from service.api import cookies
 from service.api.services import Services
 from service.inventory.marks import read_mark
 from service.plans.wishes import ACTIVE
-from service.runtime.keeper import RUNTIME
-from service.runtime.outlook import OUTLOOK
+from service.runtime.kept import OUTLOOK, RUNTIME
 from service.security.principal import Principal
 from service.store.base import Kind
 from service.web import frame, packing, router, row_answers

@@ -10,8 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from service.inventory.effective import Inventory, look_up
-from service.runtime.forecasting import CONTENTION
-from service.runtime.outlook import OUTLOOK
+from service.runtime.kept import CONTENTION, OUTLOOK
 from service.store.base import Transaction
 from solver.domain.cluster import VM, Host, HostState
 from solver.domain.units import FIELDS, NUM_RESOURCES, Resource

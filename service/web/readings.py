@@ -18,8 +18,7 @@ import numpy.typing as npt
 from forecast.history import STEP_SECONDS, BinState, History
 from service.api.services import Services
 from service.inventory.effective import Inventory
-from service.runtime.forecasting import CONTENTION, FORECAST, QUALITY, fan_from_bytes
-from service.runtime.keeper import RUNTIME
+from service.runtime.kept import CONTENTION, FORECAST, QUALITY, RUNTIME, fan_from_bytes
 from service.runtime.past_fans import PastFan, past_fans
 from service.runtime.window import on_grid
 from service.store.base import Transaction

@@ -7,9 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from service.inventory.effective import look_up
-from service.runtime.forecasting import CONTENTION
-from service.runtime.keeper import RUNTIME
-from service.runtime.outlook import OUTLOOK
+from service.runtime.kept import CONTENTION, OUTLOOK, RUNTIME
 from solver.domain.cluster import Host
 from tests.browser.served import CLUSTER, Served
 

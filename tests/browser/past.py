@@ -11,7 +11,7 @@ import numpy as np
 from forecast.history import STEP_SECONDS, History
 from service.inventory.rules import put_rule
 from service.plans.document import with_entry
-from service.runtime.forecasting import CONTENTION, FORECAST, QUALITY
+from service.runtime.kept import CONTENTION, FORECAST, QUALITY
 from service.runtime.past_fans import HOURS_KEPT, to_keep
 from service.runtime.window import on_grid
 from service.store.base import PlanStage

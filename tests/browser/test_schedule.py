@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from service.runtime.keeper import RUNTIME
+from service.runtime.kept import RUNTIME
 from service.store.base import Kind
 from tests.browser.conftest import LogIn
 from tests.browser.served import CLUSTER, Served, present

@@ -22,7 +22,7 @@ from service.inventory.clusters import put_cluster
 from service.inventory.policies import ClusterSettings, DriverSettings
 from service.plans.document import plan_of
 from service.plans.wishes import put_schedule
-from service.runtime.keeper import RUNTIME
+from service.runtime.kept import RUNTIME
 from service.runtime.memory import Memory, write_memory
 from service.security.principal import Principal, Role
 from service.store.base import PlanStage, Store

@@ -16,7 +16,7 @@ from service.inventory.effective import look_up
 from service.inventory.maintenance import set_maintenance
 from service.inventory.policies import Maintenance
 from service.plans.wishes import ACTIVE
-from service.runtime.keeper import RUNTIME
+from service.runtime.kept import RUNTIME
 from service.security.principal import Principal
 from service.store.base import PlanStage, Transaction
 from service.web.door import may, require

@@ -12,7 +12,7 @@ from dash import html
 
 from service.plans.schedule import Schedule, schedule_from_document
 from service.present import present
-from service.runtime.keeper import RUNTIME
+from service.runtime.kept import RUNTIME
 from service.runtime.observing import SPANS, scorecard
 from service.store.base import Item, Transaction
 from service.web.parts import figure, instant

@@ -15,7 +15,7 @@ from service.inventory.clusters import keep_snapshot, put_cluster
 from service.inventory.policies import ClusterSettings, DriverSettings
 from service.plans.document import with_entry
 from service.plans.wishes import put_schedule
-from service.runtime.keeper import RUNTIME
+from service.runtime.kept import RUNTIME
 from service.security.principal import Principal, Role
 from service.store.base import Kind, PlanStage, Store, Transaction
 from service.store.sql import open_store

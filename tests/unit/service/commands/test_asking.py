@@ -19,7 +19,7 @@ from service.cli import run
 from service.commands.outlook import fan_rows, reading_rows
 from service.inventory.clusters import keep_snapshot, put_cluster
 from service.inventory.policies import ClusterSettings
-from service.runtime.forecasting import CONTENTION
+from service.runtime.kept import CONTENTION
 from service.security import accounts, tokens, users
 from service.security.passwords import Passwords
 from service.security.principal import Principal, Role

@@ -16,7 +16,7 @@ from service.inventory.maintenance import set_maintenance
 from service.inventory.policies import ClusterSettings, DriverSettings, Maintenance
 from service.plans import wishes
 from service.runtime.drivers import last_snapshot
-from service.runtime.forecasting import FORECAST, fan_from_bytes
+from service.runtime.kept import FORECAST, fan_from_bytes
 from service.runtime.past_fans import LEVELS, past_fans
 from service.store.base import Kind, PlanStage
 from service.whatif.kept import FUTURES, futures_from_bytes

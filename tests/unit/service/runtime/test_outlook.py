@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from service.runtime.forecasting import FORECAST, fan_from_bytes
-from service.runtime.outlook import OUTLOOK, survival_document
+from service.runtime.kept import FORECAST, OUTLOOK, fan_from_bytes
+from service.runtime.outlook import survival_document
 from solver.capacity.survival import survival
 from tests.builders import make_cluster, make_host, make_vm
 from tests.keeping import CLUSTER, Kept

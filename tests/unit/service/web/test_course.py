@@ -11,7 +11,7 @@ import pytest
 
 from forecast.forecaster import HORIZON_MINUTES
 from forecast.history import STEP_SECONDS, History
-from service.runtime.forecasting import fan_from_bytes
+from service.runtime.kept import fan_from_bytes
 from service.runtime.past_fans import PastFan
 from service.web.charts import course_figure
 from service.web.course import courses, hindsight, sum_of

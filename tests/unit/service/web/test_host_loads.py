@@ -11,8 +11,7 @@ import pytest
 
 from service.inventory.clusters import put_cluster, put_snapshot
 from service.inventory.policies import ClusterSettings
-from service.runtime.forecasting import CONTENTION
-from service.runtime.outlook import OUTLOOK
+from service.runtime.kept import CONTENTION, OUTLOOK
 from service.security.principal import Principal, Role
 from service.store.base import Store
 from service.store.sql import open_store
