@@ -93,6 +93,11 @@ def _tokens(store: Store) -> list[int | None]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "store_url",
+    [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"],
+    indirect=True,
+)
 def test_other_process_goes_on_after_a_kill(store_url: str, tmp_path: Path) -> None:
     """Within 15 s of kill -9 another process acts; no VM is lost or doubled."""
     _fail_over(signal.SIGKILL, store_url, tmp_path)

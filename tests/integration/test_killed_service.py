@@ -284,6 +284,7 @@ def _killed(home: Path, kinds: list[str], seed: int) -> None:
     assert num_bins >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_whatever_is_killed_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """The process that acts, and once there is another, the one that answers: all end with it."""

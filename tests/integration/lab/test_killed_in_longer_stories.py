@@ -96,7 +96,7 @@ def test_killed_around_the_switch(lab: Lab, tmp_path: Path, after: bool, mode: M
     finish_post_copy(lab, tmp_path, mode)
 
 
-@pytest.mark.parametrize("mode", Mode)
+@MODE
 def test_killed_in_post_copy(lab: Lab, tmp_path: Path, mode: Mode) -> None:
     """With the guest's memory at both ends nothing is stopped: it arrives as a whole."""
     destination = lab.hosts[1]
