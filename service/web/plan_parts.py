@@ -361,9 +361,13 @@ def outcome(kept: KeptPlan) -> list[Component]:
 
 
 def table(names: Sequence[str], body: Sequence[Component]) -> Component:
-    """Return a small table."""
+    """Return a small table, which scrolls within itself where it is too wide."""
     cells = dmc.TableTr([dmc.TableTh(name) for name in names])
-    return dmc.Table([dmc.TableThead(cells), dmc.TableTbody(list(body))], striped=True)
+    found = dmc.Table([dmc.TableThead(cells), dmc.TableTbody(list(body))], striped=True)
+    # Reached by Tab, so that it is scrolled by keys as well.
+    return dmc.TableScrollContainer(
+        found, minWidth=760, scrollAreaProps={"viewportProps": {"tabIndex": 0}}
+    )
 
 
 def refusals(kept: KeptPlan) -> list[Component]:

@@ -89,7 +89,7 @@ def without_timings(figures: dict[str, dict[str, Any]]) -> dict[str, dict[str, A
 @pytest.mark.parametrize(
     "policies",
     [
-        pytest.param(("none", "reactive", "predictive", "oracle"), id="some"),
+        pytest.param(("none", "reactive", "oracle"), id="some"),
         pytest.param(POLICIES, marks=pytest.mark.slow, id="all"),
     ],
 )

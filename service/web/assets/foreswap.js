@@ -42,6 +42,15 @@
     window.dash_clientside.set_props(tells, { data: { value, at: Date.now() } });
   });
 
+  // Enter may come before what was typed has been taken over: let two pictures pass.
+  async function settled(...counts) {
+    const next = () => new Promise((done) => requestAnimationFrame(done));
+    await next();
+    await next();
+    const pressed = counts.reduce((sum, count) => sum + (count || 0), 0);
+    return pressed || window.dash_clientside.no_update;
+  }
+
   function scheme(dark) {
     document.documentElement.setAttribute("data-ag-theme-mode", dark ? "dark" : "light");
     return dark ? "dark" : "light";
@@ -80,5 +89,5 @@
   const cells = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});
   cells.Link = Link;
 
-  window.dash_clientside = Object.assign({}, window.dash_clientside, { foreswap: { look, scheme, localFigure } });
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { foreswap: { look, settled, scheme, localFigure } });
 })();

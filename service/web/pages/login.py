@@ -6,7 +6,7 @@ import secrets
 from typing import Any, Final
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, no_update
 from flask import Response, after_this_request, request
 
 from service.api import cookies
@@ -22,6 +22,7 @@ CSRF_COOKIE: Final = "foreswap-csrf"
 _USER: Final = "login-user"
 _PASSWORD: Final = "login-password"
 _BUTTON: Final = "login-button"
+_ASKED: Final = "login-asked"
 _MOST: Final = 1000
 
 
@@ -34,6 +35,7 @@ def show() -> Component:
                 dmc.TextInput(id=_USER, label="User", autoComplete="username"),
                 dmc.PasswordInput(id=_PASSWORD, label="Password", autoComplete="current-password"),
                 dmc.Button("Log in", id=_BUTTON),
+                dcc.Store(id=_ASKED),
             ]
         ),
         withBorder=True,
@@ -46,26 +48,26 @@ def show() -> Component:
 
 def listen(app: Dash, services: Services) -> None:
     """Register what happens on the page."""
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("foreswap", "settled"),
+        Output(_ASKED, "data"),
+        Input(_BUTTON, "n_clicks"),
+        Input(_USER, "n_submit"),
+        Input(_PASSWORD, "n_submit"),
+        prevent_initial_call=True,
+    )
 
     @app.callback(
         Output(SESSION, "data", allow_duplicate=True),
         Output(_PASSWORD, "error"),
-        Input(_BUTTON, "n_clicks"),
-        Input(_USER, "n_submit"),
-        Input(_PASSWORD, "n_submit"),
+        Input(_ASKED, "data"),
         State(_USER, "value"),
         State(_PASSWORD, "value"),
         prevent_initial_call=True,
     )
-    def log_in(
-        clicks: int | None,
-        _by_user: object,
-        _by_key: object,
-        user: str | None,
-        password: str | None,
-    ) -> Any:
+    def log_in(asked: int | None, user: str | None, password: str | None) -> Any:
         """Begin a session."""
-        if not (clicks or _by_user or _by_key):
+        if not asked:
             return no_update, no_update
         if not user or not password:
             return no_update, "expected a user and a password"
