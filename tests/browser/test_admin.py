@@ -62,6 +62,8 @@ def test_users(empty: Served, log_in: LogIn) -> None:
     first = page.locator("code").inner_text()
     assert empty.services.passwords.fits(first, kept_hash(empty, "anna"))
     page.get_by_role("link", name="anna", exact=True).click()
+    # The page before has a field of that name, too.
+    expect(page.get_by_role("button", name="End all sessions")).to_be_visible()
     choose(page, "Role", "operator: runs the clusters")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("anna has the role operator")).to_be_visible()
