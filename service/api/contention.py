@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
-from service.api.answering import answer
 from service.api.asking import Path
+from service.api.latest import answer_kept
 from service.api.operations import operation
 from service.api.services import Services
 from service.runtime.kept import CONTENTION
-from service.store.base import Kind
-from service.store.errors import NotFoundError
 from solver.schema import Id
 
 
@@ -53,11 +49,6 @@ def blueprint(services: Services) -> APIBlueprint:
     @operation("contention.show")
     def show_contention(path: ContentionPath) -> Response:
         """Show how contended each host is, worst first."""
-        with services.store.begin(read_only=True) as tx:
-            tx.items.get(Kind.CLUSTER, "", path.cluster_id)
-            kept = tx.blobs.get(path.cluster_id, CONTENTION)
-        if kept is None:
-            raise NotFoundError(f"cluster {path.cluster_id!r}: there is no forecast yet")
-        return answer(json.loads(kept[1]))
+        return answer_kept(services, path.cluster_id, CONTENTION)
 
     return api

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from zoneinfo import available_timezones
 
@@ -52,9 +52,9 @@ def fields(known: Mapping[str, Any], edits: bool) -> list[Component]:
             allowDeselect=False,
             readOnly=not edits,
         ),
-        _text("hosts_file", known, edits),
-        _number("seed", known, edits),
-        _number("speed", known, edits),
+        _of_driver(dmc.TextInput, "hosts_file", known, edits),
+        _of_driver(dmc.NumberInput, "seed", known, edits),
+        _of_driver(dmc.NumberInput, "speed", known, edits),
     ]
 
 
@@ -93,21 +93,12 @@ def _time_zone(value: str, edits: bool) -> Component:
     )
 
 
-def _text(name: str, known: Mapping[str, Any], edits: bool) -> Component:
+def _of_driver(
+    make: Callable[..., Component], name: str, known: Mapping[str, Any], edits: bool
+) -> Component:
+    """Return a field that only some drivers have; ``make`` is what it is typed into."""
     label, description = _OF_DRIVER[name]
-    field = dmc.TextInput(
-        id=field_id(FORM, f"driver.{name}"),
-        label=label,
-        description=description,
-        value=known.get(f"driver.{name}", ""),
-        readOnly=not edits,
-    )
-    return html.Div(field, id=_around(name), hidden=True)
-
-
-def _number(name: str, known: Mapping[str, Any], edits: bool) -> Component:
-    label, description = _OF_DRIVER[name]
-    field = dmc.NumberInput(
+    field = make(
         id=field_id(FORM, f"driver.{name}"),
         label=label,
         description=description,
