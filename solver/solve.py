@@ -206,7 +206,8 @@ class _Solve:
         self.problem = compile_problem(cluster, self.scenarios, params.weights, params.migration)
         self.before = self._judge(cluster.placement)
         # What comes after the search does much the same work as what came before it.
-        self.allowance.hold_back(max(HELD_BACK * params.limit_s, self.allowance.elapsed_s))
+        self._begun_s = self.allowance.elapsed_s
+        self.allowance.hold_back(max(HELD_BACK * params.limit_s, self._begun_s))
 
     def result(self) -> Result:
         balancing = needs_balancing(
@@ -285,6 +286,7 @@ class _Solve:
                 urgency=savings(problem, hosts, move_costs),
                 parameters=self.params.migration,
                 move_costs=move_costs,
+                patience_s=self._patience_s(),
             )
             if not sequenced.cut_off:
                 return sequenced.plan, cut_off
@@ -303,6 +305,14 @@ class _Solve:
                 answer = self._search(problem)
                 choices.append((answer.total, answer.hosts))
             _, hosts = min(choices, key=lambda choice: choice[0])
+
+    def _patience_s(self) -> float:
+        """Return how long a plan's times may be bettered, so that it can still be explained."""
+        if self._cancelled():
+            return 0.0
+        if self.allowance.deterministic:
+            return math.inf
+        return self.params.limit_s - self.allowance.elapsed_s - self._begun_s
 
     def _over(self) -> bool:
         """Whether the whole of the time is used up, or nobody waits for more."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from service.garbage import spare_what_is_loaded
 from service.solving.errors import WorkerError
 from service.solving.work import Progress, Work
 from solver.domain.errors import ForeswapError
@@ -121,6 +122,7 @@ def _load(modules: Sequence[str]) -> None:
     prepare(SolveParams(), num_hosts=1)
     for module in modules:
         importlib.import_module(module)
+    spare_what_is_loaded()
 
 
 def resident_mib() -> int:

@@ -6,6 +6,7 @@ of ``solver.sequencing``. It stands beside the joint model because CP-SAT is imp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -78,11 +79,16 @@ class Limits:
 
 
 def schedule_jobs(
-    jobs: Sequence[Job], limits: Limits, *, horizon: int, work_limit: float
+    jobs: Sequence[Job],
+    limits: Limits,
+    *,
+    horizon: int,
+    work_limit: float,
+    limit_s: float = math.inf,
 ) -> list[tuple[int, int]] | None:
     """Return start and way of each job, for the least weighted sum of ends, then makespan.
 
-    Deterministic: one worker, one seed, and a limit on work instead of time.
+    Deterministic, as long as it is the work that ends the search: one worker and one seed.
 
     Parameters
     ----------
@@ -90,6 +96,8 @@ def schedule_jobs(
         No job ends later.
     work_limit
         Deterministic seconds.
+    limit_s
+        Wall seconds, for those who cannot wait for the whole of the work.
 
     Returns
     -------
@@ -102,6 +110,7 @@ def schedule_jobs(
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
     solver.parameters.max_deterministic_time = work_limit
+    solver.parameters.max_time_in_seconds = limit_s
     status = solver.solve(model.model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None

@@ -11,6 +11,7 @@ list schedule gave them, which is known to be safe.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -35,6 +36,9 @@ WORK_LIMIT: Final = 0.03
 SHARES: Final = (1, 2, 3, 4)
 """A leg may have all of its narrowest link, half of it, a third or a quarter."""
 
+LEAST_PATIENCE_S: Final = 0.02
+"""With less time than this, building the model would use it up."""
+
 WORTH_TRYING: Final = 1.01
 """A list schedule within one per cent of the bound is left as it is."""
 
@@ -44,6 +48,8 @@ def improved(
     start: Occupancy,
     timed: Sequence[TimedLeg],
     parameters: MigrationParameters,
+    *,
+    patience_s: float = math.inf,
 ) -> tuple[TimedLeg, ...]:
     """Return a schedule of the same legs that is better, or the same one.
 
@@ -53,13 +59,15 @@ def improved(
         Occupancy of the cluster's placement.
     timed
         A safe schedule, by start and then as legs were dispatched.
+    patience_s
+        Wall seconds that it may take, besides the bound on its work.
     """
-    if not 1 < len(timed) <= MAX_LEGS:
+    if not 1 < len(timed) <= MAX_LEGS or patience_s < LEAST_PATIENCE_S:
         return tuple(timed)
     model = _Plan(cluster, start, timed, parameters)
     if model.list_is_good_enough():
         return tuple(timed)
-    found = model.solve()
+    found = model.solve(patience_s)
     return min(tuple(timed), found, key=merit)
 
 
@@ -154,7 +162,7 @@ class _Plan:
             total += self._weights[i] * end
         return total
 
-    def solve(self) -> tuple[TimedLeg, ...]:
+    def solve(self, limit_s: float) -> tuple[TimedLeg, ...]:
         """Return the best schedule found; the list schedule if none is."""
         # Here, because the library takes a second to load, which only those who need it pay.
         from solver.cpsat.intervals import Job, Way, schedule_jobs
@@ -169,7 +177,9 @@ class _Plan:
             for item, ways, weight in zip(self._timed, self._ways, self._weights, strict=True)
         ]
         horizon = 2 * max(item.end_ms for item in self._timed)
-        answer = schedule_jobs(jobs, self._limits(), horizon=horizon, work_limit=WORK_LIMIT)
+        answer = schedule_jobs(
+            jobs, self._limits(), horizon=horizon, work_limit=WORK_LIMIT, limit_s=limit_s
+        )
         if answer is None:
             return tuple(self._timed)
         found = [

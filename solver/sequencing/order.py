@@ -8,6 +8,7 @@ be reached is cut off and said so; the placement can then be solved again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -55,6 +56,7 @@ def sequence(
     urgency: Mapping[VmId, int],
     parameters: MigrationParameters = DEFAULT_MIGRATION,
     move_costs: Mapping[VmId, MoveCost] | None = None,
+    patience_s: float = math.inf,
 ) -> Sequenced:
     """Return a timed plan from the cluster's placement to another one.
 
@@ -62,7 +64,8 @@ def sequence(
     every rule that binds then hold, or are at most as broken as at the start; caps and bandwidth
     hold; hosts in maintenance are never entered and unreachable ones never touched. Rules that bind
     at rest end no worse than they start. Of the schedules tried the best by ``merit`` is kept.
-    Deterministic: same input, same plan. ``solver.domain.check.check_plan`` finds nothing in it.
+    Deterministic unless patience ends it: same input, same plan.
+    ``solver.domain.check.check_plan`` finds nothing in it.
 
     Parameters
     ----------
@@ -76,6 +79,8 @@ def sequence(
         Of the migration estimator that gives durations.
     move_costs
         Cost terms that are put on the (first) step of each VM.
+    patience_s
+        Wall seconds that better times of a safe schedule may take.
 
     Raises
     ------
@@ -92,7 +97,7 @@ def sequence(
     timed = schedule(cluster, start, order.legs, parameters)
     if not cut:
         # What leaves something out is solved and sequenced again: better times would be lost.
-        timed = improved(cluster, start, timed, parameters)
+        timed = improved(cluster, start, timed, parameters, patience_s=patience_s)
     return Sequenced(
         plan=Plan(
             made_at=cluster.observed_at,
