@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import dash_mantine_components as dmc
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
-from flask import Response, after_this_request, request
+from flask import Response, after_this_request, has_request_context, request
 
 from service.api import cookies
 from service.api.services import Services
@@ -16,8 +17,10 @@ from service.security import sessions
 from service.security.principal import Principal
 from service.web import router
 from service.web.door import require_visitor, visitor
-from service.web.errors import NOTICES, SESSION
-from service.web.pages.login import give_csrf
+from service.web.errors import NOTICES, SESSION, sentence
+from service.web.marks import mark_at
+from service.web.pages.login import CSRF_COOKIE, give_csrf
+from service.web.parts import empty
 from service.web.site import ADDRESS, Component
 
 _PAGE: Final = "page"
@@ -30,6 +33,8 @@ _LIVE: Final = "live"
 _TICKS: Final = "ticks"
 _AWAY: Final = "away"
 _OUT: Final = "log-out"
+_FRAME: Final = "/_dash-layout"
+"""Where the browser asks for the frame."""
 
 LOOK_EVERY_MS: Final = 700
 """How often a page asks whether something has changed: so that it shows it within a second."""
@@ -44,23 +49,44 @@ THEME: Final = {
 }
 
 
-def frame() -> Component:
-    """Return the frame, with room for a page."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turned:
+    """What an address shows to whoever visits.
+
+    Parameters
+    ----------
+    path
+        As the browser writes it; ``None`` if it told none, and asks again when it has the frame.
+    mark
+        Of what is shown; read before it, so that nothing that changes meanwhile is missed.
+    """
+
+    page: Component
+    path: str | None = None
+    links: Component = None
+    who: Component = None
+    title: str = ""
+    mark: str = ""
+
+
+def frame(services: Services) -> Component:
+    """Return the frame, with the page of the address that asks for it already in it."""
+    opened = _opened(services)
     return dmc.MantineProvider(
         id=_THEME,
         theme=THEME,
         forceColorScheme="light",
         children=[
-            dcc.Location(id=ADDRESS, refresh="callback-nav"),
+            dcc.Location(id=ADDRESS, refresh="callback-nav", pathname=opened.path),
             dcc.Store(id=SESSION),
-            dcc.Store(id=_LIVE, data=""),
-            dcc.Store(id=_TITLE),
+            dcc.Store(id=_LIVE, data=opened.mark),
+            dcc.Store(id=_TITLE, data=opened.title),
             dcc.Interval(id=_TICKS, interval=LOOK_EVERY_MS),
             dmc.NotificationContainer(id=NOTICES, position="bottom-right"),
             _banner(),
             html.A("To the content", href="#content", className="skip"),
             dmc.AppShell(
-                [_header(), _navbar(), _main()],
+                [_header(opened.who), _navbar(opened.links), _main(opened.page)],
                 header={"height": 52},
                 navbar={"width": 180, "breakpoint": "xs"},
                 padding="md",
@@ -81,15 +107,13 @@ def listen(app: Dash, services: Services) -> None:
         Input(ADDRESS, "pathname"),
         Input(SESSION, "data"),
         State(ADDRESS, "search"),
+        # The first page comes with the frame.
+        prevent_initial_call=True,
     )
     def turn(path: str | None, _session: str | None, query: str | None) -> Any:
         """Show the page of an address to whoever visits."""
-        who = visitor(services)
-        if who is not None:
-            _renew_csrf(services, who)
-        place = unquote(path or "/")
-        shown = router.show(services, who, place, query or "")
-        return shown, _links(who, place), _who(who), router.title(place)
+        turned = _turned(services, path or "/", query or "")
+        return turned.page, turned.links, turned.who, turned.title
 
     @app.callback(
         Output(SESSION, "data", allow_duplicate=True),
@@ -101,6 +125,35 @@ def listen(app: Dash, services: Services) -> None:
         if clicks:
             _end(services)
         return secrets.token_hex(4)
+
+
+def _opened(services: Services) -> _Turned:
+    """Return what the address shows whose document asks for the frame."""
+    loading = _Turned(page=dmc.Text("Loading …", c="dimmed"))
+    asking = urlsplit((has_request_context() and request.referrer) or "")
+    # Some browsers tell no path to anybody, and then it is empty or the root's.
+    if asking.path in ("", "/") or request.path != _FRAME:
+        return loading
+    try:
+        query = f"?{asking.query}" if asking.query else ""
+        return _turned(services, asking.path, query)
+    except Exception as error:  # noqa: BLE001  Without the frame there is nothing.
+        return replace(loading, page=empty("Cannot be shown now", sentence(error)))
+
+
+def _turned(services: Services, path: str, query: str) -> _Turned:
+    who = visitor(services)
+    if who is not None:
+        _renew_csrf(who)
+    place = unquote(path)
+    return _Turned(
+        path=path,
+        mark=mark_at(services, who, path),
+        page=router.show(services, who, place, query),
+        links=_links(who, place),
+        who=_who(who),
+        title=router.title(place),
+    )
 
 
 def _listen_in_browser(app: Dash) -> None:
@@ -121,7 +174,7 @@ def _listen_in_browser(app: Dash) -> None:
     )
 
 
-def _header() -> Component:
+def _header(who: Component) -> Component:
     return dmc.AppShellHeader(
         [
             dmc.Group(
@@ -132,7 +185,7 @@ def _header() -> Component:
                     dmc.Group(
                         [
                             dmc.Switch(id=_DARK, label="Dark", persistence=True, checked=False),
-                            html.Div(id=_WHO),
+                            html.Div(who, id=_WHO),
                         ]
                     ),
                 ],
@@ -154,13 +207,12 @@ def _banner() -> Component:
     return html.Div(away, id=_AWAY, className="away", role="alert", style={"display": "none"})
 
 
-def _navbar() -> Component:
-    return dmc.AppShellNavbar(html.Div(id=_NAVIGATION), **{"aria-label": "Pages"})
+def _navbar(links: Component) -> Component:
+    return dmc.AppShellNavbar(html.Div(links, id=_NAVIGATION), **{"aria-label": "Pages"})
 
 
-def _main() -> Component:
-    loading = dmc.Text("Loading …", c="dimmed")
-    return dmc.AppShellMain(html.Div(loading, id=_PAGE), id="content")
+def _main(page: Component) -> Component:
+    return dmc.AppShellMain(html.Div(page, id=_PAGE), id="content")
 
 
 def _links(who: Principal | None, path: str) -> Component:
@@ -188,9 +240,9 @@ def _who(who: Principal | None) -> Component:
     )
 
 
-def _renew_csrf(services: Services, who: Principal) -> None:
+def _renew_csrf(who: Principal) -> None:
     """Give the token to a browser that has the session and not the token."""
-    if request.headers.get(cookies.CSRF_HEADER) == who.csrf_token:
+    if request.cookies.get(CSRF_COOKIE) == who.csrf_token:
         return
 
     def give(response: Response) -> Response:

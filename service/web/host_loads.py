@@ -160,7 +160,8 @@ def _load(
     scored: Mapping[str, Any] | None,
     peaks: Mapping[str, Mapping[str, float]],
 ) -> HostLoad:
-    promised = [sum(vm.allocation.as_tuple()[r] for vm in vms) for r in range(NUM_RESOURCES)]
+    allocated = [vm.allocation.as_tuple() for vm in vms]
+    promised = [sum(amounts[r] for amounts in allocated) for r in range(NUM_RESOURCES)]
     used = {} if scored is None else scored["used"]
     meters = tuple(
         _meter(host, resource, usable, promised[resource], used, peaks.get(FIELDS[resource], {}))

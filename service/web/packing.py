@@ -10,7 +10,8 @@ from flask import Flask, Response, request
 from service.api import headers
 
 _PACKED_TYPES: Final = ("text/", "application/javascript", "application/json")
-_KEPT: Final = ("/_dash-component-suites/", "/assets/")
+_FILES: Final = ("/_dash-component-suites/", "/assets/", "/_favicon.ico")
+_YEAR_S: Final = 365 * 24 * 3600
 _MIN_PACKED_BYTES: Final = 1024
 _OFTEN: Final = 4
 """Level for what is packed at each request; files are packed once, at the best."""
@@ -29,11 +30,18 @@ def install(app: Flask, script_hashes: tuple[str, ...]) -> None:
 
     def finish(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = policy
-        if not request.path.startswith(_KEPT):
-            response.headers["Cache-Control"] = "no-store"
+        _say_how_long(response)
         return headers.guard(_packed(response, files))
 
     app.after_request(finish)
+
+
+def _say_how_long(response: Response) -> None:
+    """Let a browser keep files whose address changes when they do, and nothing else."""
+    if not request.path.startswith(_FILES):
+        response.headers["Cache-Control"] = "no-store"
+    elif response.status_code == 200 and ("m" in request.args or "v" in request.args):
+        response.headers["Cache-Control"] = f"max-age={_YEAR_S}, immutable"
 
 
 def _policy(script_hashes: tuple[str, ...]) -> str:
@@ -65,7 +73,7 @@ def _packed(response: Response, files: dict[str, bytes]) -> Response:
 
 
 def _pack(plain: bytes, files: dict[str, bytes]) -> bytes:
-    if not request.path.startswith(_KEPT):
+    if not request.path.startswith(_FILES):
         return gzip.compress(plain, _OFTEN)
     # The files of one installation: as many as there are, and they do not change.
     if request.path not in files:

@@ -54,6 +54,8 @@ class Page:
         Returns what is on it.
     listen
         Registers what happens on it.
+    has_grid
+        Whether it shows a large table at once, whose scripts are then loaded with the others.
     """
 
     path: str
@@ -62,3 +64,4 @@ class Page:
     label: str
     show: Callable[[Services, Visit], Component]
     listen: Callable[[Dash, Services], None]
+    has_grid: bool = False

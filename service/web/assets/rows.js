@@ -3,6 +3,28 @@
   let asking = new AbortController();
   let whole = false;
 
+  // Rows are asked for before the page is drawn that shows them.
+  const place = window.location.pathname.match(/^\/clusters\/([^/]+)\/vms$/);
+  let ahead = place && fetch(address(decodeURIComponent(place[1]), ""));
+
+  function address(cluster, since) {
+    return `/web/vms/${encodeURIComponent(cluster)}?since=${encodeURIComponent(since)}`;
+  }
+
+  async function read(path) {
+    const early = ahead;
+    ahead = null;
+    if (early) {
+      const answer = await early.catch(() => null);
+      if (answer?.url.endsWith(path)) {
+        const told = answer.ok && (await answer.json());
+        if (told?.version) return told;
+      }
+    }
+    const answer = await fetch(path, { signal: asking.signal });
+    return answer.ok ? answer.json() : {};
+  }
+
   async function fetchRows(live, cluster, held) {
     const same = window.dash_clientside.no_update;
     const nothing = [same, same, same];
@@ -12,11 +34,8 @@
     // Back from an absence: what the table shows may be what was typed in vain.
     whole = whole || / \d{13}$/.test(live || "");
     const since = held && !whole ? held.version : "";
-    const path = `/web/vms/${encodeURIComponent(cluster)}?since=${encodeURIComponent(since)}`;
     try {
-      const answer = await fetch(path, { signal: asking.signal });
-      if (!answer.ok) return nothing;
-      const { version, num, rows, add, update, remove } = await answer.json();
+      const { version, num, rows, add, update, remove } = await read(address(cluster, since));
       // The visitor may have gone on to another cluster meanwhile.
       if (!version || document.getElementById("vms-cluster")?.textContent !== cluster) return nothing;
       whole = false;

@@ -19,6 +19,7 @@ from service.plans.wishes import ACTIVE
 from service.runtime.kept import RUNTIME
 from service.security.principal import Principal
 from service.store.base import PlanStage, Transaction
+from service.web import markup
 from service.web.door import may, require
 from service.web.errors import notice
 from service.web.host_cells import SWITCH, legend, zones
@@ -55,16 +56,17 @@ def show(services: Services, visit: Visit) -> Component:
         dcc.Store(id=_DRAWN, data=drawn),
         heading("Overview"),
         html.Div(top, id=_TOP),
-        html.Div(hosts, id=_HOSTS),
+        *markup.drawn(_HOSTS, hosts),
     ]
 
 
 def listen(app: Dash, services: Services) -> None:
     """Register what happens on the page."""
+    markup.listen_to(app, _HOSTS)
 
     @app.callback(
         Output(_TOP, "children"),
-        Output(_HOSTS, "children"),
+        Output(_HOSTS, "data"),
         Output(_DRAWN, "data"),
         Input(_LIVE, "data"),
         State(_CLUSTER, "children"),
@@ -75,11 +77,11 @@ def listen(app: Dash, services: Services) -> None:
         """Show what has changed meanwhile; hosts are drawn anew only if anything of them did."""
         principal = require(services, "hosts.list", cluster_id)
         top, hosts, drawn = _shown(services, principal, cluster_id)
-        return top, no_update if drawn == before else hosts, drawn
+        return top, no_update if drawn == before else markup.written(hosts), drawn
 
     @app.callback(
         Output(_TOP, "children", allow_duplicate=True),
-        Output(_HOSTS, "children", allow_duplicate=True),
+        Output(_HOSTS, "data", allow_duplicate=True),
         Output(_DRAWN, "data", allow_duplicate=True),
         Input(SWITCH, "data"),
         State(_CLUSTER, "children"),
@@ -93,7 +95,8 @@ def listen(app: Dash, services: Services) -> None:
         principal = require(services, "maintenance.set", cluster_id)
         emptied = _switch(services, principal, cluster_id, HostId(host_id))
         notice(host_id, "is to be emptied and to stay empty" if emptied else "may hold VMs again")
-        return _shown(services, principal, cluster_id)
+        top, hosts, drawn = _shown(services, principal, cluster_id)
+        return top, markup.written(hosts), drawn
 
 
 def _switch(services: Services, principal: Principal, cluster_id: str, host_id: HostId) -> bool:

@@ -11,7 +11,18 @@ from typing import Any, Final
 
 import dash_ag_grid as dag
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import (
+    ClientsideFunction,
+    Dash,
+    Input,
+    Output,
+    State,
+    ctx,
+    dcc,
+    html,
+    no_update,
+    set_props,
+)
 
 from service.api.services import Services
 from service.inventory.effective import look_at_snapshot
@@ -68,7 +79,7 @@ def show(services: Services, visit: Visit) -> Component:
         dcc.Store(id=_UNDONE),
         dcc.Store(id=_VERSION),
         heading("VMs", _tools(edits)),
-        html.Div(id=_GROUPS_AT, hidden=True, children=_group_grid()),
+        html.Div(id=_GROUPS_AT, hidden=True),
         _grid(columns, edits=edits),
         html.Div("Loading …", id=_COUNT, role="status"),
     ]
@@ -155,7 +166,7 @@ def _listen_to_edits(app: Dash, services: Services) -> None:
 
 def _listen_to_groups(app: Dash, services: Services) -> None:
     @app.callback(
-        Output(_GROUPS, "rowData"),
+        Output(_GROUPS_AT, "children"),
         Output(_GROUPS_AT, "hidden"),
         Input(_GROUPING, "value"),
         Input(_LIVE, "data"),
@@ -164,11 +175,18 @@ def _listen_to_groups(app: Dash, services: Services) -> None:
     )
     def group(field: str, _live: str, cluster_id: str) -> Any:
         """Show the groups of VMs."""
+        is_chosen = ctx.triggered_id == _GROUPING
+        if is_chosen:
+            set_props(GRID, {"filterModel": {}})
         if field not in GROUPINGS:
-            return [], True
+            return (None, True) if is_chosen else (no_update, no_update)
         principal = require(services, "vms.list", cluster_id)
         with services.store.begin(read_only=True) as tx:
-            return grouped(vm_rows(tx, principal, cluster_id), field), False
+            rows = grouped(vm_rows(tx, principal, cluster_id), field)
+        if is_chosen:
+            return _group_grid(rows), False
+        set_props(_GROUPS, {"rowData": rows})
+        return no_update, no_update
 
     @app.callback(
         Output(GRID, "filterModel"),
@@ -299,7 +317,7 @@ def _columns(cluster_id: str, *, edits: bool, sees_hosts: bool) -> list[dict[str
     ]
 
 
-def _group_grid() -> Component:
+def _group_grid(rows: Sequence[Mapping[str, Any]]) -> Component:
     named = {"num_vms": "VMs", "num_hosts": "Hosts", "cores": "Cores", "memory_gib": "GiB"}
     named |= {"lowest": "Lowest priority", "highest": "Highest priority"}
     numbers = [
@@ -308,7 +326,7 @@ def _group_grid() -> Component:
     ]
     return dag.AgGrid(
         id=_GROUPS,
-        rowData=[],
+        rowData=rows,
         columnDefs=[{"field": "name", "headerName": "Group"}, *numbers],
         defaultColDef={"flex": 1},
         getRowId="params.data.name",
@@ -332,4 +350,5 @@ PAGE: Final = Page(
     label="VMs",
     show=show,
     listen=listen,
+    has_grid=True,
 )
