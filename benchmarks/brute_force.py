@@ -45,6 +45,7 @@ from solver.portfolio import Engine, run
 from solver.problem import IntArray, Problem
 from solver.search.annealing import improve
 from solver.search.exchange import improve_by_exchange
+from solver.search.relief import relieve
 from solver.search.state import State
 from solver.solve import SolveParams, solve
 
@@ -116,19 +117,23 @@ def by_exchange(problem: Problem) -> Claim:
     return Claim(hosts=state.hosts, total=state.total)
 
 
-def by_annealing(problem: Problem) -> Claim:
-    """Return what annealing finds, with the total it told."""
-    told = [State(problem, problem.start).total]
-    hosts = improve(
-        problem,
-        problem.start,
-        limit_s=NO_WALL_LIMIT_S,
-        work_limit=LITTLE_WORK,
-        on_better=lambda _hosts, total: told.append(total),
-    )
-    # Not everything better is told: what was told last may be dearer than the answer, never less.
-    total = State(problem, hosts).total
-    return Claim(hosts=hosts, total=min(total, told[-1]))
+def by_annealing(annealing: Callable[..., IntArray]) -> Callable[[Problem], Claim]:
+    """Return what calls a search by annealing: what it finds, with the total it told."""
+
+    def claim(problem: Problem) -> Claim:
+        told = [State(problem, problem.start).total]
+        hosts = annealing(
+            problem,
+            problem.start,
+            limit_s=NO_WALL_LIMIT_S,
+            work_limit=LITTLE_WORK,
+            on_better=lambda _hosts, total: told.append(total),
+        )
+        # Not everything better is told: what was told last may be dearer than the answer, not less.
+        total = State(problem, hosts).total
+        return Claim(hosts=hosts, total=min(total, told[-1]))
+
+    return claim
 
 
 def by_neighbourhoods(problem: Problem) -> Claim:
@@ -156,7 +161,8 @@ ENGINES: Final[dict[str, Callable[[Problem], Claim]]] = {
     "portfolio": by_run(Engine.PORTFOLIO),
     "proof": by_proof,
     "exchange": by_exchange,
-    "annealing": by_annealing,
+    "annealing": by_annealing(improve),
+    "relief": by_annealing(relieve),
     "neighbourhoods": by_neighbourhoods,
     "parts": by_parts,
 }

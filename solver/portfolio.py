@@ -30,9 +30,10 @@ from solver.search.exchange import improve_by_exchange
 from solver.search.facts import facts_of
 from solver.search.greedy import descend
 from solver.search.prune import prune
+from solver.search.relief import HOTTEST, relieve
 from solver.search.state import State
 
-ROUNDS: Final = (0.4, 0.3, 0.3)
+ROUNDS: Final = (0.5, 0.3, 0.2)
 """Share of the limit that each round has; the first one looks for a proof."""
 
 MOST_WHOLE: Final = 1_000
@@ -43,6 +44,9 @@ MOST_PROVEN: Final = 400_000
 
 DESCENT_SHARE: Final = 0.4
 """Share of the local search that only takes what is better; the rest takes worse for a while."""
+
+AGAIN: Final = 0.3
+"""First temperature of a search that begins where another one ended."""
 
 NO_BOUND: Final = -(2**62)
 
@@ -229,7 +233,9 @@ class Search:
             self._offer(found.hosts, found.engine)
 
     def by_local_search(self, share: Share) -> Found:
-        """Take what is better, then what is worse for a while, in compiled kernels."""
+        """Search in compiled kernels: first what relieves hosts, at the end among all VMs."""
+        if share.number < len(ROUNDS) - 1:
+            return self.by_relief(share)
         allowance = Allowance(share.limit_s, share.work)
         descent = Allowance(DESCENT_SHARE * share.limit_s, DESCENT_SHARE * share.work)
         state = State(self._problem, share.base)
@@ -244,6 +250,19 @@ class Search:
             limit_s=max(SECONDS_TO_END, allowance.left_s),
             work_limit=(1 - DESCENT_SHARE) * share.work,
             seed=self._seed + share.number,
+            cancel=share.over.is_set,
+        )
+        return Found(hosts, "local search")
+
+    def by_relief(self, share: Share) -> Found:
+        """Look for the moves that relieve hosts best; once more, and cooler, in a later round."""
+        hosts = relieve(
+            self._problem,
+            share.base,
+            limit_s=share.limit_s,
+            work_limit=share.work,
+            seed=self._seed + share.number,
+            hottest=AGAIN if share.number else HOTTEST,
             cancel=share.over.is_set,
         )
         return Found(hosts, "local search")

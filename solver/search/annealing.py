@@ -16,25 +16,21 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from solver.problem import NOWHERE, IntArray, Problem
-from solver.search.deltas import (
-    FORBIDDEN,
-    allowed,
-    counts_change,
-    fits,
-    insertion_change,
-    pair_counts,
-    removal_change,
-    swap_counts,
-    trade_change,
-    trade_fits,
-)
+from solver.search.deltas import insertion_change, removal_change
+from solver.search.draws import Draws, below, draws_of, unit
 from solver.search.facts import Facts
 from solver.search.kin import kin_of
-from solver.search.live import TOTAL, Live, migrates, relocate
-from solver.search.native import inlined, inner, kernel
+from solver.search.live import Live, migrates
+from solver.search.native import kernel
+from solver.search.proposals import (
+    chain_within,
+    most_saved_of,
+    relocation_within,
+    swap_within,
+)
+from solver.search.record import Record, keep_best, noted
 from solver.search.state import State
 
 PROPOSALS_AT_ONCE: Final = 20_000
@@ -71,10 +67,6 @@ There are as many ways to be away as there are hosts, so while it is hot nearly 
 away, and each holds room twice: none is left for the large ones, which then stay where they are.
 Near the logarithm of the number of hosts the two balance; as it gets cold, the bias vanishes.
 """
-
-BEST: Final = 0
-LOGGED: Final = 1
-IMPROVED: Final = 2
 
 
 def improve(
@@ -118,12 +110,10 @@ def improve(
     movable = np.flatnonzero((problem.num_choices() > 1) & (hosts != NOWHERE))
     if not movable.size:
         return hosts.copy()
-    random = np.array([(2 * seed + 1) * 0x9E3779B97F4A7C15 % 2**64], dtype=np.uint64)
-    most_saved = _most_saved(problem)
+    random = draws_of(seed)
+    most_saved = most_saved_of(problem)
     kin = kin_of(problem, movable)
-    tally = np.array([state.total, 0, 0], dtype=np.int64)
-    log = np.empty((2 * PROPOSALS_AT_ONCE, 2), dtype=np.int64)
-    best = hosts.copy()
+    record = Record(hosts, state.total, 2 * PROPOSALS_AT_ONCE)
     if not problem.held.any():
         homesick = 0.0
     scale = _scale(*state.for_kernels, movable, random, SAMPLES)
@@ -146,16 +136,13 @@ def improve(
             temperature,
             int(homesick * temperature),
             PROPOSALS_AT_ONCE,
-            log,
-            tally,
+            record.log,
+            record.tally,
         )
         work += PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
-        if tally[IMPROVED]:
-            best[:] = state.hosts
-            for v, h in log[: tally[LOGGED]][::-1].tolist():
-                best[v] = h
-            on_better(best, int(tally[BEST]))
-    return best
+        if record.learn(state.hosts):
+            on_better(record.best, record.total)
+    return record.best
 
 
 def _heat(hottest: float, used: float) -> float:
@@ -165,49 +152,13 @@ def _heat(hottest: float, used: float) -> float:
     return COLD * float((FROZEN / COLD) ** ((used - FREEZING) / (1.0 - FREEZING)))
 
 
-def _most_saved(problem: Problem) -> IntArray:
-    """Return, by VM, no less than what its relocation can save besides loads, shape ``(V,)``."""
-    saved = np.full(problem.num_vms, problem.disruption_price, dtype=np.int64)
-    for rule in problem.group_rules:
-        if rule.price:
-            saved[rule.vms] += 2 * rule.price
-            saved[rule.others] += 2 * rule.price
-    saved += problem.places.price_rows.max(axis=1, initial=0)[problem.places.price_class]
-    return saved
-
-
-@inlined
-def _number(random: npt.NDArray[np.uint64]) -> np.uint64:
-    """Return 32 random bits (xorshift64*)."""
-    x = random[0]
-    x ^= x >> np.uint64(12)
-    x ^= x << np.uint64(25)
-    x ^= x >> np.uint64(27)
-    random[0] = x
-    return (x * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(32)
-
-
-@inlined
-def _below(random: npt.NDArray[np.uint64], bound: int) -> int:
-    """Return a random number below a bound."""
-    return int(np.int64((_number(random) * np.uint64(bound)) >> np.uint64(32)))
-
-
-@inlined
-def _unit(random: npt.NDArray[np.uint64]) -> float:
-    """Return a random number between 0 and 1, neither included."""
-    return (np.float64(_number(random)) + 0.5) * 2.0**-32
-
-
 @kernel
-def _scale(
-    facts: Facts, live: Live, movable: IntArray, random: npt.NDArray[np.uint64], samples: int
-) -> float:
+def _scale(facts: Facts, live: Live, movable: IntArray, random: Draws, samples: int) -> float:
     """Return what a relocation costs or saves on average, at least one."""
     total, count = 1.0, 1
     for _ in range(samples):
-        v = movable[_below(random, len(movable))]
-        h = _below(random, len(live.first))
+        v = movable[below(random, len(movable))]
+        h = below(random, len(live.first))
         total += abs(removal_change(facts, live, v, live.hosts[v]))
         total += abs(insertion_change(facts, live, v, h))
         count += 2
@@ -221,7 +172,7 @@ def _anneal(
     movable: IntArray,
     kin: IntArray,
     most_saved: IntArray,
-    random: npt.NDArray[np.uint64],
+    random: Draws,
     temperature: float,
     dearer_away: int,
     proposals: int,
@@ -237,146 +188,41 @@ def _anneal(
     dearer_away
         What a VM away from its start is thought to cost more.
     log
-        Where VMs came from that have moved since the best placement, ``tally[LOGGED]`` rows.
+        See ``Record``, and so ``tally``.
     """
-    tally[LOGGED] = 0
-    tally[IMPROVED] = 0
     num_hosts = len(live.first)
     for _ in range(proposals):
-        limit = int(-temperature * np.log(_unit(random)))
-        at = _below(random, len(movable))
+        limit = int(-temperature * np.log(unit(random)))
+        at = below(random, len(movable))
         v = movable[at]
         a = live.hosts[v]
-        kind = _unit(random)
+        kind = unit(random)
         if kind >= SWAP + CHAIN:
             h = facts.start[v]
-            if h in (NOWHERE, a) or _unit(random) >= HOMEWARD_ALONE:
-                h = _below(random, num_hosts)
+            if h in (NOWHERE, a) or unit(random) >= HOMEWARD_ALONE:
+                h = below(random, num_hosts)
             limit -= dearer_away * (migrates(facts, v, h) - migrates(facts, v, a))
-            if h != a and _relocation(facts, live, most_saved, v, a, h, limit):
-                _noted(facts, live, log, tally, v, h)
+            if h != a and relocation_within(facts, live, most_saved, v, a, h, limit):
+                noted(facts, live, log, tally, v, h)
         else:
-            w = kin[at, _below(random, kin.shape[1])]
+            w = kin[at, below(random, kin.shape[1])]
             b = live.hosts[w]
             if a == b:
                 continue
             c = a
             if kind >= SWAP:
                 c = facts.start[w]
-                if c in (NOWHERE, b) or _unit(random) >= HOMEWARD:
-                    c = _below(random, num_hosts)
+                if c in (NOWHERE, b) or unit(random) >= HOMEWARD:
+                    c = below(random, num_hosts)
                 if c == b:
                     continue
             limit -= dearer_away * (migrates(facts, v, b) - migrates(facts, v, a))
             limit -= dearer_away * (migrates(facts, w, c) - migrates(facts, w, b))
             if c == a:
-                if _swap(facts, live, most_saved, v, w, a, b, limit):
-                    _noted(facts, live, log, tally, v, b)
-                    _noted(facts, live, log, tally, w, a)
-            elif _chain(facts, live, most_saved, v, w, a, b, c, limit):
-                _noted(facts, live, log, tally, w, c)
-                _noted(facts, live, log, tally, v, b)
-        if live.tally[TOTAL] < tally[BEST]:
-            tally[BEST] = live.tally[TOTAL]
-            tally[LOGGED] = 0
-            tally[IMPROVED] = 1
-
-
-@inner
-def _noted(facts: Facts, live: Live, log: IntArray, tally: IntArray, v: int, h: int) -> None:
-    """Relocate a VM and note where it came from."""
-    _note(log, tally, v, live.hosts[v])
-    relocate(facts, live, v, h)
-
-
-@inlined
-def _note(log: IntArray, tally: IntArray, v: int, h: int) -> None:
-    log[tally[LOGGED], 0] = v
-    log[tally[LOGGED], 1] = h
-    tally[LOGGED] += 1
-
-
-@inlined
-def _least_price(facts: Facts, live: Live, most_saved: IntArray, v: int, h: int) -> int:
-    """Return no more than what VM ``v`` going to host ``h`` costs, loads aside, from its link."""
-    least = -most_saved[v] - live.paid[v]
-    if migrates(facts, v, h):
-        i, j = facts.link_class[facts.start[v]], facts.link_class[h]
-        least += facts.by_rate[v, facts.rate_of[i, j]]
-    return least
-
-
-@inlined
-def _most_relief(live: Live, h: int) -> int:
-    """Return no less than what VMs leaving host ``h`` can save in load and excess."""
-    return live.burden[h] + live.overfull[h]
-
-
-@inner
-def _relocation(
-    facts: Facts, live: Live, most_saved: IntArray, v: int, a: int, h: int, limit: int
-) -> bool:
-    """Whether VM ``v`` may go from host ``a`` to host ``h`` at a cost within the limit."""
-    if _least_price(facts, live, most_saved, v, h) - _most_relief(live, a) > limit:
-        return False
-    if not (allowed(facts, v, h) and fits(facts, live, v, h)):
-        return False
-    change = removal_change(facts, live, v, a) + insertion_change(facts, live, v, h)
-    if change - most_saved[v] - live.paid[v] > limit:
-        return False
-    counts = counts_change(facts, live, v, a, h)
-    return counts < FORBIDDEN and change + counts <= limit
-
-
-@inner
-def _swap(
-    facts: Facts, live: Live, most_saved: IntArray, v: int, w: int, a: int, b: int, limit: int
-) -> bool:
-    """Whether two VMs may change places at a cost within the limit."""
-    least = _least_price(facts, live, most_saved, v, b) - _most_relief(live, a)
-    least += _least_price(facts, live, most_saved, w, a) - _most_relief(live, b)
-    if least > limit:
-        return False
-    if not (allowed(facts, v, b) and allowed(facts, w, a)):
-        return False
-    if not (trade_fits(facts, live, v, w, b) and trade_fits(facts, live, w, v, a)):
-        return False
-    change = trade_change(facts, live, v, w, b) + trade_change(facts, live, w, v, a)
-    saved = most_saved[v] + live.paid[v] + most_saved[w] + live.paid[w]
-    if change - saved > limit:
-        return False
-    counts = swap_counts(facts, live, v, w, a, b)
-    return counts < FORBIDDEN and change + counts <= limit
-
-
-@inner
-def _chain(
-    facts: Facts,
-    live: Live,
-    most_saved: IntArray,
-    v: int,
-    w: int,
-    a: int,
-    b: int,
-    c: int,
-    limit: int,
-) -> bool:
-    """Whether VM ``w`` may go from host ``b`` to ``c`` and ``v`` from ``a`` to ``b``."""
-    least = _least_price(facts, live, most_saved, v, b) - _most_relief(live, a)
-    least += _least_price(facts, live, most_saved, w, c) - _most_relief(live, b)
-    if least > limit:
-        return False
-    if not (allowed(facts, v, b) and allowed(facts, w, c)):
-        return False
-    if not (fits(facts, live, w, c) and trade_fits(facts, live, v, w, b)):
-        return False
-    change = (
-        removal_change(facts, live, v, a)
-        + trade_change(facts, live, v, w, b)
-        + insertion_change(facts, live, w, c)
-    )
-    saved = most_saved[v] + live.paid[v] + most_saved[w] + live.paid[w]
-    if change - saved > limit:
-        return False
-    counts = pair_counts(facts, live, v, a, b, w, b, c)
-    return counts < FORBIDDEN and change + counts <= limit
+                if swap_within(facts, live, most_saved, v, w, a, b, limit):
+                    noted(facts, live, log, tally, v, b)
+                    noted(facts, live, log, tally, w, a)
+            elif chain_within(facts, live, most_saved, v, w, a, b, c, limit):
+                noted(facts, live, log, tally, w, c)
+                noted(facts, live, log, tally, v, b)
+        keep_best(live, tally)

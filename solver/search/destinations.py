@@ -307,7 +307,7 @@ def best_host_together(
     if len(asked):
         for h in asked:
             some = h != source and least + _least_insertion(facts, rooms, h) < best
-            if some and _fit_together(facts, live, vms, h):
+            if some and fit_together(facts, live, vms, h):
                 _rank(facts, live, vms, h, costs, hosts)
     else:
         _rank_all(facts, live, rooms, vms, source, best - least, costs, hosts)
@@ -318,7 +318,7 @@ def best_host_together(
             break
         if least + costs[i] >= best and not facts.may_be_overfull[h]:
             continue
-        delta = _try_together(facts, live, vms, source, h)
+        delta = try_together(facts, live, vms, source, h)
         if delta < best:
             best, where = delta, h
     return best, where
@@ -354,7 +354,7 @@ def _rank_all(
     for i in range(len(vms)):
         home = facts.start[vms[i]]
         known = home in (NOWHERE, source) or _starts_on(facts, vms[:i], home)
-        if not known and _fit_together(facts, live, vms, home):
+        if not known and fit_together(facts, live, vms, home):
             _rank(facts, live, vms, home, costs, hosts)
     longest = PATIENCE
     for v in vms:
@@ -374,7 +374,7 @@ def _rank_all(
             if price >= costs[last] or price >= most or patience == 0:
                 break
             h = rooms.roomiest[i]
-            if h != source and not _starts_on(facts, vms, h) and _fit_together(facts, live, vms, h):
+            if h != source and not _starts_on(facts, vms, h) and fit_together(facts, live, vms, h):
                 patience -= 1
                 if price + _least_insertion(facts, rooms, h) >= most:
                     continue
@@ -416,7 +416,8 @@ def _rank(
 
 
 @inner
-def _fit_together(facts: Facts, live: Live, vms: IntArray, h: int) -> bool:
+def fit_together(facts: Facts, live: Live, vms: IntArray, h: int) -> bool:
+    """Whether places and capacities allow VMs to come to host ``h`` together."""
     for v in vms:
         if not allowed(facts, v, h):
             return False
@@ -431,7 +432,7 @@ def _fit_together(facts: Facts, live: Live, vms: IntArray, h: int) -> bool:
 
 
 @inner
-def _try_together(facts: Facts, live: Live, vms: IntArray, source: int, h: int) -> int:
+def try_together(facts: Facts, live: Live, vms: IntArray, source: int, h: int) -> int:
     """Relocate VMs, look, and put them back."""
     before = live.tally[TOTAL]
     for v in vms:

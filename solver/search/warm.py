@@ -19,6 +19,7 @@ from solver.domain.weights import Weights
 from solver.search.annealing import improve
 from solver.search.exchange import improve_by_exchange
 from solver.search.greedy import greedy
+from solver.search.relief import relieve
 from solver.search.state import State
 
 
@@ -56,3 +57,4 @@ def warm_up() -> None:
     state.apply(0, 1)
     improve_by_exchange(state, out_of_time=lambda: False, spend=lambda work: None)
     improve(problem, problem.start, limit_s=60.0, work_limit=1e-3)
+    relieve(problem, problem.start, limit_s=60.0, work_limit=1e-3)

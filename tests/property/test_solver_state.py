@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +24,7 @@ from solver.domain.weights import Weights
 from solver.problem import NOWHERE, IntArray
 from solver.search.annealing import PROPOSALS_AT_ONCE, WORK_PER_PROPOSAL, improve
 from solver.search.greedy import greedy
+from solver.search.relief import relieve
 from solver.search.state import FORBIDDEN, State
 from tests.strategies import problems, weights
 
@@ -75,9 +79,13 @@ def test_total_and_every_relocation_equal_the_score(
             state.apply(v, int(rng.choice(choices)))
 
 
-@given(problems(), weights(), st.integers(0, 2**16))
+@pytest.mark.parametrize("annealing", [improve, relieve])
+@given(problem_data=problems(), prices=weights(), seed=st.integers(0, 2**16))
 def test_annealing_is_exact_and_allowed_under_all_rules(
-    problem_data: tuple[Cluster, ScenarioSet], prices: Weights, seed: int
+    annealing: Callable[..., IntArray],
+    problem_data: tuple[Cluster, ScenarioSet],
+    prices: Weights,
+    seed: int,
 ) -> None:
     """Exchanges and chains under every rule: what is told is the judge's, at every improvement."""
     cluster, scenarios = problem_data
@@ -89,7 +97,7 @@ def test_annealing_is_exact_and_allowed_under_all_rules(
         assert allowed_by_the_judge(cluster, placement)
 
     work = PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
-    hosts = improve(
+    hosts = annealing(
         problem,
         problem.start,
         limit_s=60.0,

@@ -91,7 +91,7 @@ def after_greedy(monkeypatch: pytest.MonkeyPatch, now: threading.Event) -> Calla
     return lambda answer: now.set() if answer.engine == "greedy" else None
 
 
-ROOMS = {"prove": "solver.cpsat.exact", "improve": "solver.portfolio"}
+ROOMS = {"prove": "solver.cpsat.exact", "relieve": "solver.portfolio"}
 """Where the portfolio takes its engines from."""
 
 
@@ -124,7 +124,7 @@ def amid(engine: str) -> Moment:
         pytest.param(before_it_begins, False, id="before it begins"),
         pytest.param(at_the_start, False, id="at the start"),
         pytest.param(after_greedy, True, id="after greedy"),
-        pytest.param(amid("improve"), True, id="amid local search"),
+        pytest.param(amid("relieve"), True, id="amid local search"),
         pytest.param(amid("prove"), True, id="amid a proof"),
     ],
 )

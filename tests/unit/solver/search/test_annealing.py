@@ -1,19 +1,29 @@
-"""Annealing: never worse than the start, allowed, exact, repeatable, and ended when told."""
+"""Annealing, among all VMs and for relief: exact, allowed, repeatable, and ended when told."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from benchmarks.instances.synthetic import Synthetic, synthetic
 from solver.compiler.compile import compile_problem
 from solver.domain.check import check_placement
+from solver.domain.rules import Affinity
 from solver.domain.score import score_placement
+from solver.domain.units import VmId
 from solver.domain.weights import Weights
 from solver.problem import IntArray, Problem
 from solver.search.annealing import PROPOSALS_AT_ONCE, WORK_PER_PROPOSAL, improve
+from solver.search.greedy import greedy
+from solver.search.relief import relieve
+from solver.search.state import State
 from solver.search.warm import warm_up
+from tests.builders import make_cluster, make_host, make_scenarios, make_vm
+
+Annealing = Callable[..., IntArray]
 
 WORK = 20 * PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
 NO_WALL_LIMIT_S = 600.0
@@ -30,7 +40,16 @@ def instance() -> tuple[Problem, Synthetic]:
     return compile_problem(made.cluster, made.futures(), Weights()), made
 
 
-def test_every_improvement_is_exact_and_allowed(instance: tuple[Problem, Synthetic]) -> None:
+@pytest.fixture(params=[improve, relieve], ids=["all VMs", "relief"])
+def annealing(request: pytest.FixtureRequest) -> Annealing:
+    """Each search by annealing in turn."""
+    found: Annealing = request.param
+    return found
+
+
+def test_every_improvement_is_exact_and_allowed(
+    instance: tuple[Problem, Synthetic], annealing: Annealing
+) -> None:
     """What is told falls strictly, costs what the judge says, and breaks nothing more."""
     problem, made = instance
     told: list[int] = []
@@ -43,16 +62,18 @@ def test_every_improvement_is_exact_and_allowed(instance: tuple[Problem, Synthet
         assert len(check_placement(made.cluster, placement)) <= before
         told.append(total)
 
-    improve(problem, problem.start, limit_s=NO_WALL_LIMIT_S, work_limit=WORK, on_better=on_better)
+    annealing(problem, problem.start, limit_s=NO_WALL_LIMIT_S, work_limit=WORK, on_better=on_better)
     assert told
     assert told == sorted(set(told), reverse=True)
 
 
-def test_the_same_seed_and_work_give_the_same_answer(instance: tuple[Problem, Synthetic]) -> None:
+def test_the_same_seed_and_work_give_the_same_answer(
+    instance: tuple[Problem, Synthetic], annealing: Annealing
+) -> None:
     """Work, not time, decides; another seed goes another way."""
     problem, _ = instance
     answers = [
-        improve(
+        annealing(
             problem, problem.start, limit_s=NO_WALL_LIMIT_S, work_limit=WORK, seed=seed
         ).tolist()
         for seed in (3, 3, 4)
@@ -60,12 +81,56 @@ def test_the_same_seed_and_work_give_the_same_answer(instance: tuple[Problem, Sy
     assert answers[0] == answers[1] != answers[2]
 
 
-def test_it_ends_at_its_limit_and_when_told(instance: tuple[Problem, Synthetic]) -> None:
+def test_it_ends_at_its_limit_and_when_told(
+    instance: tuple[Problem, Synthetic], annealing: Annealing
+) -> None:
     """Cancelled before it begins, it returns the start; a limit of seconds is kept."""
     problem, _ = instance
-    kept = improve(problem, problem.start, limit_s=NO_WALL_LIMIT_S, cancel=lambda: True)
+    kept = annealing(problem, problem.start, limit_s=NO_WALL_LIMIT_S, cancel=lambda: True)
     assert kept.tolist() == problem.start.tolist()
     # Of this thread's own time: a busy machine may stop it for longer.
     begun_s = time.thread_time()
-    improve(problem, problem.start, limit_s=0.2)
+    annealing(problem, problem.start, limit_s=0.2)
     assert time.thread_time() - begun_s < 1.0
+
+
+def test_relief_finds_cheaper_moves_than_greedy() -> None:
+    """From greedy's placement of a cluster with rules, at least a tenth of its cost is saved."""
+    made = synthetic(num_hosts=24, num_vms=480, ruled_fraction=0.2, seed=1)
+    problem = compile_problem(made.cluster, made.futures(), Weights())
+    first = greedy(problem, problem.start)
+    better = relieve(problem, first, limit_s=NO_WALL_LIMIT_S, work_limit=WORK)
+    assert State(problem, better).total < 0.9 * State(problem, first).total
+
+
+def test_relief_replaces_a_move_by_a_cheaper_one() -> None:
+    """A large VM was moved where a small one of the same demand does: it goes home."""
+    cluster = make_cluster(
+        [make_host("h1"), make_host("h2")],
+        [make_vm("large", memory_gib=40), make_vm("small", memory_gib=1), make_vm("c", "h2")],
+    )
+    demand = {"large": 6.0, "small": 6.0, "c": 1.0}
+    problem = compile_problem(cluster, make_scenarios(cluster, demand), Weights())
+    better = relieve(problem, np.array([1, 0, 1]), limit_s=NO_WALL_LIMIT_S, work_limit=WORK)
+    assert better.tolist() == [0, 1, 1]
+
+
+def test_vms_tied_together_leave_together() -> None:
+    """Neither of two VMs under hard affinity may leave alone; both do."""
+    rule = Affinity(id="pair", vm_ids=(VmId("a"), VmId("b")))
+    cluster = make_cluster(
+        [make_host("h1"), make_host("h2")],
+        [make_vm("a"), make_vm("b"), make_vm("c", not_migratable_reason="passthrough")],
+        rules=(rule,),
+    )
+    demand = {"a": 3.0, "b": 3.0, "c": 9.0}
+    problem = compile_problem(cluster, make_scenarios(cluster, demand), Weights())
+    better = relieve(problem, problem.start, limit_s=NO_WALL_LIMIT_S, work_limit=WORK)
+    assert better.tolist() == [1, 1, 0]
+
+
+def test_a_cluster_of_which_nothing_may_move_is_left_alone() -> None:
+    """There is nothing to draw from."""
+    cluster = make_cluster([make_host("h1")], [make_vm("a"), make_vm("b")])
+    problem = compile_problem(cluster, make_scenarios(cluster, {"a": 9.0, "b": 9.0}), Weights())
+    assert relieve(problem, problem.start, limit_s=NO_WALL_LIMIT_S).tolist() == [0, 0]

@@ -1,0 +1,433 @@
+"""Simulated annealing over what relieves hosts: which VMs leave, and where they fit.
+
+Most VMs of a cluster stay where they are, and what an answer costs is mostly its moves. So the
+proposals are about the few that have moved, and those beside them at their starts: one of these
+leaves in place of one that goes home; two that have moved trade places; one that has moved goes
+elsewhere or home; one more leaves. VMs that hard affinity ties together move together.
+
+The temperature is a part of what a move costs: hot enough at first that some more VMs are away than
+need be, so that the least set is not the one that greedy began with.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from solver.problem import NOWHERE, IntArray, Problem
+from solver.search.destinations import fit_together, try_together
+from solver.search.draws import Draws, below, draws_of, unit
+from solver.search.facts import Facts
+from solver.search.live import Live, migrates, move_price
+from solver.search.native import inlined, inner, kernel
+from solver.search.proposals import (
+    chain_within,
+    most_saved_of,
+    relocation_within,
+    swap_within,
+)
+from solver.search.record import LOGGED, Record, keep_best, noted
+from solver.search.state import State
+
+PROPOSALS_AT_ONCE: Final = 20_000
+"""Proposals between two looks at the clock: some hundredths of a second."""
+
+WORK_PER_PROPOSAL: Final = 6e-7
+"""Deterministic seconds for one proposal; about what it takes on one core."""
+
+HOTTEST: Final = 1.5
+COLDEST: Final = 0.004
+"""Temperatures at first and at last, as parts of what a move costs."""
+
+REPLACE: Final = 0.32
+"""Share of proposals in which a VM goes home and another leaves for where it was."""
+
+REPLACE_ELSEWHERE: Final = 0.47
+"""Up to here, the other one leaves for any host. Shares add up from one to the next."""
+
+TRADE: Final = 0.57
+"""Up to here, two VMs that have moved trade places."""
+
+PUSH: Final = 0.67
+"""Up to here, a VM leaves for where another one is that has moved, and that one goes elsewhere."""
+
+ELSEWHERE: Final = 0.87
+"""Up to here, a VM that has moved goes to any host, or home."""
+
+LEAVE: Final = 0.97
+"""Up to here, a VM of a host that was to be relieved goes anywhere; beyond, any VM does."""
+
+HOMEWARD: Final = 0.3
+"""How often a VM that has moved and is to go elsewhere goes home."""
+
+
+class Asked(NamedTuple):
+    """The VMs that are asked to move.
+
+    Parameters
+    ----------
+    leaving
+        Those on hosts that cost something at the start, and those to be started.
+    movable
+        All that run and may be elsewhere.
+    home_begin, home_vm
+        Movable VMs by the host they start on: ``home_vm[home_begin[h]:home_begin[h + 1]]``.
+    clump_of
+        Clump of each VM, ``-1`` for none, shape ``(V,)``.
+    most_saved
+        No less than what a VM's relocation can save besides loads, shape ``(V,)``.
+    """
+
+    leaving: IntArray
+    movable: IntArray
+    home_begin: IntArray
+    home_vm: IntArray
+    clump_of: IntArray
+    most_saved: IntArray
+
+
+class Away(NamedTuple):
+    """The VMs that have migrated, kept so that one can be drawn.
+
+    Parameters
+    ----------
+    vms
+        The first ``number[0]`` of them.
+    position
+        Where each VM is among them, shape ``(V,)``.
+    """
+
+    vms: IntArray
+    position: IntArray
+    number: IntArray
+
+
+def relieve(
+    problem: Problem,
+    hosts: IntArray,
+    *,
+    limit_s: float,
+    work_limit: float = math.inf,
+    seed: int = 0,
+    hottest: float = HOTTEST,
+    cancel: Callable[[], bool] = lambda: False,
+    on_better: Callable[[IntArray, int], None] = lambda _hosts, _total: None,
+) -> IntArray:
+    """Return the best placement found, never worse than the one it starts from.
+
+    The temperature falls with the share of the limit that is used: of work if there is a limit of
+    work, so that the answer depends on it and the seed alone; of time otherwise.
+
+    Parameters
+    ----------
+    hosts
+        Host of every VM to start from, shape ``(V,)``; VMs that run nowhere are left alone.
+    limit_s
+        Wall seconds from now.
+    work_limit
+        Deterministic seconds.
+    hottest
+        First temperature, as a part of what a move costs.
+    cancel
+        Asked many times a second; once true, the best so far is returned.
+    on_better
+        Told placements and totals that are better than all before, at most some dozens a second.
+    """
+    begun_s = time.monotonic()
+    state = State(problem, hosts)
+    asked = _asked(problem, hosts)
+    if not asked.movable.size:
+        return hosts.copy()
+    away = _away(problem, hosts)
+    random = draws_of(seed)
+    longest = max(map(len, problem.clumps), default=1)
+    record = Record(hosts, state.total, 2 * PROPOSALS_AT_ONCE + longest)
+    price = _price_of_a_move(state, asked, away)
+    work = 0.0
+    while not cancel():
+        used = (time.monotonic() - begun_s) / limit_s
+        if used < 1.0 and math.isfinite(work_limit):
+            used = work / work_limit
+        if used >= 1.0:
+            break
+        _anneal(
+            *state.for_kernels,
+            asked,
+            away,
+            random,
+            price * hottest * (COLDEST / hottest) ** used,
+            PROPOSALS_AT_ONCE,
+            longest,
+            record.log,
+            record.tally,
+        )
+        work += PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
+        if record.learn(state.hosts):
+            on_better(record.best, record.total)
+    return record.best
+
+
+def _asked(problem: Problem, hosts: IntArray) -> Asked:
+    begin = State(problem, problem.start)
+    costly = begin.burden + begin.overfull > 0
+    movable = np.flatnonzero((problem.num_choices() > 1) & (hosts != NOWHERE))
+    start = problem.start[movable]
+    leaving = movable[(start == NOWHERE) | costly[start]]
+    at_home = movable[start != NOWHERE]
+    by_home = at_home[np.argsort(problem.start[at_home], kind="stable")]
+    clump_of = np.full(problem.num_vms, -1, dtype=np.int64)
+    for i, clump in enumerate(problem.clumps):
+        clump_of[list(clump)] = i
+    return Asked(
+        leaving=leaving if leaving.size else movable,
+        movable=movable,
+        home_begin=np.searchsorted(problem.start[by_home], np.arange(problem.num_hosts + 1)),
+        home_vm=by_home,
+        clump_of=clump_of,
+        most_saved=most_saved_of(problem),
+    )
+
+
+def _away(problem: Problem, hosts: IntArray) -> Away:
+    moved = np.flatnonzero((hosts != problem.start) & (problem.start != NOWHERE))
+    away = Away(
+        vms=np.zeros(problem.num_vms, dtype=np.int64),
+        position=np.full(problem.num_vms, -1, dtype=np.int64),
+        number=np.array([len(moved)], dtype=np.int64),
+    )
+    away.vms[: len(moved)] = moved
+    away.position[moved] = np.arange(len(moved))
+    return away
+
+
+def _price_of_a_move(state: State, asked: Asked, away: Away) -> float:
+    """Return what a move costs, in the middle of those made, or of those that may be made."""
+    moved = away.vms[: away.number[0]]
+    prices = state.live.paid[moved]
+    if not len(moved):
+        prices = state.problem.move_costs.by_rate[asked.leaving].min(axis=1, initial=2**62)
+    return max(1.0, float(np.median(prices)))
+
+
+@kernel
+def _anneal(
+    facts: Facts,
+    live: Live,
+    asked: Asked,
+    away: Away,
+    random: Draws,
+    temperature: float,
+    proposals: int,
+    longest: int,
+    log: IntArray,
+    tally: IntArray,
+) -> None:
+    """Make so many proposals, or fewer if the log is full.
+
+    Parameters
+    ----------
+    longest
+        Most VMs that move at once.
+    log, tally
+        See ``Record``.
+    """
+    for _ in range(proposals):
+        if tally[LOGGED] + longest + 1 >= len(log):
+            break
+        limit = int(-temperature * np.log(unit(random)))
+        kind = unit(random)
+        if kind < TRADE and away.number[0] > 0:
+            if kind < REPLACE:
+                _replace(facts, live, asked, away, random, limit, log, tally)
+            elif kind < REPLACE_ELSEWHERE:
+                _replace_elsewhere(facts, live, asked, away, random, limit, log, tally)
+            else:
+                v, w = _one_away(away, random), _one_away(away, random)
+                _trade(facts, live, asked, away, v, w, limit, log, tally)
+        elif kind < PUSH and away.number[0] > 0:
+            _push(facts, live, asked, away, random, limit, log, tally)
+        else:
+            _single(facts, live, asked, away, random, kind, limit, log, tally)
+        keep_best(live, tally)
+
+
+@inlined
+def _one_of(vms: IntArray, random: Draws) -> int:
+    return vms[below(random, len(vms))]
+
+
+@inlined
+def _one_away(away: Away, random: Draws) -> int:
+    return away.vms[below(random, away.number[0])]
+
+
+@inlined
+def _one_of_home(asked: Asked, h: int, random: Draws) -> int:
+    """Return a movable VM that starts on host ``h``; there is one."""
+    begin, end = asked.home_begin[h], asked.home_begin[h + 1]
+    return asked.home_vm[begin + below(random, end - begin)]
+
+
+@inner
+def _replace(
+    facts: Facts,
+    live: Live,
+    asked: Asked,
+    away: Away,
+    random: Draws,
+    limit: int,
+    log: IntArray,
+    tally: IntArray,
+) -> None:
+    """A VM goes home, and another one that is at home there leaves for where it was."""
+    w = _one_away(away, random)
+    v = _one_of_home(asked, facts.start[w], random)
+    if live.hosts[v] == facts.start[w]:
+        _trade(facts, live, asked, away, v, w, limit, log, tally)
+
+
+@inner
+def _replace_elsewhere(
+    facts: Facts,
+    live: Live,
+    asked: Asked,
+    away: Away,
+    random: Draws,
+    limit: int,
+    log: IntArray,
+    tally: IntArray,
+) -> None:
+    """A VM goes home, and another one that is at home there leaves for any host."""
+    w = _one_away(away, random)
+    home, b = facts.start[w], live.hosts[w]
+    v = _one_of_home(asked, home, random)
+    c = below(random, len(live.first))
+    if live.hosts[v] != home or c in (home, b):
+        return
+    if chain_within(facts, live, asked.most_saved, w, v, b, home, c, limit):
+        _move(facts, live, away, log, tally, v, c)
+        _move(facts, live, away, log, tally, w, home)
+
+
+@inner
+def _trade(
+    facts: Facts,
+    live: Live,
+    asked: Asked,
+    away: Away,
+    v: int,
+    w: int,
+    limit: int,
+    log: IntArray,
+    tally: IntArray,
+) -> None:
+    """Two VMs change places."""
+    a, b = live.hosts[v], live.hosts[w]
+    if a != b and swap_within(facts, live, asked.most_saved, v, w, a, b, limit):
+        _move(facts, live, away, log, tally, v, b)
+        _move(facts, live, away, log, tally, w, a)
+
+
+@inner
+def _push(
+    facts: Facts,
+    live: Live,
+    asked: Asked,
+    away: Away,
+    random: Draws,
+    limit: int,
+    log: IntArray,
+    tally: IntArray,
+) -> None:
+    """A VM leaves for where another one is that has moved, and that one goes to any host."""
+    v, w = _one_of(asked.leaving, random), _one_away(away, random)
+    a, b = live.hosts[v], live.hosts[w]
+    c = below(random, len(live.first))
+    if b in (a, c):
+        return
+    if c == a:
+        _trade(facts, live, asked, away, v, w, limit, log, tally)
+    elif chain_within(facts, live, asked.most_saved, v, w, a, b, c, limit):
+        _move(facts, live, away, log, tally, w, c)
+        _move(facts, live, away, log, tally, v, b)
+
+
+@inner
+def _single(
+    facts: Facts,
+    live: Live,
+    asked: Asked,
+    away: Away,
+    random: Draws,
+    kind: float,
+    limit: int,
+    log: IntArray,
+    tally: IntArray,
+) -> None:
+    """One VM, or those tied to it, goes to a host or home."""
+    h = below(random, len(live.first))
+    if kind < ELSEWHERE and away.number[0] > 0:
+        v = _one_away(away, random)
+        if unit(random) < HOMEWARD:
+            h = facts.start[v]
+    elif kind < LEAVE:
+        v = _one_of(asked.leaving, random)
+    else:
+        v = _one_of(asked.movable, random)
+    a, clump = live.hosts[v], asked.clump_of[v]
+    if h == a:
+        return
+    if clump >= 0:
+        _together(facts, live, asked, away, clump, a, h, limit, log, tally)
+    elif relocation_within(facts, live, asked.most_saved, v, a, h, limit):
+        _move(facts, live, away, log, tally, v, h)
+
+
+@inner
+def _together(
+    facts: Facts,
+    live: Live,
+    asked: Asked,
+    away: Away,
+    clump: int,
+    a: int,
+    h: int,
+    limit: int,
+    log: IntArray,
+    tally: IntArray,
+) -> None:
+    """VMs that are tied together go from one host to another, those of them that are there."""
+    vms = facts.clump_vm[facts.clump_begin[clump] : facts.clump_begin[clump + 1]]
+    least = -live.burden[a] - live.overfull[a]
+    for v in vms:
+        if live.hosts[v] != a:
+            return
+        least += move_price(facts, v, h) - live.paid[v] - asked.most_saved[v]
+    if least > limit or not fit_together(facts, live, vms, h):
+        return
+    if try_together(facts, live, vms, a, h) <= limit:
+        for v in vms:
+            _move(facts, live, away, log, tally, v, h)
+
+
+@inner
+def _move(
+    facts: Facts, live: Live, away: Away, log: IntArray, tally: IntArray, v: int, h: int
+) -> None:
+    """Relocate a VM, note it, and keep who is away."""
+    before, after = migrates(facts, v, live.hosts[v]), migrates(facts, v, h)
+    noted(facts, live, log, tally, v, h)
+    number, vms, position = away.number, away.vms, away.position
+    if after > before:
+        position[v] = number[0]
+        vms[number[0]] = v
+        number[0] += 1
+    elif before > after:
+        number[0] -= 1
+        last = vms[number[0]]
+        vms[position[v]] = last
+        position[last] = position[v]
