@@ -19,8 +19,8 @@ from executor.monitor.supervisor import Supervisor
 from service.alone import alone_in
 from service.api.services import Services
 from service.app import create_app
-from service.garbage import spare_what_is_loaded
 from service.housekeeping import kept_tidy
+from service.interpreter import spare_what_is_loaded, take_short_turns
 from service.inventory.clusters import keep_snapshot, put_cluster
 from service.inventory.policies import ClusterSettings, DriverSettings
 from service.metrics import Metrics
@@ -173,6 +173,7 @@ def _run(server: WebServer, desk: Desk, settings: Settings, tell: Tell) -> None:
     with stopped_by_signals(stop):
         tell(f"listening on {address(settings, server.port)}")
         spare_what_is_loaded()
+        take_short_turns()
         supervisor.ready()
         server.run(on_tick=lambda: supervisor.alive(f"port {server.port}"))
         supervisor.stopping()

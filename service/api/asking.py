@@ -36,10 +36,23 @@ _MAX_PATH: Final = 300
 """Longest path in an error: names of unknown fields are as long as somebody likes."""
 
 
+_SCHEMAS: Final[dict[type[BaseModel], dict[str, Any]]] = {}
+
+
 class Query(BaseModel):
     """Base of all models of query strings: texts are read as numbers, unknown names refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the schema; kept, for flask-openapi3 asks for it with every request."""
+        if args or kwargs:
+            return super().model_json_schema(*args, **kwargs)
+        found = _SCHEMAS.get(cls)
+        if found is None:
+            found = _SCHEMAS[cls] = super().model_json_schema()
+        return found
 
 
 class Path(BaseModel):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from flask import Response
@@ -21,7 +19,6 @@ from service.inventory.maintenance import set_maintenance
 from service.inventory.policies import MAX_TEXT, Maintenance
 from service.store.base import Item, Kind
 from service.store.errors import NotFoundError
-from solver.domain.cluster import VM
 from solver.domain.units import FIELDS, HostId
 from solver.schema import Id, LimitsModel, Strict
 
@@ -100,8 +97,7 @@ def blueprint(services: Services) -> APIBlueprint:
             if query.zone in (None, host.zone) and query.state in (None, host.state.value)
         )
         rest = [host_id for host_id in found if host_id > after][: query.limit + 1]
-        vms = _vms_of(inventory)
-        body = paging.page(rest, query, key=str, show=lambda at: _shown(inventory, at, vms[at]))
+        body = paging.page(rest, query, key=str, show=lambda at: _shown(inventory, at))
         return answer({**body, "total": len(found)})
 
     @api.get("/clusters/<cluster_id>/hosts/<host_id>", responses={200: HostView})
@@ -115,8 +111,7 @@ def blueprint(services: Services) -> APIBlueprint:
         if host_id not in inventory.hosts:
             raise NotFoundError(f"there is no host {host_id!r} in cluster {path.cluster_id!r}")
         revision = kept[host_id].revision if host_id in kept else NOTHING
-        shown = _shown(inventory, host_id, _vms_of(inventory)[host_id])
-        return answer(shown, revision=revision)
+        return answer(_shown(inventory, host_id), revision=revision)
 
     @api.put("/clusters/<cluster_id>/hosts/<host_id>/maintenance", responses={200: MaintenanceBody})
     @operation("maintenance.set", revisioned=True)
@@ -142,18 +137,9 @@ def _maintenance(item: Item) -> dict[str, Any]:
     return {"maintenance": wanted, "reason": item.document.get("reason", "")}
 
 
-def _vms_of(inventory: Inventory) -> Mapping[HostId, list[VM]]:
-    """Return the VMs on each host."""
-    vms: dict[HostId, list[VM]] = defaultdict(list)
-    for vm in inventory.cluster.vms:
-        if vm.host_id is not None:
-            vms[vm.host_id].append(vm)
-    return vms
-
-
-def _shown(inventory: Inventory, host_id: HostId, vms: list[VM]) -> dict[str, Any]:
+def _shown(inventory: Inventory, host_id: HostId) -> dict[str, Any]:
     """Return what is answered of a host."""
-    host = inventory.hosts[host_id]
+    host, allocated = inventory.hosts[host_id], inventory.allocated[host_id]
     wanted = inventory.maintenance.get(host_id)
     return {
         "id": host.id,
@@ -167,8 +153,8 @@ def _shown(inventory: Inventory, host_id: HostId, vms: list[VM]) -> dict[str, An
         "provides": list(host.provides),
         "capacity": dict(zip(FIELDS, host.capacity.as_tuple(), strict=True)),
         "usable": dict(zip(FIELDS, host.usable(), strict=True)),
-        "num_vms": len(vms),
+        "num_vms": allocated.num_vms,
         "max_vms": host.max_vms,
-        "allocated_cpu_millicores": sum(vm.allocation.cpu_millicores for vm in vms),
-        "allocated_memory_mib": sum(vm.allocation.memory_mib for vm in vms),
+        "allocated_cpu_millicores": allocated.cpu_millicores,
+        "allocated_memory_mib": allocated.memory_mib,
     }

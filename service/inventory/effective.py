@@ -30,6 +30,21 @@ PAGE: Final = 5_000
 """Items read at once."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Allocated:
+    """How many VMs a host has, and what they are allocated together."""
+
+    num_vms: int = 0
+    cpu_millicores: int = 0
+    memory_mib: int = 0
+
+    def add(self, vm: VM) -> None:
+        """Count a VM."""
+        self.num_vms += 1
+        self.cpu_millicores += vm.allocation.cpu_millicores
+        self.memory_mib += vm.allocation.memory_mib
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Inventory:
     """A cluster with its policies.
@@ -68,6 +83,15 @@ class Inventory:
     def hosts(self) -> Mapping[HostId, Host]:
         """The hosts that are there, by id."""
         return {host.id: host for host in self.cluster.hosts}
+
+    @cached_property
+    def allocated(self) -> Mapping[HostId, Allocated]:
+        """What is allocated on each host."""
+        found = {host.id: Allocated() for host in self.cluster.hosts}
+        for vm in self.cluster.vms:
+            if vm.host_id is not None:
+                found[vm.host_id].add(vm)
+        return found
 
     @cached_property
     def waiting_vm_ids(self) -> tuple[VmId, ...]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from service.garbage import spare_what_is_loaded
+from service.interpreter import spare_what_is_loaded
 from service.solving.errors import WorkerError
 from service.solving.work import Progress, Work
 from solver.domain.errors import ForeswapError

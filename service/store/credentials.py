@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from service.store.base import Credential
 from service.store.errors import NotFoundError
 from service.store.tables import ATTEMPTS, CREDENTIALS
+
+_FIND: Final = select(CREDENTIALS).where(
+    CREDENTIALS.c.kind == bindparam("kind"), CREDENTIALS.c.digest == bindparam("digest")
+)
+"""Made once: every request asks for one."""
 
 
 class SqlCredentials:
@@ -19,10 +25,7 @@ class SqlCredentials:
 
     def find(self, kind: str, digest: str) -> Credential | None:
         """Return the credential of a digest."""
-        query = select(CREDENTIALS).where(
-            CREDENTIALS.c.kind == kind, CREDENTIALS.c.digest == digest
-        )
-        row = self._connection.execute(query).one_or_none()
+        row = self._connection.execute(_FIND, {"kind": kind, "digest": digest}).one_or_none()
         return None if row is None else Credential(**row._mapping)
 
     def page(

@@ -27,8 +27,7 @@ class SqlItems:
 
     def get(self, kind: Kind, cluster_id: str, item_id: str) -> Item:
         """Return an item."""
-        query = select(ITEMS).where(where(ITEMS, _key(kind, cluster_id, item_id)))
-        row = self._connection.execute(query).one_or_none()
+        row = self._connection.execute(_GET, _key(kind, cluster_id, item_id)).one_or_none()
         if row is None:
             raise NotFoundError(f"there is no {_named(kind, cluster_id, item_id)}")
         return _item(row)
@@ -115,6 +114,11 @@ class SqlItems:
         change = ITEMS.delete().where(_are_of(kind, cluster_id))
         return self._connection.execute(change).rowcount
 
+
+_GET: Final = select(ITEMS).where(
+    *(ITEMS.c[name] == bindparam(name) for name in ("kind", "cluster_id", "id"))
+)
+"""Made once: nearly every request asks for one."""
 
 _CHANGE: Final = (
     ITEMS.update()
