@@ -41,7 +41,8 @@ from solver.cpsat.judge import total_of
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.weights import Weights, to_host_s, to_units
 from solver.limit import Allowance
-from solver.portfolio import MOST_WHOLE, Engine, Found, Search, Share, load
+from solver.params import Engine
+from solver.portfolio import MOST_WHOLE, Found, Search, Share, load
 from solver.problem import IntArray, Problem
 from solver.search.warm import warm_up
 

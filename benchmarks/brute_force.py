@@ -40,14 +40,15 @@ from solver.cpsat.neighbourhoods import improve_by_neighbourhoods
 from solver.domain.check import check_plan
 from solver.domain.score import score_placement
 from solver.limit import Allowance
+from solver.params import Engine, SolveParams
 from solver.partition import improve_by_parts
-from solver.portfolio import Engine, run
+from solver.portfolio import run
 from solver.problem import IntArray, Problem
 from solver.search.annealing import improve
 from solver.search.exchange import improve_by_exchange
 from solver.search.relief import relieve
 from solver.search.state import State
-from solver.solve import SolveParams, solve
+from solver.solve import solve
 
 MOST_PLACEMENTS: Final = 1_024
 CLUSTERS_PER_ROW: Final = 100

@@ -74,8 +74,9 @@ def repair(path: Path, seconds: float, seed: int, *, begun_s: float) -> dict[str
     gc.disable()
     from benchmarks.instances.datacentre import MIGRATION, read_datacentre
     from service.replay.report import machine
-    from solver.portfolio import Engine, load
-    from solver.solve import SolveParams, solve
+    from solver.params import Engine, SolveParams
+    from solver.portfolio import load
+    from solver.solve import solve
 
     cluster, scenarios = read_datacentre(path)
     gc.freeze()

@@ -20,7 +20,8 @@ from benchmarks.instances.synthetic import synthetic
 from solver.domain.cluster import Cluster
 from solver.domain.scenario import ScenarioSet
 from solver.domain.weights import to_host_s
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 
 NO_WALL_LIMIT_S = 3_600.0
 

@@ -40,7 +40,7 @@ from service.replay.stage import Stage, set_stage
 from solver.domain.cluster import Cluster
 from solver.domain.scenario import ScenarioSet
 from solver.domain.weights import Weights
-from solver.solve import SolveParams
+from solver.params import SolveParams
 
 MOVE_WEIGHTS: Final = ("utilisation", "transfer", "downtime", "disruption")
 SHOWN: Final = (

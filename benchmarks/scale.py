@@ -47,10 +47,11 @@ from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.score import score_placement
 from solver.domain.weights import Weights, to_host_s, to_units
 from solver.limit import Allowance
-from solver.portfolio import Answer, Engine, load, run
+from solver.params import Engine, SolveParams
+from solver.portfolio import Answer, load, run
 from solver.problem import NOWHERE, IntArray, Problem
 from solver.search.warm import warm_up
-from solver.solve import SolveParams, solve
+from solver.solve import solve
 
 SIZES = "8/80,32/500,64/1200,100/2000,100/10000,1000/10000,10000/100000"
 RULED = (0.0, 0.2)

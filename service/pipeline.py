@@ -19,7 +19,8 @@ from service.cooldown import Cooldowns
 from solver.domain.cluster import Cluster
 from solver.domain.result import Result
 from solver.domain.scenario import ScenarioSet
-from solver.solve import SolveParams, prepare, solve
+from solver.params import SolveParams
+from solver.solve import prepare, solve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

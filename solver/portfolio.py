@@ -12,7 +12,6 @@ steps of its own, and engines meet only at the ends of rounds.
 
 from __future__ import annotations
 
-import enum
 import importlib
 import math
 import threading
@@ -22,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from solver.limit import Allowance
+from solver.params import Engine
 from solver.partition import improve_by_parts
 from solver.problem import IntArray, Problem
 from solver.search.annealing import improve
@@ -52,14 +52,6 @@ NO_BOUND: Final = -(2**62)
 
 SECONDS_TO_END: Final = 0.05
 """What engines take to notice that their time is over."""
-
-
-class Engine(enum.Enum):
-    """Engines that may be asked for by name."""
-
-    PORTFOLIO = "portfolio"
-    GREEDY = "greedy"
-    CPSAT = "cpsat"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from solver.compiler.compile import compile_problem
-from solver.contention import DEFAULT_ACT_HOST_S, DEFAULT_STOP_HOST_S, needs_balancing
+from solver.contention import needs_balancing
 from solver.domain.check import Violation, check_placement
 from solver.domain.cluster import Cluster, Placement
-from solver.domain.errors import InvalidInputError
-from solver.domain.migration import MigrationParameters
 from solver.domain.plan import Plan
 from solver.domain.plan_score import score_plan
 from solver.domain.result import Result, SolveStatus
@@ -32,11 +30,12 @@ from solver.domain.score import (
     score_placement,
 )
 from solver.domain.units import VmId
-from solver.domain.weights import Weights, to_units
+from solver.domain.weights import to_units
 from solver.explain.moves import explain_moves, savings
 from solver.explain.refusals import explain_refusals
 from solver.limit import Allowance
-from solver.portfolio import Answer, Engine, load, run
+from solver.params import Engine, SolveParams
+from solver.portfolio import Answer, load, run
 from solver.problem import Problem
 from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
@@ -60,69 +59,6 @@ LATE_SHARE: Final = 0.05
 LAST_WORDS_S: Final = 0.1
 """Seconds for which an answer is still explained after its time is over or it was cancelled; half a
 second after the limit it has to be there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SolveParams:
-    """How to solve.
-
-    Raises
-    ------
-    InvalidInputError
-        If the engine is unknown, a limit is not positive, or thresholds are out of order.
-    """
-
-    weights: Weights = field(default_factory=Weights)
-    """Weights of the objective."""
-
-    migration: MigrationParameters = field(default_factory=MigrationParameters)
-    """Parameters of the migration estimator, as fitted from measured moves."""
-
-    engine: str = "portfolio"
-    """``portfolio``, or one engine alone: ``greedy`` or ``cpsat``."""
-
-    limit_s: float = 10.0
-    """Wall seconds; the answer is there at most half a second later. With many thousand VMs,
-    compiling and judging alone may take longer than a limit of a second or two leaves."""
-
-    work_limit: float | None = None
-    """Work in deterministic seconds: same seed and same work limit, same answer, as long as
-    ``limit_s`` is not what ends the search. ``None`` for no limit."""
-
-    seed: int = 0
-    """Decides every draw of the search."""
-
-    act_threshold_host_s: float = DEFAULT_ACT_HOST_S
-    """Contention score of a host, in host-seconds, above which balancing begins."""
-
-    stop_threshold_host_s: float = DEFAULT_STOP_HOST_S
-    """Contention score below which a host is well again: balancing that was going on ends."""
-
-    was_acting: bool = False
-    """Whether the cycle before this one was balancing."""
-
-    def __post_init__(self) -> None:
-        engines = [engine.value for engine in Engine]
-        if self.engine not in engines:
-            raise InvalidInputError(
-                f"expected one of {engines}, got {self.engine!r}", path="params.engine"
-            )
-        if isinstance(self.seed, bool) or not 0 <= self.seed < 2**31:
-            raise InvalidInputError(
-                f"expected a seed of 0..{2**31 - 1}, got {self.seed}", path="params.seed"
-            )
-        for name in ("limit_s", "work_limit"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InvalidInputError(
-                    f"expected more than 0 seconds, got {value}", path=f"params.{name}"
-                )
-        if not 0 <= self.stop_threshold_host_s <= self.act_threshold_host_s <= 1e9:
-            raise InvalidInputError(
-                f"expected 0 <= stop <= act <= 1e9, got stop {self.stop_threshold_host_s} and act "
-                f"{self.act_threshold_host_s} host-seconds",
-                path="params.stop_threshold_host_s",
-            )
 
 
 def solve(

@@ -24,7 +24,7 @@ from service.store.base import KeptPlan, PlanStage, Store
 from service.store.sql import open_store
 from solver.domain.cluster import Cluster
 from solver.domain.units import Resource
-from solver.solve import SolveParams
+from solver.params import SolveParams
 from tests.builders import make_host
 
 START = datetime(2026, 3, 3, 8, 2, tzinfo=UTC)

@@ -8,7 +8,8 @@ from datetime import datetime
 from service.plans.document import made_document
 from service.store.base import KeptPlan, PlanStage
 from solver.domain.cluster import Cluster
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 PLAN_ID = "20260302T120000-abc123"

@@ -29,7 +29,7 @@ from service.runtime.simulated import Load, Wants
 from service.runtime.window import on_grid
 from service.store.base import Store
 from solver.domain.cluster import Cluster
-from solver.solve import SolveParams
+from solver.params import SolveParams
 from tests.plans import crowded_host
 
 KEY = b"of tests"

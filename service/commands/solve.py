@@ -70,7 +70,7 @@ def solve(
         result_to_document,
         write_document,
     )
-    from solver.solve import SolveParams
+    from solver.params import SolveParams
 
     require_writable(json, "--json")
     require_writable(plan, "--plan")

@@ -39,7 +39,8 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import host_contention
 from solver.domain.units import HostId, Resource
 from solver.domain.weights import Weights, to_host_s
-from solver.solve import SolveParams, prepare
+from solver.params import SolveParams
+from solver.solve import prepare
 
 WORK_LIMIT: Final = 0.2
 """Deterministic work of a plan, not wall time: the same seed gives the same plans anywhere."""

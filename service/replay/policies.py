@@ -25,8 +25,8 @@ from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.score import expected_demand
 from solver.domain.units import NUM_RESOURCES, HostId, VmId
 from solver.domain.weights import Weights, reference_amounts
+from solver.params import SolveParams
 from solver.sequencing.order import sequence
-from solver.solve import SolveParams
 
 HORIZON_MINUTES: Final = 60
 

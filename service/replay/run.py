@@ -48,7 +48,7 @@ from service.replay.textbook import TextbookParams
 from solver.domain.errors import InvalidInputError
 from solver.domain.migration import MigrationParameters
 from solver.domain.weights import Weights
-from solver.solve import SolveParams
+from solver.params import SolveParams
 
 WORK_LIMIT: Final = 0.5
 """Deterministic work per solve, so that a slow machine gives the same answer, only later."""

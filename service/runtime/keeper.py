@@ -38,7 +38,7 @@ from service.runtime.proposing import Proposer
 from service.runtime.seeing import LOOK_EVERY, PAST, TELEMETRY_LAG, Sight
 from service.runtime.training import NoTrainer, Trainer
 from service.store.base import Item, KeptPlan, Kind, PlanStage, Store, Transaction
-from solver.solve import SolveParams
+from solver.params import SolveParams
 
 _LIVE: Final = (PlanStage.WANTED, PlanStage.PROPOSED, PlanStage.APPROVED, PlanStage.RUNNING)
 

@@ -27,7 +27,8 @@ from solver.domain.result import Result
 from solver.domain.rules import MoveBudget
 from solver.domain.units import HostId
 from solver.domain.weights import Weights, to_host_s
-from solver.solve import SolveParams, prepare, solve
+from solver.params import SolveParams
+from solver.solve import prepare, solve
 
 
 class Trigger(enum.StrEnum):

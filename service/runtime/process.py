@@ -21,7 +21,7 @@ from service.runtime.leader import LEASE_S, Leader, LeaderParams
 from service.runtime.training import NoTrainer, ProcessTrainer
 from service.settings import LogSettings
 from service.store.sql import open_store
-from solver.solve import SolveParams
+from solver.params import SolveParams
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from service.runtime.seeing import Sight
 from service.store.base import KeptPlan, PlanStage, Transaction
 from solver.domain.cluster import Cluster, HostState
 from solver.domain.errors import ForeswapError
-from solver.solve import SolveParams
+from solver.params import SolveParams
 
 log = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from solver.domain.migration import DEFAULT_MIGRATION, MigrationParameters
 from solver.domain.units import FIELDS, Amounts, Resource, VmId
 from solver.domain.weights import Weights
 from solver.instances import cluster_from_model, rules_from_models, scenarios_from_model
+from solver.params import SolveParams
 from solver.schema import AmountsModel
-from solver.solve import SolveParams
 
 FORMS: Final = ("scenarios", "quantiles", "history", "usage")
 

@@ -16,8 +16,8 @@ from service.solving.demand import Demand
 from solver.domain.cluster import Cluster
 
 if TYPE_CHECKING:
+    from solver.params import SolveParams
     from solver.portfolio import Answer
-    from solver.solve import SolveParams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,8 @@ def _answer(connection: Connection, work: Work, cancel: threading.Event) -> Ende
 
 def _load(modules: Sequence[str]) -> None:
     """Import and compile what work needs, so that no request waits for it."""
-    from solver.solve import SolveParams, prepare
+    from solver.params import SolveParams
+    from solver.solve import prepare
 
     prepare(SolveParams(), num_hosts=1)
     for module in modules:

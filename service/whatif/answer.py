@@ -17,8 +17,9 @@ from solver.domain.check import new_or_worse
 from solver.domain.cluster import Cluster
 from solver.domain.result import Result
 from solver.domain.scenario import ScenarioSet
+from solver.params import SolveParams
 from solver.portfolio import Answer
-from solver.solve import SolveParams, solve
+from solver.solve import solve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

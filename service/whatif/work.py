@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from service.whatif.answer import WhatIf
     from solver.capacity.question import HostsNeeded, Room, Survival
     from solver.domain.scenario import ScenarioSet
-    from solver.solve import SolveParams
+    from solver.params import SolveParams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ from solver.domain.rules import Affinity, AntiAffinity, Ban, MoveBudget, Pin
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 from tests.builders import NOW, make_cluster, make_host, make_scenarios, make_vm
 
 ENGINES = ["greedy", "cpsat", "portfolio"]

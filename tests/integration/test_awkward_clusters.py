@@ -22,7 +22,8 @@ from solver.domain.score import score_placement
 from solver.domain.units import MAX_AMOUNT
 from solver.domain.weights import Weights
 from solver.instances import cluster_from_document, scenarios_from_document
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 
 Document = dict[str, Any]
 NOTHING: dict[str, Any] = {

@@ -17,7 +17,8 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import score_placement
 from solver.domain.weights import Weights
 from solver.limit import Allowance
-from solver.portfolio import Engine, run
+from solver.params import Engine
+from solver.portfolio import run
 from solver.search.bound import relaxed_bound
 from tests.strategies import clusters, scenarios_of, weights
 

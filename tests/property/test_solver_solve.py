@@ -15,8 +15,9 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import host_contention, score_placement
 from solver.domain.weights import Weights
 from solver.limit import Allowance
-from solver.portfolio import Engine, run
-from solver.solve import SolveParams, solve
+from solver.params import Engine, SolveParams
+from solver.portfolio import run
+from solver.solve import solve
 from tests.strategies import problems, weights
 
 WEIGHTS = Weights()

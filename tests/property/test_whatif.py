@@ -16,7 +16,7 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import score_placement
 from solver.domain.units import HostId
 from solver.domain.weights import Weights, to_host_s
-from solver.solve import SolveParams
+from solver.params import SolveParams
 from tests.strategies import problems
 
 QUICK = SolveParams(limit_s=2.0, work_limit=0.05)

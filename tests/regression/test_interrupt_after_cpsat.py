@@ -8,7 +8,8 @@ import sys
 
 CODE = """
 import os, signal
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 cluster = make_cluster([make_host("h1"), make_host("h2")], [make_vm(f"v{i}") for i in range(6)])

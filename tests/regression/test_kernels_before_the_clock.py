@@ -15,7 +15,8 @@ from numba.core.dispatcher import Dispatcher
 from benchmarks.instances.small import small
 from benchmarks.instances.synthetic import synthetic
 from solver.search.warm import warm_up
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 
 def signatures():
     return {
@@ -56,7 +57,8 @@ def test_no_kernel_is_compiled_within_a_solve() -> None:
 LOADED = """
 import sys
 from benchmarks.instances.synthetic import synthetic
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 
 made = synthetic(num_hosts=1_001, num_vms=4_000, fill=0.9)
 for engine in ("greedy", "portfolio"):

@@ -15,8 +15,9 @@ from solver.domain.score import score_placement
 from solver.domain.units import Resource
 from solver.domain.weights import Weights
 from solver.limit import Allowance
+from solver.params import SolveParams
 from solver.sequencing.order import Sequenced, sequence
-from solver.solve import SolveParams, solve
+from solver.solve import solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 PARAMS = SolveParams(limit_s=20, work_limit=2)

@@ -11,7 +11,8 @@ import pytest
 from solver.domain.score import score_placement
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import TYPICAL_HOST, Weights, reference_amounts
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 

@@ -34,7 +34,8 @@ from solver.domain.score import score_placement
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights
 from solver.instances import cluster_from_document
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 from solver.validate import find_contradictions
 from tests.builders import NOW, make_scenarios
 

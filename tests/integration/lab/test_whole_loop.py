@@ -35,7 +35,7 @@ from solver.domain.plan import Plan
 from solver.domain.rules import AntiAffinity, MoveBudget, Pin
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import HostId, Resource, VmId
-from solver.solve import SolveParams
+from solver.params import SolveParams
 from tests.builders import make_scenarios
 from tests.integration.lab.carrying import PARAMS, make_config
 from tests.integration.lab.soundness import assert_sound

@@ -16,7 +16,8 @@ from benchmarks.instances.synthetic import synthetic
 from solver.compiler.compile import compile_problem
 from solver.domain.weights import Weights
 from solver.limit import Allowance
-from solver.portfolio import Answer, Engine
+from solver.params import Engine
+from solver.portfolio import Answer
 
 
 @pytest.mark.timeout(300)

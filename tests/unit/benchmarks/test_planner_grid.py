@@ -9,7 +9,7 @@ import pytest
 from benchmarks.planner_grid import cooldown, settings, solving
 from service.cooldown import CooldownParams
 from solver.domain.weights import Weights
-from solver.solve import SolveParams
+from solver.params import SolveParams
 
 
 def test_every_combination_once() -> None:

@@ -11,7 +11,8 @@ import pytest
 from solver.domain.errors import InvalidInputError
 from solver.domain.result import SolveStatus
 from solver.domain.units import VmId
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 

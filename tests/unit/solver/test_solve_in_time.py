@@ -22,9 +22,10 @@ from solver.domain.scenario import ScenarioSet
 from solver.domain.score import score_placement
 from solver.domain.weights import Weights
 from solver.limit import Allowance
+from solver.params import SolveParams
 from solver.portfolio import Answer
 from solver.search.warm import warm_up
-from solver.solve import SolveParams, solve
+from solver.solve import solve
 
 GRACE_S = 0.5
 """What is promised; a limit of more than ten seconds may be exceeded by 5 %."""

@@ -12,7 +12,7 @@ from service.whatif.question import AddedVms, HostsQuestion, Question, RoomQuest
 from service.whatif.work import whatif_document
 from solver.capacity.question import HostType
 from solver.domain.units import HostId
-from solver.solve import SolveParams
+from solver.params import SolveParams
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 

@@ -23,7 +23,7 @@ from solver.domain.plan import StepKind
 from solver.domain.rules import AntiAffinity, Ban, Pin
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import HostId, VmId
-from solver.solve import SolveParams
+from solver.params import SolveParams
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 QUICK = SolveParams(limit_s=1.0, work_limit=0.2)

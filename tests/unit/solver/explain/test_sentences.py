@@ -32,7 +32,8 @@ from solver.domain.weights import Weights, to_host_s
 from solver.explain.moves import explain_moves
 from solver.explain.refusals import explain_refusals
 from solver.instances import result_to_document
-from solver.solve import SolveParams, solve
+from solver.params import SolveParams
+from solver.solve import solve
 from tests.builders import NOW, make_cluster, make_host, make_scenarios, make_vm
 
 V1, V2, W1 = VmId("v1"), VmId("v2"), VmId("w1")
