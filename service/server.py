@@ -102,6 +102,7 @@ def _runtime(settings: Settings) -> AbstractContextManager[None]:
     return runtime_beside(
         settings.store.effective_url,
         lease_s=settings.runtime.lease_s,
+        training=settings.runtime.training,
         log_settings=settings.log,
     )
 

@@ -152,6 +152,10 @@ class RuntimeSettings(Section):
     lease_s: Annotated[float, Field(ge=2, le=120)] = 10.0
     """Seconds after which another replica takes over from a leader that is silent."""
 
+    training: bool = True
+    """Whether forecast models are trained, on one core for some minutes, from three days of
+    telemetry on and again when they have aged. Without one, forecasts go by the newest readings."""
+
 
 class LogSettings(Section):
     """What is written on standard error."""

@@ -23,6 +23,8 @@ import urllib3
 from service.cli import run
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "foreswap"
+UNTRAINED = {"FORESWAP_RUNTIME__TRAINING": "false"}
+"""For tests of something else: training holds a core for as long as they take."""
 PASSWORD = "correct horse battery staple"
 SOON_S = 120.0
 

@@ -27,14 +27,17 @@ RESTART_S: Final = 5.0
 
 
 @contextmanager
-def runtime_beside(url: str, *, lease_s: float, log_settings: LogSettings) -> Iterator[None]:
+def runtime_beside(
+    url: str, *, lease_s: float, training: bool, log_settings: LogSettings
+) -> Iterator[None]:
     """Have the runtime run in a process of its own as long as the block.
 
     A process that ends by itself is started anew. The URL may hold a password, so it is told by a
     pipe and not on the command line, which others see.
     """
     logs = log_settings.model_dump()
-    told = json.dumps({"url": url, "lease_s": lease_s, "log": logs}) + "\n"
+    words = {"url": url, "lease_s": lease_s, "training": training, "log": logs}
+    told = json.dumps(words) + "\n"
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(told, stop), name="runtime", daemon=True)
     watcher.start()

@@ -75,7 +75,8 @@ def main(source: TextIO | None = None, *, opener: Opener = open_cluster) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_await_end, args=(source, stop), daemon=True).start()
-    if not run(told["url"], stop, lease_s=told["lease_s"], opener=opener):
+    options = {"lease_s": told["lease_s"], "training": told["training"]}
+    if not run(told["url"], stop, opener=opener, **options):
         # A thread that computes cannot be ended, and whatever is under way survives kill -9.
         log.info("ended in the middle of a forecast")
         logging.shutdown()

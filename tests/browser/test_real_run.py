@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.visitor import Visitor
-from tests.served import PASSWORD, served
+from tests.served import PASSWORD, UNTRAINED, served
 
 SOON_MS = 150_000
 """A forecast and a plan on a machine that does other work, too."""
@@ -29,7 +29,7 @@ def newcomer(browser: Browser, pictures: Path) -> Iterator[Visitor]:
 @pytest.mark.timeout(900)
 def test_from_the_first_password_to_a_finished_plan(tmp_path: Path, newcomer: Visitor) -> None:
     """Log in, ask for a plan, drain a host, approve its plan, restart the service, see it end."""
-    with served(tmp_path, "--demo") as first:
+    with served(tmp_path, "--demo", **UNTRAINED) as first:
         newcomer.base = first.url
         come_in(newcomer, first.first_password)
         plan_by_itself_seldom(newcomer)
@@ -40,7 +40,7 @@ def test_from_the_first_password_to_a_finished_plan(tmp_path: Path, newcomer: Vi
         banner = newcomer.page.get_by_text("The service does not answer")
         expect(banner).to_be_visible(timeout=SOON_MS)
     port = first.url.rsplit(":", 1)[1]
-    with served(tmp_path, "--port", port) as again:
+    with served(tmp_path, "--port", port, **UNTRAINED) as again:
         expect(banner).to_be_hidden(timeout=SOON_MS)
         # The key of the time line says so, too, once the first move is done.
         stage = newcomer.page.locator("#plan-head").get_by_text("done", exact=True)

@@ -58,7 +58,9 @@ def test_it_ends_in_the_middle_of_what_does_not_end(tmp_path: Path) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         log = {"level": "info", "format": "text"}
-        process.stdin.write(json.dumps({"url": url, "lease_s": 5.0, "log": log}) + "\n")
+        process.stdin.write(
+            json.dumps({"url": url, "lease_s": 5.0, "training": False, "log": log}) + "\n"
+        )
         process.stdin.flush()
         assert process.stdout.readline() == "busy\n"
         began_s = time.monotonic()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.lab.carrying import write_hosts_file
 from tests.integration.lab.soundness import assert_sound
-from tests.served import Program, eventually, served, waiting_plan
+from tests.served import UNTRAINED, Program, eventually, served, waiting_plan
 
 if TYPE_CHECKING:
     from tests.integration.lab.hosts import Lab
@@ -21,7 +21,7 @@ def test_a_host_is_emptied_by_the_service(lab: Lab, tmp_path: Path) -> None:
     first, second, third, _ = lab.hosts
     lab.start_guests({"a": first, "b": first, "c": second})
     hosts = write_hosts_file(tmp_path / "hosts.toml", (first, second, third))
-    with served(tmp_path) as service:
+    with served(tmp_path, **UNTRAINED) as service:
         service.log_in()
         program = Program(service)
         service.ask("cluster", "add", "lab", "--driver", "libvirt", "--hosts-file", str(hosts))
