@@ -153,8 +153,7 @@ class RuntimeSettings(Section):
     """Seconds after which another replica takes over from a leader that is silent."""
 
     training: bool = True
-    """Whether forecast models are trained, on one core for some minutes, from three days of
-    telemetry on and again when they have aged. Without one, forecasts go by the newest readings."""
+    """Whether models are trained; without one, forecasts go by the newest readings."""
 
 
 class LogSettings(Section):
