@@ -68,6 +68,7 @@ app.command()(serve.serve)
 app.command()(store.backup)
 app.command()(store.restore)
 app.command()(store.upgrade)
+app.command()(store.rescue)
 app.add_typer(config.app, name="config")
 for command in (
     login.login,

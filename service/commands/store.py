@@ -1,8 +1,9 @@
-"""``foreswap backup``, ``restore`` and ``upgrade``: care of what the service remembers."""
+"""``backup``, ``restore``, ``upgrade`` and ``rescue``: care of what the service remembers."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +64,26 @@ def upgrade(config: FileOption = None, store: UrlOption = "") -> None:
             _say(f"{database.shown_url} has schema {now} already")
         else:
             _say(f"{database.shown_url} was upgraded from schema {before or 'none'} to {now}")
+
+
+def rescue(
+    name: Annotated[str, typer.Argument(help="User to be let in as an admin.")] = "admin",
+    config: FileOption = None,
+    store: UrlOption = "",
+) -> None:
+    """Give an admin a password for one login, when nobody is left who can; the service may run."""
+    from service.security import accounts
+    from service.security.passwords import Passwords, one_time_password
+    from service.store.sql import open_store
+
+    with closing(_database(config, store, must_exist=True)) as database:
+        url = database.url.render_as_string(hide_password=False)
+    with closing(open_store(url)) as opened:
+        password = one_time_password()
+        password_hash = Passwords().hash(password)
+        with opened.begin() as tx:
+            accounts.rescue(tx, name, password_hash, datetime.now(UTC))
+    _say(f"log in as {name} with the one-time password {password}")
 
 
 def _database(config: Path | None, url: str, *, must_exist: bool) -> Database:
