@@ -13,8 +13,8 @@ _PACKED_TYPES: Final = ("text/", "application/javascript", "application/json")
 _FILES: Final = ("/_dash-component-suites/", "/assets/", "/_favicon.ico")
 _YEAR_S: Final = 365 * 24 * 3600
 _MIN_PACKED_BYTES: Final = 1024
-_OFTEN: Final = 4
-"""Level for what is packed at each request; files are packed once, at the best."""
+_OFTEN, _ONCE = 4, 6
+"""Levels for what is packed at each request, and for files; more takes longer and gains little."""
 
 
 def install(app: Flask, script_hashes: tuple[str, ...]) -> None:
@@ -77,5 +77,5 @@ def _pack(plain: bytes, files: dict[str, bytes]) -> bytes:
         return gzip.compress(plain, _OFTEN)
     # The files of one installation: as many as there are, and they do not change.
     if request.path not in files:
-        files[request.path] = gzip.compress(plain)
+        files[request.path] = gzip.compress(plain, _ONCE)
     return files[request.path]

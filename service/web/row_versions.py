@@ -17,10 +17,11 @@ from functools import cached_property
 from typing import Any, Final
 
 from service.inventory.access import sees
-from service.inventory.marks import read_mark
+from service.inventory.effective import Inventory, look_up
+from service.inventory.marks import Mark, read_mark
 from service.security.principal import Principal, Role
 from service.store.base import Transaction
-from service.web.rows import Row, all_rows
+from service.web.rows import Row, rows_for
 
 MAX_VERSIONS: Final = 6
 """Of each cluster; what did not change from one to the next is held once."""
@@ -34,11 +35,15 @@ class Version:
 
     Parameters
     ----------
+    mark, inventory
+        That they were made of.
     rows
         By VM; not to be changed.
     """
 
     name: str
+    mark: Mark
+    inventory: Inventory
     rows: Mapping[str, Row]
 
     @cached_property
@@ -57,33 +62,63 @@ class Versions:
         self._making = threading.Lock()
 
     def now(self, tx: Transaction, cluster_id: str) -> Version:
-        """Return the rows as they are; raises as ``rows.all_rows`` does."""
-        name = hashlib.sha256(repr(read_mark(tx, cluster_id)).encode()).hexdigest()[:16]
+        """Return the rows as they are; raises as ``rows.vm_rows`` does."""
+        mark = read_mark(tx, cluster_id)
+        name = hashlib.sha256(repr(mark).encode()).hexdigest()[:16]
         found = self.find(cluster_id, name)
         if found is not None:
             return found
         with self._making:
-            return self.find(cluster_id, name) or self._keep(
-                cluster_id, name, all_rows(tx, cluster_id)
-            )
+            found = self.find(cluster_id, name)
+            if found is None:
+                found = _made(tx, cluster_id, name, mark, self._latest(cluster_id))
+                self._keep(cluster_id, found)
+        return found
 
     def find(self, cluster_id: str, name: str) -> Version | None:
         """Return a version that is still kept."""
         with self._lock:
             return self._kept.get(cluster_id, OrderedDict()).get(name)
 
-    def _keep(self, cluster_id: str, name: str, rows: list[Row]) -> Version:
+    def _latest(self, cluster_id: str) -> Version | None:
+        with self._lock:
+            kept = self._kept.get(cluster_id)
+            return next(reversed(kept.values())) if kept else None
+
+    def _keep(self, cluster_id: str, version: Version) -> None:
         with self._lock:
             kept = self._kept.setdefault(cluster_id, OrderedDict())
-            before = next(reversed(kept.values())).rows if kept else {}
-            version = Version(name=name, rows={row["id"]: _same(before, row) for row in rows})
-            kept[name] = version
+            kept[version.name] = version
             self._kept.move_to_end(cluster_id)
             while len(kept) > MAX_VERSIONS:
                 kept.popitem(last=False)
             while len(self._kept) > MAX_CLUSTERS:
                 self._kept.popitem(last=False)
-        return version
+
+
+def _made(
+    tx: Transaction, cluster_id: str, name: str, mark: Mark, before: Version | None
+) -> Version:
+    """Return the rows at a mark; those of VMs that are as they were are taken over."""
+    inventory = look_up(tx, cluster_id)
+    held = {} if before is None else _held(before, mark, inventory)
+    anew = [vm for vm in inventory.cluster.vms if vm.id not in held]
+    made = {row["id"]: row for row in rows_for(tx, inventory, anew)}
+    rows = {str(vm.id): held.get(vm.id) or made[vm.id] for vm in inventory.cluster.vms}
+    return Version(name=name, mark=mark, inventory=inventory, rows=rows)
+
+
+def _held(before: Version, mark: Mark, inventory: Inventory) -> Mapping[str, Row]:
+    """Return the rows of VMs that are the very same as before, and so are their policies."""
+    edited = mark.edited_since(before.mark)
+    if edited is None:
+        return {}
+    vms = before.inventory.vms
+    return {
+        vm.id: before.rows[vm.id]
+        for vm in inventory.cluster.vms
+        if vms.get(vm.id) is vm and vm.id not in edited
+    }
 
 
 def packed_for(
@@ -113,7 +148,7 @@ def changes(principal: Principal, before: Version | None, now: Version) -> dict[
     old = _seen(principal, before)
     return told | {
         "add": [row for vm_id, row in new.items() if vm_id not in old],
-        "update": [row for vm_id, row in new.items() if vm_id in old and old[vm_id] != row],
+        "update": [row for vm_id, row in new.items() if vm_id in old and _differs(old[vm_id], row)],
         "remove": [{"id": vm_id} for vm_id in old if vm_id not in new],
     }
 
@@ -129,7 +164,5 @@ def _seen(principal: Principal, version: Version) -> Mapping[str, Row]:
     return {vm_id: row for vm_id, row in version.rows.items() if sees(principal, row["owner"])}
 
 
-def _same(before: Mapping[str, Row], row: Row) -> Row:
-    """Return the row that is held already, where it is equal."""
-    held = before.get(row["id"])
-    return row if held is None or held != row else held
+def _differs(old: Row, new: Row) -> bool:
+    return old is not new and old != new

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from service.inventory.access import visible_vms
@@ -19,15 +19,10 @@ Row = dict[str, Any]
 GROUPINGS: Final = {"group": "Application", "host": "Host", "owner": "Owner"}
 """What VMs may be grouped by: field of a row → its name."""
 
+_FEW: Final = 500
+"""VMs up to which theirs alone are read of all policies."""
 _MILLI: Final = 1000
 _MIB_PER_GIB: Final = 1024
-
-
-def all_rows(tx: Transaction, cluster_id: str) -> list[Row]:
-    """Return a row for each VM of a cluster, whoever may see it; raises as ``vm_rows`` does."""
-    inventory = look_up(tx, cluster_id)
-    changed = {item.id: item for item in every_item(tx, Kind.VM_POLICY, cluster_id)}
-    return [_row(inventory, vm, changed.get(vm.id)) for vm in inventory.cluster.vms]
 
 
 def vm_rows(tx: Transaction, principal: Principal, cluster_id: str) -> list[Row]:
@@ -39,8 +34,24 @@ def vm_rows(tx: Transaction, principal: Principal, cluster_id: str) -> list[Row]
         If there is no such cluster, or nothing was seen of it yet.
     """
     inventory = look_up(tx, cluster_id)
-    changed = {item.id: item for item in every_item(tx, Kind.VM_POLICY, cluster_id)}
-    return [_row(inventory, vm, changed.get(vm.id)) for vm in visible_vms(inventory, principal)]
+    return rows_for(tx, inventory, visible_vms(inventory, principal))
+
+
+def first_rows(tx: Transaction, principal: Principal, cluster_id: str, most: int) -> list[Row]:
+    """Return the first of the rows that ``vm_rows`` returns; raises as it does."""
+    inventory = look_up(tx, cluster_id)
+    return rows_for(tx, inventory, visible_vms(inventory, principal)[:most])
+
+
+def rows_for(tx: Transaction, inventory: Inventory, vms: Sequence[VM]) -> list[Row]:
+    """Return the rows of VMs of an inventory, whoever may see them."""
+    cluster_id = inventory.cluster_id
+    changed: Mapping[str, Item]
+    if len(vms) > _FEW:
+        changed = {item.id: item for item in every_item(tx, Kind.VM_POLICY, cluster_id)}
+    else:
+        changed = tx.items.find(Kind.VM_POLICY, cluster_id, [vm.id for vm in vms])
+    return [_row(inventory, vm, changed.get(vm.id)) for vm in vms]
 
 
 def rows_of(
@@ -49,9 +60,8 @@ def rows_of(
     """Return the rows of some VMs; of those that are gone or not seen, none."""
     wanted = frozenset(vm_ids)
     inventory = look_up(tx, cluster_id)
-    changed = tx.items.find(Kind.VM_POLICY, cluster_id, wanted)
-    seen = (vm for vm in visible_vms(inventory, principal) if vm.id in wanted)
-    return [_row(inventory, vm, changed.get(vm.id)) for vm in seen]
+    seen = [vm for vm in visible_vms(inventory, principal) if vm.id in wanted]
+    return rows_for(tx, inventory, seen)
 
 
 def set_priorities_of(

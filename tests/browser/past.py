@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,46 +26,55 @@ HOST: Final = "host-003"
 VM: Final = "vm-00003"
 NUM_BINS: Final = 30 * 12
 _GUESTS: Final = tuple(f"vm-{i:05d}" for i in range(3, 300, 6))
+"""The VMs of the host in the cluster of the tests."""
 
 
-def add_past(served: Served) -> None:
-    """Let a host and its VMs have a past: 30 hours of readings, a fan an hour, a plan done."""
+def add_past(
+    served: Served, guests: Sequence[str] = _GUESTS, num_there: int = len(_GUESTS)
+) -> None:
+    """Let VMs and a host have a past: 30 hours of readings, a fan an hour, a plan done.
+
+    Parameters
+    ----------
+    num_there
+        VMs on the host, which is thought to need as much as they do.
+    """
     end_at = on_grid(present())
     start_at = end_at - timedelta(seconds=NUM_BINS * STEP_SECONDS)
     hours = np.arange(NUM_BINS) / 12
     # A calm day's course around 0.8 cores, with noise that has a seed.
     course = 800 + 300 * np.sin(2 * np.pi * hours / 24)
-    noise = np.random.default_rng(1).normal(1.0, 0.06, (len(_GUESTS), NUM_BINS))
-    readings = np.full((NUM_RESOURCES, len(_GUESTS), NUM_BINS), np.nan, dtype=np.float32)
+    noise = np.random.default_rng(1).normal(1.0, 0.06, (len(guests), NUM_BINS))
+    readings = np.full((NUM_RESOURCES, len(guests), NUM_BINS), np.nan, dtype=np.float32)
     readings[Resource.CPU] = course * noise
     readings[Resource.MEMORY] = 600 * noise
-    served.services.store.telemetry.put_history(CLUSTER, _history(readings, start_at))
+    served.services.store.telemetry.put_history(CLUSTER, _history(guests, readings, start_at))
     for hours_ago in range(HOURS_KEPT):
         at = end_at - timedelta(hours=hours_ago)
         level = float(course[NUM_BINS - 1 - 12 * hours_ago])
-        _forecast(served, at, level, latest=hours_ago == 0)
+        fans = make_fans(
+            at, dict.fromkeys(guests, level), {HOST: level * num_there}, memory_mib=600.0
+        )
+        _forecast(served, at, fans, latest=hours_ago == 0)
     _run_a_plan(served, end_at - timedelta(hours=5))
     _put_rules(served)
 
 
-def _history(readings: np.ndarray, start_at: datetime) -> History:
+def _history(guests: Sequence[str], readings: np.ndarray, start_at: datetime) -> History:
     shape = readings.shape[1:]
     return History(
-        vm_ids=tuple(VmId(vm_id) for vm_id in _GUESTS),
+        vm_ids=tuple(VmId(vm_id) for vm_id in guests),
         start_at=start_at,
         readings=readings,
         state=np.zeros(shape, dtype=np.uint8),
         granted_mib=np.full(shape, np.nan, dtype=np.float32),
-        vcpus=np.full(len(_GUESTS), 2, dtype=np.int64),
-        memory_size_mib=np.full(len(_GUESTS), 1024, dtype=np.int64),
-        app_types=(None,) * len(_GUESTS),
+        vcpus=np.full(len(guests), 2, dtype=np.int64),
+        memory_size_mib=np.full(len(guests), 1024, dtype=np.int64),
+        app_types=(None,) * len(guests),
     )
 
 
-def _forecast(served: Served, at: datetime, level: float, *, latest: bool) -> None:
-    fans = make_fans(
-        at, dict.fromkeys(_GUESTS, level), {HOST: level * len(_GUESTS)}, memory_mib=600.0
-    )
+def _forecast(served: Served, at: datetime, fans: bytes, *, latest: bool) -> None:
     blobs = to_keep(served.services.store, CLUSTER, at, fans)
     if latest:
         blobs |= {FORECAST: fans, CONTENTION: _contention(at), QUALITY: _quality()}

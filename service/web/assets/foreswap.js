@@ -1,10 +1,17 @@
 // What has to run in the browser even when the service does not answer.
 (function () {
   let away = false;
+  let asking = null;
 
   // Asks what the page shows has changed by its mark; the banner tells when nobody answers.
-  async function look(_ticks, path, seen, title) {
+  // An answer that takes longer than until the next question answers that one, too.
+  function look(_ticks, path, seen, title) {
     document.title = title || document.title;
+    asking = asking || ask(path, seen).finally(() => (asking = null));
+    return asking;
+  }
+
+  async function ask(path, seen) {
     localTimes();
     const same = window.dash_clientside.no_update;
     const cluster = (path || "").match(/^\/clusters\/([^/]+)/);

@@ -310,4 +310,5 @@ PAGE: Final = Page(
     label="",
     show=show,
     listen=listen,
+    has_grid=True,
 )

@@ -332,4 +332,5 @@ PAGE: Final = Page(
     label="",
     show=show,
     listen=listen,
+    has_grid=True,
 )

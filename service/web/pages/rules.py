@@ -40,7 +40,7 @@ CHECK_LIMIT_S: Final = 5.0
 """For looking for contradictions among all rules."""
 
 _TIME: Final = "params.value ? d3.timeFormat('%Y-%m-%d %H:%M')(d3.isoParse(params.value)) : ''"
-_TEXT: Final = {"filter": "agTextColumnFilter", "filterParams": {"debounceMs": 20}}
+_TEXT: Final = {"filter": "agTextColumnFilter", "filterParams": {"debounceMs": 0}}
 
 Done = dict[str, Any]
 """One change: the rule's id, its document before, and the revision it was left at."""
@@ -290,4 +290,5 @@ PAGE: Final = Page(
     label="Rules",
     show=show,
     listen=listen,
+    has_grid=True,
 )

@@ -346,4 +346,5 @@ PAGE: Final = Page(
     label="",
     show=show,
     listen=listen,
+    has_grid=True,
 )

@@ -31,7 +31,7 @@ from service.security.principal import Principal
 from service.web.door import may, require
 from service.web.errors import notice, sentence
 from service.web.parts import heading, whole
-from service.web.rows import GROUPINGS, grouped, rows_of, set_priorities_of, vm_rows
+from service.web.rows import GROUPINGS, first_rows, grouped, rows_of, set_priorities_of, vm_rows
 from service.web.site import Component, Page, Visit
 from service.web.tables import link, place
 from solver.domain.cluster import MAX_PRIORITY, MIN_PRIORITY
@@ -52,14 +52,16 @@ _GROUPS: Final = "vms-groups"
 _GROUPS_AT: Final = "vms-groups-at"
 _LIVE: Final = "live"
 
+_FIRST: Final = 40
+"""Rows that come with the page, and fill it until all of them are there."""
 MOST_UNDONE: Final = 20
 """Changes that can be undone one after the other."""
 
 _TIME: Final = "params.value ? d3.timeFormat('%Y-%m-%d %H:%M')(d3.isoParse(params.value)) : ''"
-_TEXT: Final = {"filter": "agTextColumnFilter", "filterParams": {"debounceMs": 20}}
+_TEXT: Final = {"filter": "agTextColumnFilter", "filterParams": {"debounceMs": 0}}
 _NUMBER: Final = {
     "filter": "agNumberColumnFilter",
-    "filterParams": {"debounceMs": 20},
+    "filterParams": {"debounceMs": 0},
     "type": "rightAligned",
 }
 
@@ -71,6 +73,7 @@ def show(services: Services, visit: Visit) -> Component:
     """Return the table with what can be done on it."""
     with services.store.begin(read_only=True) as tx:
         look_at_snapshot(tx, visit.cluster_id)
+        rows = first_rows(tx, visit.principal, visit.cluster_id, _FIRST)
     edits = may(visit.principal, "priorities.set", visit.cluster_id)
     sees_hosts = may(visit.principal, "hosts.show", visit.cluster_id)
     columns = _columns(visit.cluster_id, edits=edits, sees_hosts=sees_hosts)
@@ -80,7 +83,7 @@ def show(services: Services, visit: Visit) -> Component:
         dcc.Store(id=_VERSION),
         heading("VMs", _tools(edits)),
         html.Div(id=_GROUPS_AT, hidden=True),
-        _grid(columns, edits=edits),
+        _grid(columns, rows, edits=edits),
         html.Div("Loading …", id=_COUNT, role="status"),
     ]
 
@@ -263,9 +266,12 @@ def _editing(edits: bool) -> Sequence[Component]:
     )
 
 
-def _grid(columns: Sequence[Mapping[str, Any]], *, edits: bool) -> Component:
+def _grid(
+    columns: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], *, edits: bool
+) -> Component:
     return dag.AgGrid(
         id=GRID,
+        rowData=rows,
         columnDefs=columns,
         defaultColDef={
             "flex": 10,
@@ -281,6 +287,7 @@ def _grid(columns: Sequence[Mapping[str, Any]], *, edits: bool) -> Component:
             **({"rowSelection": {"mode": "multiRow", "selectAll": "filtered"}} if edits else {}),
             "animateRows": False,
             "rowHeight": 34,
+            "rowBuffer": 2,
             "headerHeight": 38,
             "stopEditingWhenCellsLoseFocus": True,
             "localeText": {"noRowsToShow": "No VM fits", "noMatchingRows": "No VM fits"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from flask.testing import FlaskClient
 from service.api.services import Services
 from service.inventory.clusters import put_cluster, put_snapshot
 from service.inventory.policies import ClusterSettings
+from service.inventory.priorities import Wanted, set_priorities
 from service.security import sessions, users
 from service.security.passwords import Passwords
 from service.security.principal import Principal, Role
 from service.security.users import User
 from service.store.sql import open_store
 from service.web.app import create_pages
+from service.web.marks import KEPT_S
+from solver.domain.units import VmId
 from tests.builders import NOW, make_cluster, make_host, make_vm
 
 ADMIN = Principal(name="test", role=Role.ADMIN)
@@ -137,3 +141,14 @@ def test_scripts_of_a_table_are_loaded_with_the_page_that_shows_it(viewer: Flask
     assert answer.status_code == 200
     assert "max-age" in answer.headers["Cache-Control"]
     assert named not in viewer.get("/clusters/c1").text
+
+
+def test_a_change_has_another_mark(services: Services, viewer: FlaskClient) -> None:
+    """Not at once, since what was read a moment ago answers everybody, but soon."""
+    before = viewer.get("/web/mark/c1").text
+    with services.store.begin() as tx:
+        wanted = [Wanted(vm_id=VmId("v1"), priority=9)]
+        set_priorities(tx, ADMIN, "c1", wanted, now=NOW)
+    begin_s = time.monotonic()
+    while viewer.get("/web/mark/c1").text == before:
+        assert time.monotonic() < begin_s + 10 * KEPT_S

@@ -19,6 +19,7 @@ from service.security.principal import Principal, Role
 from service.store.base import Store
 from service.store.sql import open_store
 from service.web.row_versions import MAX_VERSIONS, Versions, packed_for
+from service.web.rows import first_rows, vm_rows
 from solver.domain.units import HostId, VmId
 from tests.builders import NOW, make_cluster, make_host, make_vm
 
@@ -145,3 +146,10 @@ def test_what_did_not_change_is_held_once(store: Store) -> None:
         after = versions.now(tx, "c1")
     assert after.rows["v1"] is before.rows["v1"]
     assert after.rows["v2"] is not before.rows["v2"]
+
+
+def test_the_first_rows_are_those_that_all_begin_with(store: Store) -> None:
+    """A page is filled by them at once, for an owner by their own."""
+    with store.begin(read_only=True) as tx:
+        assert first_rows(tx, ADMIN, "c1", 2) == vm_rows(tx, ADMIN, "c1")[:2]
+        assert names(first_rows(tx, OWNER, "c1", 2)) == ["v0"]
