@@ -1,4 +1,7 @@
-"""Large-neighbourhood search: a few hosts at a time are decided anew with all their VMs."""
+"""Large-neighbourhood search: a few hosts at a time are decided anew with all their VMs.
+
+Either where the VMs on these hosts are among them, or where those that start there are at all.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,16 @@ import numpy as np
 
 from solver.cpsat.joint import optimise_jointly
 from solver.cpsat.judge import moved_vms, shortfall_cost, total_of
+from solver.cpsat.sources import relief_scope
 from solver.cpsat.variables import Scope
 from solver.problem import NOWHERE, IntArray, Problem
 
 SIZES: Final = (2, 3, 3, 4)
 """Hosts of a neighbourhood, one of these at random."""
+
+RELIEF: Final = 0.6
+"""How often a neighbourhood is the VMs that start on some hosts, wherever there is room for them,
+and not all VMs on some hosts among these."""
 
 MOST_CHOICES: Final = 300
 """Most pairs of VM and host in a neighbourhood; VMs that have moved come first."""
@@ -75,7 +83,10 @@ def improve_by_neighbourhoods(
             break
         stale += 1
         work += OVERHEAD
-        scope = _scope(problem, hosts, _linked(problem, hosts, interest, rng), rng)
+        if rng.random() < RELIEF:
+            scope = relief_scope(problem, hosts, rng)
+        else:
+            scope = _scope(problem, hosts, _linked(problem, hosts, interest, rng), rng)
         if not scope.vms.size:
             continue
         answer = optimise_jointly(

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from solver.compiler.compile import compile_problem
 from solver.cpsat.neighbourhoods import improve_by_neighbourhoods
-from solver.problem import IntArray, Problem
+from solver.cpsat.sources import SIZES, relief_scope
+from solver.domain.weights import Weights
+from solver.problem import NOWHERE, IntArray, Problem
+from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 from tests.compiled_problems import compiled_problems, plain_allowed, plain_total, random_problem
 
 LIMIT_S = 60.0
@@ -70,3 +74,32 @@ def test_cancelled(problem: Problem) -> None:
     )
     assert len(told) == 1
     assert (found.hosts == told[0]).all()
+
+
+@given(compiled_problems())
+def test_a_scope_by_sources_is_a_part_of_what_is_allowed(problem: Problem) -> None:
+    """Few sources, places that are allowed, and where VMs are and began among them."""
+    scope = relief_scope(problem, problem.start, np.random.default_rng(1))
+    rows = np.arange(len(scope.vms))
+    start = problem.start[scope.vms]
+    assert (start != NOWHERE).all()
+    assert len(np.unique(start)) <= max(SIZES)
+    assert (scope.destinations <= problem.allowed_hosts(scope.vms)).all()
+    assert scope.destinations[rows, start].all()
+
+
+def test_a_scope_by_sources_has_whoever_could_leave_in_place_of_others() -> None:
+    """All VMs of the one short host, with the other host; none that would have to come there."""
+    cluster = make_cluster(
+        [make_host("h1"), make_host("h2")],
+        [
+            make_vm("large", memory_gib=40),
+            *(make_vm(f"s{i}") for i in range(3)),
+            make_vm("c", "h2"),
+        ],
+    )
+    demand = {"large": 6.0, "s0": 2.0, "s1": 2.0, "s2": 2.0, "c": 1.0}
+    problem = compile_problem(cluster, make_scenarios(cluster, demand), Weights())
+    scope = relief_scope(problem, np.array([1, 0, 0, 0, 1]), np.random.default_rng(1))
+    assert scope.vms.tolist() == [0, 1, 2, 3]
+    assert scope.destinations.all()

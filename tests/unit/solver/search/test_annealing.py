@@ -115,6 +115,40 @@ def test_relief_replaces_a_move_by_a_cheaper_one() -> None:
     assert better.tolist() == [0, 1, 1]
 
 
+def test_many_small_vms_leave_in_place_of_a_large_one() -> None:
+    """Each for itself would cost more than it brings while the large one is away."""
+    small = [f"s{i}" for i in range(5)]
+    cluster = make_cluster(
+        [make_host("h1"), make_host("h2")],
+        [make_vm("large", memory_gib=48), *(make_vm(name, memory_gib=1) for name in small)],
+    )
+    demand = {"large": 8.0, **dict.fromkeys(small, 1.0)}
+    problem = compile_problem(cluster, make_scenarios(cluster, demand), Weights())
+    first = np.array([1, 0, 0, 0, 0, 0])
+    better = relieve(problem, first, limit_s=NO_WALL_LIMIT_S, work_limit=WORK, hottest=1e-3)
+    assert better[0] == 0
+    assert State(problem, better).total < State(problem, first).total
+
+
+def test_a_host_makes_room_for_a_vm_by_giving_others_away() -> None:
+    """The large VM fits h2 alone, once two small ones of h2 have gone to h3."""
+    cluster = make_cluster(
+        [make_host("h1"), make_host("h2"), make_host("h3")],
+        [
+            make_vm("large", memory_gib=1),
+            make_vm("stuck", not_migratable_reason="passthrough"),
+            *(make_vm(f"s{i}", "h2", memory_gib=1) for i in range(2)),
+            make_vm("rest", "h3", not_migratable_reason="passthrough"),
+        ],
+    )
+    demand = {"large": 8.0, "stuck": 9.0, "s0": 2.0, "s1": 2.0, "rest": 5.0}
+    problem = compile_problem(cluster, make_scenarios(cluster, demand), Weights())
+    better = relieve(problem, problem.start, limit_s=NO_WALL_LIMIT_S, work_limit=WORK, hottest=1e-3)
+    assert better[0] == 1
+    # What is left is the imbalance of hosts that are nearly full.
+    assert State(problem, better).burden.sum() < State(problem, problem.start).burden.sum() / 1000
+
+
 def test_vms_tied_together_leave_together() -> None:
     """Neither of two VMs under hard affinity may leave alone; both do."""
     rule = Affinity(id="pair", vm_ids=(VmId("a"), VmId("b")))
