@@ -20,10 +20,11 @@ _AFTERWARDS_MS: Final = 400
 
 _WATCH: Final = """
 const shown = {};
-for (const [name, selector] of Object.entries(%s)) {
+for (const [name, selectors] of Object.entries(%s)) {
   shown[name] = new Promise((done) => {
+    const isThere = (selector) => document.querySelector(selector)?.getClientRects().length;
     const look = () => {
-      const there = document.querySelector(selector)?.getClientRects().length;
+      const there = selectors.every(isThere);
       requestAnimationFrame(there ? () => done(performance.now()) : look);
     };
     look();
@@ -42,12 +43,12 @@ class Place:
     content
         Selector of what a visitor came for.
     rest
-        Selector of what is drawn last; empty where that is the content.
+        Selectors of what follows; none where that is all.
     """
 
     path: str
     content: str
-    rest: str = ""
+    rest: tuple[str, ...] = ()
 
 
 @dataclass
@@ -107,7 +108,7 @@ def visit(context: BrowserContext, base: str, place: Place, into: Visits, *, emp
     session = context.new_cdp_session(page)
     if empty:
         session.send("Network.clearBrowserCache")
-    watched = {"content": place.content} | ({"rest": place.rest} if place.rest else {})
+    watched = {"content": [place.content], "rest": place.rest}
     page.add_init_script(_WATCH % json.dumps(watched))
     wire = Wire(session=session)
     page.goto(base + place.path, wait_until="commit")
