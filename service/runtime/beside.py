@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from service.settings import LogSettings
@@ -24,6 +24,8 @@ END_S: Final = 9.0
 """Time that the process has to end: longer than a keeper has for what it is in the middle of."""
 RESTART_S: Final = 5.0
 """A process that ended by itself is started anew after so long."""
+NICENESS: Final = 5
+"""Added to the process's, as to the workers'."""
 
 
 @contextmanager
@@ -58,6 +60,9 @@ def _watch(told: str, stop: threading.Event) -> None:
             start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
         )
+        # What is asked is answered first; looking, forecasting and solving can wait a moment.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, os.nice(0) + NICENESS)
         assert process.stdin is not None
         process.stdin.write(told)
         process.stdin.flush()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from service.store.base import Snapshot
 from service.store.tables import SNAPSHOTS
+
+_OBSERVED_AT: Final = select(SNAPSHOTS.c.observed_at).where(
+    SNAPSHOTS.c.cluster_id == bindparam("of_cluster")
+)
+"""Made once: every request about a cluster asks for it."""
 
 
 class SqlSnapshots:
@@ -38,8 +44,7 @@ class SqlSnapshots:
 
     def observed_at(self, cluster_id: str) -> datetime | None:
         """Return when the latest was seen."""
-        query = select(SNAPSHOTS.c.observed_at).where(SNAPSHOTS.c.cluster_id == cluster_id)
-        return self._connection.scalar(query)
+        return self._connection.scalar(_OBSERVED_AT, {"of_cluster": cluster_id})
 
     def delete(self, cluster_id: str) -> None:
         """Remove the latest of a cluster."""
