@@ -33,7 +33,7 @@ from solver.search.prune import prune
 from solver.search.relief import HOTTEST, relieve
 from solver.search.state import State
 
-ROUNDS: Final = (0.5, 0.3, 0.2)
+ROUNDS: Final = (0.4, 0.35, 0.25)
 """Share of the limit that each round has; the first one looks for a proof."""
 
 MOST_WHOLE: Final = 1_000
@@ -43,7 +43,8 @@ MOST_PROVEN: Final = 400_000
 """Largest product of VMs and hosts for which a proof is tried."""
 
 DESCENT_SHARE: Final = 0.4
-"""Share of the local search that only takes what is better; the rest takes worse for a while."""
+"""Share of a search among all VMs that only takes what is better; the rest takes worse for a
+while."""
 
 AGAIN: Final = 0.3
 """First temperature of a search that begins where another one ended."""
@@ -225,9 +226,29 @@ class Search:
             self._offer(found.hosts, found.engine)
 
     def by_local_search(self, share: Share) -> Found:
-        """Search in compiled kernels: first what relieves hosts, at the end among all VMs."""
+        """Search in compiled kernels for what relieves hosts; at the end also among all VMs."""
         if share.number < len(ROUNDS) - 1:
-            return self.by_relief(share)
+            # Anew each time: two searches that begin hot end in different places.
+            return self.by_relief(share, HOTTEST)
+        half = replace(share, limit_s=share.limit_s / 2, work=share.work / 2)
+        better = self.by_relief(half, AGAIN)
+        return self.by_exchange(replace(half, base=better.hosts))
+
+    def by_relief(self, share: Share, hottest: float) -> Found:
+        """Look for the moves that relieve hosts at least cost."""
+        hosts = relieve(
+            self._problem,
+            share.base,
+            limit_s=share.limit_s,
+            work_limit=share.work,
+            seed=self._seed + share.number,
+            hottest=hottest,
+            cancel=share.over.is_set,
+        )
+        return Found(hosts, "local search")
+
+    def by_exchange(self, share: Share) -> Found:
+        """Among all VMs, take what is better, then what is worse for a while."""
         allowance = Allowance(share.limit_s, share.work)
         descent = Allowance(DESCENT_SHARE * share.limit_s, DESCENT_SHARE * share.work)
         state = State(self._problem, share.base)
@@ -242,19 +263,6 @@ class Search:
             limit_s=max(SECONDS_TO_END, allowance.left_s),
             work_limit=(1 - DESCENT_SHARE) * share.work,
             seed=self._seed + share.number,
-            cancel=share.over.is_set,
-        )
-        return Found(hosts, "local search")
-
-    def by_relief(self, share: Share) -> Found:
-        """Look for the moves that relieve hosts best; once more, and cooler, in a later round."""
-        hosts = relieve(
-            self._problem,
-            share.base,
-            limit_s=share.limit_s,
-            work_limit=share.work,
-            seed=self._seed + share.number,
-            hottest=AGAIN if share.number else HOTTEST,
             cancel=share.over.is_set,
         )
         return Found(hosts, "local search")

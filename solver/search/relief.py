@@ -87,7 +87,7 @@ MOST_MOVES: Final = 3
 """Most VMs that a proposal moves, but for those that are tied together."""
 
 
-RENEW: Final = 0.002
+RENEW: Final = 0.008
 """Share of proposals in which all is chosen anew that leaves a host; each takes as long as a
 hundred others."""
 
@@ -632,13 +632,15 @@ def _renew(
         some = live.hosts[v] != home and asked.clump_of[v] < 0 and unit(random) >= kept
         if some and relocation_delta(facts, live, v, home) < FORBIDDEN:
             _move(facts, live, away, log, tally, v, home)
-    other = -1
+    forced = -1
     if unit(random) < MAKE_ROOM:
-        other = _forced(facts, live, asked, away, random, home, log, tally)
-    for h in (home, other):
-        _leave(facts, live, asked, away, random, h, log, tally)
-    for h in (other, home):
-        _return(facts, live, asked, away, h, log, tally)
+        forced = _forced(facts, live, asked, away, random, home, log, tally)
+    _leave(facts, live, asked, away, random, home, forced, log, tally)
+    if forced >= 0:
+        other = live.hosts[forced]
+        _leave(facts, live, asked, away, random, other, forced, log, tally)
+        _return(facts, live, asked, away, other, log, tally)
+    _return(facts, live, asked, away, home, log, tally)
     if live.tally[TOTAL] - before > limit:
         while tally[LOGGED] > mark:
             tally[LOGGED] -= 1
@@ -656,12 +658,14 @@ def _forced(
     log: IntArray,
     tally: IntArray,
 ) -> int:
-    """Let a VM leave for any host, which may become short by it; that host, ``-1`` for none."""
-    v, h = _best_to_leave(facts, live, asked, random, home), below(random, len(live.first))
+    """Let a VM leave for any host, which may become short by it; that VM, ``-1`` for none."""
+    if live.num_on[home] == 0:
+        return -1
+    v, h = _best_to_leave(facts, live, asked, random, home, -1), below(random, len(live.first))
     if v < 0 or h == home or relocation_delta(facts, live, v, h) >= FORBIDDEN:
         return -1
     _move(facts, live, away, log, tally, v, h)
-    return h
+    return v
 
 
 @inner
@@ -671,16 +675,15 @@ def _leave(
     asked: Asked,
     away: Away,
     random: Draws,
-    home: int,
+    h: int,
+    spared: int,
     log: IntArray,
     tally: IntArray,
 ) -> None:
-    """Let VMs leave the host they start on as long as that pays."""
+    """Let VMs leave a host, all but one, as long as that pays."""
     fails, most = 0, tally[LOGGED] + MOST_STEPS
-    if home < 0 or asked.home_begin[home] == asked.home_begin[home + 1]:
-        return
-    while fails < FAILS and tally[LOGGED] < most:
-        if not _one_leaves(facts, live, asked, away, random, home, log, tally):
+    while fails < FAILS and tally[LOGGED] < most and live.num_on[h] > 0:
+        if not _one_leaves(facts, live, asked, away, random, h, spared, log, tally):
             fails += 1
 
 
@@ -689,8 +692,6 @@ def _return(
     facts: Facts, live: Live, asked: Asked, away: Away, home: int, log: IntArray, tally: IntArray
 ) -> None:
     """Let those that left a host, and are no longer needed to have left, go home."""
-    if home < 0:
-        return
     for i in range(asked.home_begin[home], asked.home_begin[home + 1]):
         v = asked.home_vm[i]
         if live.hosts[v] != home and relocation_delta(facts, live, v, home) < 0:
@@ -698,14 +699,21 @@ def _return(
 
 
 @inner
-def _best_to_leave(facts: Facts, live: Live, asked: Asked, random: Draws, home: int) -> int:
-    """Return of a few VMs the one that relieves its host most for its price; ``-1`` for none."""
+def _best_to_leave(
+    facts: Facts, live: Live, asked: Asked, random: Draws, h: int, spared: int
+) -> int:
+    """Return of a few VMs on a host the one that relieves it most for its price.
+
+    Those that have come to it hardly cost more elsewhere. ``-1`` for none; never the VM spared.
+    """
     best, worth = -1, 0.0
     for _ in range(RIVALS):
-        v = _one_of_home(asked, home, random)
-        if live.hosts[v] == home and asked.clump_of[v] < 0:
-            relief = -removal_change(facts, live, v, home)
-            mine = float(relief) / float(1 + facts.by_rate[v, 0])
+        v = live.first[h]
+        for _ in range(below(random, live.num_on[h])):
+            v = live.following[v]
+        if v != spared and facts.movable[v] and asked.clump_of[v] < 0:
+            relief = -removal_change(facts, live, v, h)
+            mine = float(relief) / float(1 + max(0, facts.by_rate[v, 0] - live.paid[v]))
             if mine > worth:
                 best, worth = v, mine
     return best
@@ -718,18 +726,19 @@ def _one_leaves(
     asked: Asked,
     away: Away,
     random: Draws,
-    home: int,
+    a: int,
+    spared: int,
     log: IntArray,
     tally: IntArray,
 ) -> bool:
     """Let a VM leave that relieves its host for little, for the best of some hosts; if it pays."""
-    v = _best_to_leave(facts, live, asked, random, home)
+    v = _best_to_leave(facts, live, asked, random, a, spared)
     if v < 0:
         return False
     change, where = 0, -1
     for _ in range(PLACES):
         h = below(random, len(live.first))
-        if h != home and move_price(facts, v, h) - live.burden[home] < change:
+        if h != a and move_price(facts, v, h) - live.paid[v] - live.burden[a] < change:
             delta = relocation_delta(facts, live, v, h)
             if delta < change:
                 change, where = delta, h
