@@ -112,7 +112,7 @@ def _promised(load: HostLoad) -> str:
     if not shown:
         return "No limits"
     texts = [f"{NAMES[meter.resource]} {meter.promised}" for meter in shown]
-    return f"Promised {', '.join(texts)} %"
+    return f"Promised {', '.join(texts)}\u00a0%"
 
 
 def _meter(meter: Meter, host_id: str) -> Component:

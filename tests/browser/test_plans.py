@@ -78,6 +78,8 @@ def test_skip_a_move_approve_the_rest_and_watch(served: Served, log_in: LogIn) -
     # What approving said may still be there.
     expect(page.locator(".mantine-Notification-title", has_text="Abort")).to_be_visible()
     assert kept_plan(served).document["wanted"]["abort"]["cancel_running"] is False
+    page.get_by_label("Close").evaluate_all("buttons => buttons.forEach(each => each.click())")
+    expect(page.locator(".mantine-Notification-title")).to_have_count(0)
     visitor.look_at("plan-running")
 
 

@@ -12,7 +12,6 @@
   }
 
   async function ask(path, seen) {
-    localTimes();
     const same = window.dash_clientside.no_update;
     const cluster = (path || "").match(/^\/clusters\/([^/]+)/);
     try {
@@ -31,15 +30,18 @@
     }
   }
 
-  // Times are shown by the viewer's own clock and in their language.
+  // Times are shown by the viewer's own clock and in their language, as soon as they are there.
   function localTimes() {
     for (const element of document.querySelectorAll("time[datetime]")) {
       const at = new Date(element.dateTime);
-      element.textContent = element.classList.contains("clock")
+      const text = element.classList.contains("clock")
         ? at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
         : at.toLocaleString();
+      if (element.textContent !== text) element.textContent = text;
     }
   }
+
+  new MutationObserver(localTimes).observe(document, { childList: true, characterData: true, subtree: true });
 
   // Buttons of which a page has many tell one store which of them was pressed.
   document.addEventListener("click", (event) => {
@@ -58,9 +60,14 @@
     return pressed || window.dash_clientside.no_update;
   }
 
+  let shade = "light";
+
+  // Everything is drawn anew when it changes, so it is left alone where it is as it should be.
   function scheme(dark) {
-    document.documentElement.setAttribute("data-ag-theme-mode", dark ? "dark" : "light");
-    return dark ? "dark" : "light";
+    const wanted = dark ? "dark" : "light";
+    document.documentElement.setAttribute("data-ag-theme-mode", wanted);
+    if (wanted === shade) return window.dash_clientside.no_update;
+    return (shade = wanted);
   }
 
   // Instants of a chart by the viewer's own clock: plotly knows no zones.

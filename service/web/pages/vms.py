@@ -276,6 +276,7 @@ def _grid(
         defaultColDef={
             "flex": 10,
             "minWidth": 60,
+            "wrapHeaderText": True,
             "floatingFilter": True,
             "suppressFloatingFilterButton": True,
             "suppressHeaderMenuButton": True,
@@ -288,7 +289,7 @@ def _grid(
             "animateRows": False,
             "rowHeight": 34,
             "rowBuffer": 2,
-            "headerHeight": 38,
+            "headerHeight": 44,
             "stopEditingWhenCellsLoseFocus": True,
             "localeText": {"noRowsToShow": "No VM fits", "noMatchingRows": "No VM fits"},
         },
@@ -311,14 +312,14 @@ def _columns(cluster_id: str, *, edits: bool, sees_hosts: bool) -> list[dict[str
         {"field": "app_type", "headerName": "Type", **_TEXT},
         {"field": "owner", "headerName": "Owner", **_TEXT},
         {"field": "priority", "headerName": "Priority", "flex": 8, **_NUMBER, **editor},
-        {"field": "bounds", "headerName": "Bounds", "flex": 8, "sortable": False},
+        {"field": "bounds", "headerName": "Bounds", "flex": 10, "sortable": False},
         {"field": "cores", "headerName": "Cores", "flex": 7, "valueFormatter": cores, **_NUMBER},
         {"field": "memory_gib", "headerName": "GiB", "flex": 7, "valueFormatter": cores, **_NUMBER},
         {"field": "changed_by", "headerName": "Changed by", **_TEXT},
         {
             "field": "changed_at",
             "headerName": "Changed at",
-            "flex": 17,
+            "flex": 16,
             "valueFormatter": {"function": _TIME},
         },
     ]
