@@ -6,7 +6,8 @@ a profile on disk as people have it, logged in as admin. A page is visited a few
 cache, then again and again. A visit is over when what its page is for is drawn; where something
 follows, such as a chart, that is told as well. Of VMs: typing a filter until the rows that fit
 stand there alone, and a priority set by somebody else until it is in its cell. Bytes are those that
-came over the network, packed. Medians are told, the longest, and all values.
+came over the network, packed. Medians are told, the longest, and all values; beside them what a
+fixed piece of work took just before, by which one sees whether others had the processors.
 
     python -m benchmarks.web_pages [--hosts 100] [--vms 10000] [--repeats 5] [--firsts 3]
         [--only vms,plan] [--json OUT] [--table FILE]
@@ -108,7 +109,19 @@ def measure(context: BrowserContext, served: Served, arguments: argparse.Namespa
     """Return figures of the pages that are asked for."""
     log_in(context, served)
     only = arguments.only.split(",") if arguments.only else list(PLACES)
-    return {name: _page(context, served, name, arguments) for name in only}
+    return {
+        name: {"yardstick_s": yardstick_s()} | _page(context, served, name, arguments)
+        for name in only
+    }
+
+
+def yardstick_s() -> float:
+    """Return the seconds of five million additions: 0.2 to 0.3 where nobody else is at work."""
+    begin_s = time.perf_counter()
+    total = 0
+    for i in range(5_000_000):
+        total += i
+    return round(time.perf_counter() - begin_s, 2)
 
 
 def _page(
@@ -209,15 +222,16 @@ def _user(i: int) -> User:
 
 def table(pages: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the figures as lines to read."""
-    names = f"{'first':>16} {'again':>16} {'then all':>9} {'MiB first':>9} {'again':>6}  console"
-    lines = [f"{'':12} {names}"]
+    names = f"{'first':>16} {'again':>16} {'then all':>9} {'MiB first':>9} {'again':>6}"
+    lines = [f"{'':12} {names}  console  yardstick"]
     for name, of in pages.items():
         first, again = of["first"], of["repeat"]
         rest = f"{again['rest_s']:.2f}" if "rest_s" in again else ""
         complaints = len(first["console"]) + len(again["console"])
         lines.append(
             f"{name:12} {_seconds(first):>16} {_seconds(again):>16} {rest:>9}"
-            f" {first['mib']:9.2f} {again['mib']:6.2f}  {complaints or 'clean'}"
+            f" {first['mib']:9.2f} {again['mib']:6.2f}  {complaints or 'clean':7}"
+            f"  {of['yardstick_s']:.2f} s"
         )
         lines += [
             f"{name:12} {key.removesuffix('_s').replace('_', ' ')}: {value['median']:.2f} s"

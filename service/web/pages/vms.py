@@ -312,14 +312,15 @@ def _columns(cluster_id: str, *, edits: bool, sees_hosts: bool) -> list[dict[str
         {"field": "app_type", "headerName": "Type", **_TEXT},
         {"field": "owner", "headerName": "Owner", **_TEXT},
         {"field": "priority", "headerName": "Priority", "flex": 8, **_NUMBER, **editor},
-        {"field": "bounds", "headerName": "Bounds", "flex": 10, "sortable": False},
+        {"field": "bounds", "headerName": "Bounds", "flex": 9, "sortable": False},
         {"field": "cores", "headerName": "Cores", "flex": 7, "valueFormatter": cores, **_NUMBER},
         {"field": "memory_gib", "headerName": "GiB", "flex": 7, "valueFormatter": cores, **_NUMBER},
         {"field": "changed_by", "headerName": "Changed by", **_TEXT},
         {
             "field": "changed_at",
             "headerName": "Changed at",
-            "flex": 16,
+            "flex": 17,
+            "minWidth": 150,
             "valueFormatter": {"function": _TIME},
         },
     ]
