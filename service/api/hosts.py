@@ -90,7 +90,7 @@ def blueprint(services: Services) -> APIBlueprint:
         """List hosts, in the order of their ids."""
         after = paging.start(query)
         with services.store.begin(read_only=True) as tx:
-            inventory = look_up(tx, path.cluster_id)
+            inventory = look_up(tx, path.cluster_id, may_lag=True)
         found = sorted(
             host.id
             for host in inventory.cluster.hosts
@@ -106,7 +106,7 @@ def blueprint(services: Services) -> APIBlueprint:
         """Show a host; its ETag is that of its maintenance."""
         host_id = HostId(path.host_id)
         with services.store.begin(read_only=True) as tx:
-            inventory = look_up(tx, path.cluster_id)
+            inventory = look_up(tx, path.cluster_id, may_lag=True)
             kept = tx.items.find(Kind.HOST_POLICY, path.cluster_id, [host_id])
         if host_id not in inventory.hosts:
             raise NotFoundError(f"there is no host {host_id!r} in cluster {path.cluster_id!r}")

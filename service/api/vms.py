@@ -127,7 +127,7 @@ def blueprint(services: Services) -> APIBlueprint:
     def list_vms(path: VmsPath, query: VmQuery) -> Response:
         """List the VMs that the asker sees."""
         with services.store.begin(read_only=True) as tx:
-            inventory = look_up(tx, path.cluster_id)
+            inventory = look_up(tx, path.cluster_id, may_lag=True)
         return answer(_page(inventory, query))
 
     @api.get("/clusters/<cluster_id>/vms/<vm_id>", responses={200: Vm})
@@ -135,7 +135,7 @@ def blueprint(services: Services) -> APIBlueprint:
     def get_vm(path: VmPath) -> Response:
         """Show a VM; its ETag is that of its policy."""
         with services.store.begin(read_only=True) as tx:
-            inventory = look_up(tx, path.cluster_id)
+            inventory = look_up(tx, path.cluster_id, may_lag=True)
             vm = visible_vm(inventory, principal(), VmId(path.vm_id))
             revision = _revision(tx, path.cluster_id, vm.id)
         return answer(shown(inventory, vm), revision=revision)

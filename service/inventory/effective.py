@@ -156,15 +156,27 @@ def effective(tx: Transaction, cluster_id: str) -> Cluster:
     return look_up(tx, cluster_id).cluster
 
 
-def look_up(tx: Transaction, cluster_id: str) -> Inventory:
+def look_up(tx: Transaction, cluster_id: str, *, may_lag: bool = False) -> Inventory:
     """Return a cluster with its policies.
 
-    :raises NotFoundError: if there is no such cluster, or nothing was seen of it yet
+    Parameters
+    ----------
+    may_lag
+        What was seen before is answered while somebody else reads what was seen now: a third of
+        a second with ten thousand VMs. Every edit is in it.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such cluster, or nothing was seen of it yet.
     """
     tx.items.get(Kind.CLUSTER, "", cluster_id)
     mark = read_mark(tx, cluster_id)
     made = _INVENTORIES.get(
-        cluster_id, mark, lambda before: _laid_over(tx, cluster_id, mark, before)
+        cluster_id,
+        mark,
+        lambda before: _laid_over(tx, cluster_id, mark, before),
+        earlier_will_do=lambda kept: may_lag and kept.mark.policies == mark.policies,
     )
     return made.inventory
 

@@ -26,13 +26,23 @@ class Latest(Generic[Kept]):
     making: dict[Hashable, threading.Lock] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, cluster_id: str, mark: Hashable, make: Callable[[Kept | None], Kept]) -> Kept:
+    def get(
+        self,
+        cluster_id: str,
+        mark: Hashable,
+        make: Callable[[Kept | None], Kept],
+        *,
+        earlier_will_do: Callable[[Kept], bool] = lambda kept: False,
+    ) -> Kept:
         """Return what is kept of a cluster under a mark, made if need be.
 
         Parameters
         ----------
         make
             Makes it; told what is kept under another mark, from which it may take over.
+        earlier_will_do
+            Whether what is kept under another mark is answered, too, while somebody else makes
+            this one; else it is waited for.
         """
         found = self._find(cluster_id, mark)
         if found is not None:
@@ -40,7 +50,12 @@ class Latest(Generic[Kept]):
         key = (cluster_id, mark)
         with self.lock:
             turn = self.making.setdefault(key, threading.Lock())
-        with turn:
+        if not turn.acquire(blocking=False):
+            earlier = self._earlier(cluster_id)
+            if earlier is not None and earlier_will_do(earlier):
+                return earlier
+            turn.acquire()
+        try:
             found = self._find(cluster_id, mark)
             if found is not None:
                 return found
@@ -49,6 +64,8 @@ class Latest(Generic[Kept]):
             finally:
                 with self.lock:
                     self.making.pop(key, None)
+        finally:
+            turn.release()
 
     def _find(self, cluster_id: str, mark: Hashable) -> Kept | None:
         with self.lock:

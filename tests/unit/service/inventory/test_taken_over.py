@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -28,6 +30,7 @@ from solver.domain.units import HostId, VmId
 from tests.builders import NOW, make_cluster, make_host, make_vm
 from tests.inventories import ADMIN, CLUSTER, small_cluster
 
+PATIENCE_S = 30.0
 V1, V2, V3, V4 = (VmId(f"v{i}") for i in (1, 2, 3, 4))
 
 
@@ -40,6 +43,20 @@ def another_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         patch.setattr(effective, "_INVENTORIES", inventories)
         patch.setattr(effective, "_SNAPSHOTS", snapshots)
         yield
+
+
+def slowed(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Let reading a cluster begin and then wait; return both as events."""
+    begun, go_on = threading.Event(), threading.Event()
+    lay_over = effective._laid_over
+
+    def slowly(*arguments: Any) -> Any:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        return lay_over(*arguments)
+
+    monkeypatch.setattr(effective, "_laid_over", slowly)
+    return begun, go_on
 
 
 def known(store: Store) -> Inventory:
@@ -124,6 +141,51 @@ def test_an_edit_that_is_undone_leaves_nothing(
         prefer(tx, V1, 2)
     assert known(store).vms[V4].priority == 5
     require_same_anew(store, monkeypatch)
+
+
+def test_what_was_seen_before_will_do_while_another_reads(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may lag is answered at once; all others wait, and nobody misses an edit."""
+    before = known(store)
+    reading, go_on = slowed(monkeypatch)
+    later = replace(small_cluster(), observed_at=NOW + timedelta(minutes=1))
+    with store.begin() as tx:
+        keep_snapshot(tx, CLUSTER, later, now=NOW)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(known, store)
+        assert reading.wait(PATIENCE_S)
+        with store.begin(read_only=True) as tx:
+            assert look_up(tx, CLUSTER, may_lag=True) is before
+        second = pool.submit(known, store)
+        assert not first.done()
+        go_on.set()
+        assert second.result(PATIENCE_S) is first.result(PATIENCE_S)
+    assert first.result().cluster.observed_at == later.observed_at
+    with store.begin() as tx:
+        prefer(tx, V4, 2)
+    with store.begin(read_only=True) as tx:
+        assert look_up(tx, CLUSTER, may_lag=True).vms[V4].priority == 2
+
+
+def test_an_edit_is_waited_for_by_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stood before an edit is answered to nobody, whoever reads the edit."""
+    known(store)
+    reading, go_on = slowed(monkeypatch)
+
+    def lagging() -> Inventory:
+        with store.begin(read_only=True) as tx:
+            return look_up(tx, CLUSTER, may_lag=True)
+
+    with store.begin() as tx:
+        prefer(tx, V4, 2)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(known, store)
+        assert reading.wait(PATIENCE_S)
+        second = pool.submit(lagging)
+        go_on.set()
+        assert second.result(PATIENCE_S).vms[V4].priority == 2
+        assert first.result(PATIENCE_S).vms[V4].priority == 2
 
 
 def test_more_edits_than_are_remembered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
