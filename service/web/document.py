@@ -6,6 +6,7 @@ document, since no script runs before those that are fetched are there.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -53,5 +54,6 @@ def _grid() -> str:
     return f"/_dash-component-suites/dash_ag_grid/{named}"
 
 
+@cache
 def _styles() -> str:
     return "".join(path.read_text(encoding="utf-8") for path in sorted(_ASSETS.glob("*.css")))

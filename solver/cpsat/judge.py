@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from solver.problem import NOWHERE, Columns, IntArray, Problem
@@ -64,14 +66,25 @@ def nearest_allowed(problem: Problem, hosts: IntArray, wanted: IntArray) -> IntA
 
 def shortfall_cost(problem: Problem, columns: Columns, hosts: IntArray) -> IntArray:
     """Return what each host pays for being above thresholds, shape ``(H,)``."""
+    cost = np.zeros(problem.num_hosts, dtype=np.int64)
+    for b, over in over_thresholds(problem, columns, hosts):
+        cost += np.maximum(0, over) @ columns.prices[b]
+    return cost
+
+
+def over_thresholds(
+    problem: Problem, columns: Columns, hosts: IntArray
+) -> Iterator[tuple[int, IntArray]]:
+    """Yield each band with the load of it and those before it, minus thresholds, shape ``(H, C)``.
+
+    It is one array, which the next band is added to.
+    """
     placed = np.flatnonzero(hosts != NOWHERE)
     over = -columns.threshold
-    cost = np.zeros(problem.num_hosts, dtype=np.int64)
     for b in reversed(range(problem.num_bands)):
         served = placed[problem.band[placed] == b]
         np.add.at(over, hosts[served], columns.demand[served])
-        cost += np.maximum(0, over) @ columns.prices[b]
-    return cost
+        yield b, over
 
 
 def used_on(problem: Problem, hosts: IntArray) -> IntArray:
@@ -95,6 +108,22 @@ def moved_vms(problem: Problem, hosts: IntArray) -> IntArray:
     return moved
 
 
+def move_costs(problem: Problem, hosts: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the VMs that migrate, and what each of these moves costs."""
+    moved = moved_vms(problem, hosts)
+    if not moved.size:
+        return moved, moved
+    return moved, problem.move_rows(moved)[np.arange(len(moved)), hosts[moved]]
+
+
+def outlay(problem: Problem, hosts: IntArray) -> IntArray:
+    """Return what each host costs: its shortfall, and the moves of VMs that left it."""
+    found = shortfall_cost(problem, problem.future, hosts)
+    moved, costs = move_costs(problem, hosts)
+    np.add.at(found, problem.start[moved], costs)
+    return found
+
+
 def moved_of_groups(problem: Problem, hosts: IntArray) -> IntArray:
     """Return how many VMs of each application group migrate."""
     groups = problem.app_group[moved_vms(problem, hosts)]
@@ -107,7 +136,4 @@ def _placing(problem: Problem, hosts: IntArray) -> int:
     places = problem.places
     cost = int(places.price_rows[places.price_class[placed], hosts[placed]].sum())
     cost += int(problem.nowhere_prices[hosts == NOWHERE].sum())
-    moved = moved_vms(problem, hosts)
-    if moved.size:
-        cost += int(problem.move_rows(moved)[np.arange(len(moved)), hosts[moved]].sum())
-    return cost
+    return cost + int(move_costs(problem, hosts)[1].sum())

@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 
 from solver.cpsat.joint import optimise_jointly
-from solver.cpsat.judge import moved_vms, shortfall_cost, total_of
-from solver.cpsat.sources import relief_scope
+from solver.cpsat.judge import move_costs, moved_vms, outlay, total_of
+from solver.cpsat.sources import MOST_CHOICES, relief_scope
 from solver.cpsat.variables import Scope
 from solver.problem import NOWHERE, IntArray, Problem
 
@@ -25,9 +25,6 @@ SIZES: Final = (2, 3, 3, 4)
 RELIEF: Final = 0.6
 """How often a neighbourhood is the VMs that start on some hosts, wherever there is room for them,
 and not all VMs on some hosts among these."""
-
-MOST_CHOICES: Final = 300
-"""Most pairs of VM and host in a neighbourhood; VMs that have moved come first."""
 
 WORK_PER_NEIGHBOURHOOD: Final = 0.15
 """Deterministic seconds for one."""
@@ -108,12 +105,9 @@ def improve_by_neighbourhoods(
 
 def _interest(problem: Problem, hosts: IntArray) -> IntArray:
     """Return what each host costs: shortfall, and the moves it has to do with; shape ``(H,)``."""
-    interest = shortfall_cost(problem, problem.future, hosts)
-    moved = moved_vms(problem, hosts)
-    if moved.size:
-        costs = problem.move_rows(moved)[np.arange(len(moved)), hosts[moved]]
-        np.add.at(interest, problem.start[moved], costs)
-        np.add.at(interest, hosts[moved], costs)
+    interest = outlay(problem, hosts)
+    moved, costs = move_costs(problem, hosts)
+    np.add.at(interest, hosts[moved], costs)
     return interest
 
 
@@ -143,6 +137,7 @@ def _scope(problem: Problem, hosts: IntArray, inside: IntArray, rng: np.random.G
     free = np.flatnonzero(destinations.sum(axis=1) > (hosts[asked] != NOWHERE))
     most = MOST_CHOICES // len(inside)
     if len(free) > most:
+        # VMs that have moved come first.
         away = hosts[asked[free]] != problem.start[asked[free]]
         ranked = np.argsort(rng.random(len(free)) - away, kind="stable")
         free = np.sort(free[ranked[:most]])

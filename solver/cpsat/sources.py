@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from solver.cpsat.judge import moved_vms, shortfall_cost, used_on
+from solver.cpsat.judge import moved_vms, outlay, over_thresholds, used_on
 from solver.cpsat.variables import Scope
 from solver.problem import NOWHERE, BoolArray, FloatArray, IntArray, Problem
 
@@ -19,7 +19,7 @@ SIZES: Final = (1, 1, 2, 2, 3)
 """Hosts that VMs leave, one of these at random."""
 
 MOST_CHOICES: Final = 300
-"""Most pairs of VM and host in a neighbourhood."""
+"""Most pairs of VM and host in a neighbourhood, of whatever kind."""
 
 MOST_PLACES: Final = 12
 """Most hosts for one VM, its start and its present host left aside."""
@@ -33,14 +33,14 @@ DEAR: Final = 2**60
 
 def relief_scope(problem: Problem, hosts: IntArray, rng: np.random.Generator) -> Scope:
     """Return the scope of the VMs that start on a few hosts, drawn by what relieving them costs."""
-    outlay = _outlay(problem, hosts)
-    sources = _sources(problem, hosts, outlay, rng)
+    costs = outlay(problem, hosts)
+    sources = _sources(problem, hosts, costs, rng)
     asked = np.flatnonzero(
         np.isin(problem.start, sources) & (hosts != NOWHERE) & (problem.num_choices() > 1)
     )
     prices = _prices(problem, hosts, asked)
     # What costs more than everything does now is no part of anything better.
-    prices[prices > int(outlay[sources].sum())] = DEAR
+    prices[prices > int(costs[sources].sum())] = DEAR
     for clump in problem.clumps:
         tied = np.flatnonzero(np.isin(asked, clump))
         if len(tied) > 1:
@@ -57,26 +57,16 @@ def relief_scope(problem: Problem, hosts: IntArray, rng: np.random.Generator) ->
     return Scope(base=hosts, vms=asked, destinations=destinations)
 
 
-def _outlay(problem: Problem, hosts: IntArray) -> IntArray:
-    """Return what each host costs: its shortfall, and the moves of VMs that left it."""
-    outlay = shortfall_cost(problem, problem.future, hosts)
-    moved = moved_vms(problem, hosts)
-    if moved.size:
-        costs = problem.move_rows(moved)[np.arange(len(moved)), hosts[moved]]
-        np.add.at(outlay, problem.start[moved], costs)
-    return outlay
-
-
 def _sources(
-    problem: Problem, hosts: IntArray, outlay: IntArray, rng: np.random.Generator
+    problem: Problem, hosts: IntArray, costs: IntArray, rng: np.random.Generator
 ) -> IntArray:
     """Draw hosts: one by what it costs, then some whose VMs are where its own are, then any."""
-    costly = np.flatnonzero(outlay)
+    costly = np.flatnonzero(costs)
     if not costly.size:
         return costly
     size = min(int(rng.choice(SIZES)), len(costly))
     # Dear ones more often, but not ten times as often.
-    likely = np.sqrt(outlay[costly].astype(np.float64))
+    likely = np.sqrt(costs[costly].astype(np.float64))
     drawn = rng.choice(costly, size=len(costly), replace=False, p=likely / likely.sum())
     moved = moved_vms(problem, hosts)
     shared = hosts[moved[problem.start[moved] == drawn[0]]]
@@ -107,15 +97,10 @@ def _prices(problem: Problem, hosts: IntArray, asked: IntArray) -> IntArray:
 
 def _over(problem: Problem, hosts: IntArray) -> IntArray:
     """Return load minus threshold of each host, by bands and columns, shape ``(H, B, C)``."""
-    placed = np.flatnonzero(hosts != NOWHERE)
-    columns = problem.future
-    load = -columns.threshold
-    over = np.empty((problem.num_hosts, *columns.prices.shape), dtype=np.int64)
-    for b in reversed(range(problem.num_bands)):
-        served = placed[problem.band[placed] == b]
-        np.add.at(load, hosts[served], columns.demand[served])
-        over[:, b] = load
-    return over
+    found = np.empty((problem.num_hosts, *problem.future.prices.shape), dtype=np.int64)
+    for b, over in over_thresholds(problem, problem.future, hosts):
+        found[:, b] = over
+    return found
 
 
 def _cheapest(prices: FloatArray, most: int) -> BoolArray:
