@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -11,6 +11,7 @@ import dash_mantine_components as dmc
 from service.web.charts import chart, course_figure
 from service.web.course import UNITS, Hindsight
 from service.web.migrations import Migration, migration_rows
+from service.web.parts import small_table, subheading
 from service.web.readings import SPANS, Outlook
 from service.web.site import Component
 from service.web.tables import NUMBER, TIME, export_button, link, place, table
@@ -20,13 +21,6 @@ NOT_YET: Final = (
     "There is no reading and no forecast of it yet. Readings come from the monitor of its host, "
     "forecasts from the process that leads, every five minutes."
 )
-
-
-def subheading(text: str, *beside: Component) -> Component:
-    """Return the heading of a part of a page."""
-    return dmc.Group(
-        [dmc.Title(text, order=2, size="h5"), *beside], justify="space-between", mt="md", mb="xs"
-    )
 
 
 def span_select(name: str) -> Component:
@@ -80,21 +74,8 @@ def fared(
         "pinball loss over how far demand went from its reading at the time; lower is better. "
         "The cluster's figures are those of its busier VMs."
     )
-    return [simple_table(head, rows), dmc.Text(note, size="xs", c="dimmed", mt="xs")]
-
-
-def simple_table(head: Sequence[str], rows: Iterable[Sequence[Component]]) -> Component:
-    """Return a few rows that need neither sorting nor a file."""
-    return dmc.TableScrollContainer(
-        dmc.Table(
-            [
-                dmc.TableThead(dmc.TableTr([dmc.TableTh(name) for name in head])),
-                dmc.TableTbody([dmc.TableTr([dmc.TableTd(cell) for cell in row]) for row in rows]),
-            ],
-            striped=True,
-        ),
-        minWidth=560,
-    )
+    table = small_table("How forecasts fared", head, rows)
+    return [table, dmc.Text(note, size="xs", c="dimmed", mt="xs")]
 
 
 def rules_table(cluster_id: str, lines: Sequence[Mapping[str, Any]], of: str) -> Component:
@@ -105,7 +86,7 @@ def rules_table(cluster_id: str, lines: Sequence[Mapping[str, Any]], of: str) ->
         (_rule(cluster_id, line["id"]), line["says"], line["strength"], line["state"])
         for line in lines
     ]
-    return simple_table(("Rule", "Says", "Strength", "State"), rows)
+    return small_table("Rules", ("Rule", "Says", "Strength", "State"), rows)
 
 
 def _rule(cluster_id: str, rule_id: str) -> Component:

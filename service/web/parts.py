@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,13 @@ def heading(text: str, *beside: Component) -> Component:
     """Return the heading of a page, with what stands beside it."""
     return dmc.Group(
         [dmc.Title(text, order=1, size="h3"), *beside], justify="space-between", mb="sm"
+    )
+
+
+def subheading(text: str, *beside: Component) -> Component:
+    """Return the heading of a part of a page."""
+    return dmc.Group(
+        [dmc.Title(text, order=2, size="h5"), *beside], justify="space-between", mt="md", mb="xs"
     )
 
 
@@ -98,8 +106,21 @@ def shown_once(title: str, secret: str) -> Component:
     return html.Div(told, role="status")
 
 
-def wide(table: Component, name: str) -> Component:
-    """Return a table that scrolls by itself where it is wider than the page."""
+def small_table(
+    name: str, head: Sequence[str], rows: Iterable[Iterable[Component]], **more: Any
+) -> Component:
+    """Return a few rows that need neither sorting nor a file; it scrolls by itself where it must.
+
+    Parameters
+    ----------
+    name
+        For those who do not see it.
+    more
+        Properties of the table itself.
+    """
+    names = dmc.TableThead(dmc.TableTr([dmc.TableTh(each) for each in head]))
+    body = dmc.TableTbody([dmc.TableTr([dmc.TableTd(cell) for cell in row]) for row in rows])
+    table = dmc.Table([names, body], striped=True, **more)
     # Focus, since whoever has no mouse scrolls by keys.
     named: dict[str, Any] = {"aria-label": name}
     return html.Div(table, className="wide", tabIndex=0, role="region", **named)

@@ -20,6 +20,11 @@ TIME: Final = {
 }
 """Formats an instant by the viewer's clock."""
 NUMBER: Final = {"type": "rightAligned"}
+HOST_S: Final = {
+    **NUMBER,
+    "valueFormatter": {"function": "params.value == null ? '' : d3.format(',.2f')(params.value)"},
+}
+"""Formats host-seconds, which may be unknown."""
 
 
 def place(cluster_id: str, noun: str, item_id: str = "") -> str:

@@ -17,7 +17,7 @@ from service.web.audit_rows import NOTHING, address, asked_by, csv_of, differenc
 from service.web.door import require
 from service.web.errors import notice
 from service.web.fields import every_field, field_id, placed
-from service.web.parts import heading, instant, wide
+from service.web.parts import heading, instant, small_table
 from service.web.site import ADDRESS, Component, Page, Visit
 from solver.domain.errors import InvalidInputError
 
@@ -52,31 +52,45 @@ _FIELDS: Final = {
 _TIMES: Final = ("since", "until")
 
 
-def show(_services: Services, visit: Visit) -> Component:
-    """Return the form; what it asks for follows by a callback."""
+def show(services: Services, visit: Visit) -> Component:
+    """Return the form and the first page of what it asks for."""
     names = [name for name in _FIELDS if name != "cluster_id" or not visit.cluster_id]
     asked = asked_by(visit.query)
+    try:
+        wanted = wanted_of(asked, visit.cluster_id)
+    except InvalidInputError as error:
+        beside, apart = placed(error, names)
+        table, following = None, None
+    else:
+        beside, apart = [""] * len(names), ""
+        entries, following = _page(services, visit.principal, wanted, [])
+        table = _table(entries, with_cluster=not visit.cluster_id)
     return [
         html.Div(visit.cluster_id, id=_CLUSTER, hidden=True),
         dcc.Store(id=_ASKED, data=asked),
         dcc.Store(id=_TRAIL, data=[]),
-        dcc.Store(id=_NEXT),
+        dcc.Store(id=_NEXT, data=following),
         dcc.Download(id=_FILE),
         heading(
             "Audit" if visit.cluster_id else "All changes",
             dmc.Button("Export CSV", id=_EXPORT, variant="default"),
         ),
         dmc.SimpleGrid(
-            [_field(name, asked.get(name, "")) for name in names],
+            [
+                _field(name, asked.get(name, ""), wrong)
+                for name, wrong in zip(names, beside, strict=True)
+            ],
             cols={"base": 2, "md": 3, "xl": len(names)},
             spacing="xs",
         ),
-        dmc.Group([dmc.Button("Show", id=_SHOW), html.Div(id=_WRONG, role="alert")], my="sm"),
-        html.Div(dmc.Text("Loading …", c="dimmed"), id=_TABLE),
+        dmc.Group(
+            [dmc.Button("Show", id=_SHOW), html.Div(apart, id=_WRONG, role="alert")], my="sm"
+        ),
+        html.Div(table, id=_TABLE),
         dmc.Group(
             [
                 dmc.Button("Newer", id=_NEWER, variant="default", disabled=True),
-                dmc.Button("Older", id=_OLDER, variant="default", disabled=True),
+                dmc.Button("Older", id=_OLDER, variant="default", disabled=following is None),
             ],
             my="sm",
         ),
@@ -103,6 +117,7 @@ def listen(app: Dash, services: Services) -> None:
         State(_NEXT, "data"),
         State(_CLUSTER, "children"),
         State(every_field(FORM), "id"),
+        prevent_initial_call=True,
     )
     def turn(
         asked: Mapping[str, Any] | None,
@@ -197,7 +212,7 @@ def _all(services: Services, principal: Principal, wanted: Wanted) -> tuple[list
     return found, before is not None
 
 
-def _field(name: str, value: str) -> Component:
+def _field(name: str, value: str, wrong: str) -> Component:
     label, placeholder, kind = _FIELDS[name]
     # Times are filled in by the browser, in its own zone.
     text = "" if name in _TIMES else value
@@ -206,6 +221,7 @@ def _field(name: str, value: str) -> Component:
         label=label,
         placeholder=placeholder,
         value=text,
+        error=wrong,
         attributes={"input": {"type": kind}},
     )
 
@@ -214,21 +230,18 @@ def _table(entries: Sequence[AuditEntry], *, with_cluster: bool) -> Component:
     if not entries:
         return dmc.Text("No change fits.")
     names = ("At", "Who", "Action", "Subject", "Change")
-    head = dmc.TableThead(dmc.TableTr([dmc.TableTh(name) for name in names]))
-    body = dmc.TableTbody([_row(entry, with_cluster) for entry in entries])
-    table = dmc.Table([head, body], striped=True, verticalSpacing=4)
-    return wide(table, "Changes")
+    rows = [_row(entry, with_cluster) for entry in entries]
+    return small_table("Changes", names, rows, verticalSpacing=4)
 
 
-def _row(entry: AuditEntry, with_cluster: bool) -> Component:
-    cells = [
+def _row(entry: AuditEntry, with_cluster: bool) -> tuple[Component, ...]:
+    return (
         instant(entry.at),
         html.Span(entry.actor, title=f"from {entry.origin}" if entry.origin else None),
         entry.action,
         _subject(entry, with_cluster),
         _changes(entry),
-    ]
-    return dmc.TableTr([dmc.TableTd(cell) for cell in cells])
+    )
 
 
 def _subject(entry: AuditEntry, with_cluster: bool) -> Component:

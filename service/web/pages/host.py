@@ -25,11 +25,9 @@ from service.web.outlook_parts import (
     fared,
     migrations_part,
     rules_table,
-    simple_table,
     span_select,
-    subheading,
 )
-from service.web.parts import figure, heading
+from service.web.parts import figure, heading, small_table, subheading
 from service.web.readings import (
     Outlook,
     contention_of,
@@ -219,7 +217,7 @@ def _facts(known: _Known) -> Component:
     head = ("Resource", "Usable", "Promised to VMs", "Reserved for them", "Used now")
     return [
         dmc.Group(figures, gap="xl", mb="xs"),
-        simple_table(head, amount_rows(host, known.vms, known.contention)),
+        small_table("Amounts", head, amount_rows(host, known.vms, known.contention)),
         *_why_hot(known),
     ]
 

@@ -13,11 +13,11 @@ from service.inventory.effective import look_up
 from service.plans.acting import why_not
 from service.store.base import KeptPlan, Kind, PlanStage, Transaction
 from service.store.errors import NotFoundError
-from service.web import plan_chart, plan_hosts, plan_parts, plan_rows
+from service.web import plan_chart, plan_ends, plan_head, plan_hosts, plan_moves, plan_rows
 from service.web.door import may, require
 from service.web.errors import notice
 from service.web.plan_deciding import ABORT, CHOICES, offered, question, which_steps
-from service.web.plan_parts import KEY, STEPS, TIME_LINE
+from service.web.plan_moves import KEY, STEPS, TIME_LINE
 from service.web.site import Component, Page, Visit
 from solver.domain.errors import InvalidInputError
 
@@ -54,15 +54,15 @@ def show(services: Services, visit: Visit) -> Component:
         dcc.Store(id=_SHOWN, data=plan_rows.shown(kept)),
         dcc.Store(id=_ASKED),
         _modal(),
-        html.Div(plan_parts.head(kept, hint), id=_HEAD),
+        html.Div(plan_head.head(kept, hint), id=_HEAD),
         dmc.Group([*_buttons(kept, acts, hint), _export(rows)], gap="xs", mb="sm"),
-        html.Div(plan_parts.key(rows), id=KEY),
-        html.Div(plan_parts.time_line(rows)),
-        plan_parts.steps_grid(rows, acts),
-        html.Div(plan_parts.no_move(), id=_MOVE, role="status"),
-        *plan_parts.hosts(kept, caps),
-        html.Div(plan_parts.outcome(kept), id=_OUTCOME),
-        *plan_parts.refusals(kept),
+        html.Div(plan_moves.key(rows), id=KEY),
+        html.Div(plan_moves.time_line(rows)),
+        plan_moves.steps_grid(rows, acts),
+        html.Div(plan_moves.no_move(), id=_MOVE, role="status"),
+        *plan_ends.hosts(kept, caps),
+        html.Div(plan_ends.outcome(kept), id=_OUTCOME),
+        *plan_ends.refusals(kept),
     ]
 
 
@@ -86,7 +86,7 @@ def listen(app: Dash, services: Services) -> None:
         with services.store.begin(read_only=True) as tx:
             kept = tx.plans.get(cluster_id, plan_id)
         acts = may(principal, "plans.approve", cluster_id)
-        return (*_now(kept, acts, shown, _hint(services, kept)), plan_parts.outcome(kept))
+        return (*_now(kept, acts, shown, _hint(services, kept)), plan_ends.outcome(kept))
 
     @app.callback(
         Output(STEPS, "exportDataAsCsv"), Input(_EXPORT, "n_clicks"), prevent_initial_call=True
@@ -130,10 +130,10 @@ def _listen_to_choosing(app: Dash, services: Services) -> None:
         elif selected:
             step_idx = int(selected[-1]["step"])
         else:
-            return plan_parts.no_move()
+            return plan_moves.no_move()
         require(services, "plans.show", cluster_id)
         with services.store.begin(read_only=True) as tx:
-            return plan_parts.one_move(tx.plans.get(cluster_id, plan_id), step_idx)
+            return plan_moves.one_move(tx.plans.get(cluster_id, plan_id), step_idx)
 
 
 def _listen_to_decisions(app: Dash, services: Services) -> None:
@@ -257,7 +257,7 @@ def _now(kept: KeptPlan, acts: bool, shown: Any, hint: str) -> tuple[Any, ...]:
     rows, now_shown = plan_rows.changed_rows(shown or (), kept)
     if not rows:
         same = no_update
-        return (plan_parts.head(kept, hint), same, same, same, same, *styles)
+        return (plan_head.head(kept, hint), same, same, same, same, *styles)
     every_row = plan_rows.step_rows(kept)
     drawn = Patch()
     drawn["data"][0]["marker"]["color"] = plan_chart.colors(every_row)
@@ -265,8 +265,8 @@ def _now(kept: KeptPlan, acts: bool, shown: Any, hint: str) -> tuple[Any, ...]:
     if len(shown or ()) != len(now_shown):
         transaction = {"add": rows, "async": False}
         drawn = plan_chart.time_line(every_row)
-    key = plan_parts.key(every_row)
-    return (plan_parts.head(kept, hint), transaction, now_shown, drawn, key, *styles)
+    key = plan_moves.key(every_row)
+    return (plan_head.head(kept, hint), transaction, now_shown, drawn, key, *styles)
 
 
 def _caps(tx: Transaction, cluster_id: str) -> Mapping[str, plan_hosts.Caps]:

@@ -15,8 +15,7 @@ from service.runtime.observing import scorecard
 from service.store.base import PlanHead
 from service.web.door import may, require
 from service.web.errors import notice
-from service.web.parts import heading, instant
-from service.web.plan_parts import table
+from service.web.parts import heading, instant, small_table
 from service.web.plan_rows import SPANS, history_row, host_s
 from service.web.site import Component, Page, Visit
 
@@ -108,11 +107,11 @@ def _list(services: Services, cluster_id: str, most: int) -> tuple[Component, di
         return dmc.Text("No plan was made yet."), {"display": "none"}
     names = ("Made at", "For", "Stage", "What it is worth", "Moves")
     saved = tuple(f"Saved in {words}" for words in SPANS.values())
-    found = table((*names, *saved), [_row(plan) for plan in kept[:most]])
+    found = small_table("Plans", (*names, *saved), [_row(plan) for plan in kept[:most]])
     return found, {} if len(kept) > most else {"display": "none"}
 
 
-def _row(kept: PlanHead) -> Component:
+def _row(kept: PlanHead) -> tuple[Component, ...]:
     row = history_row(kept)
     link = dmc.Anchor(
         instant(kept.made_at),
@@ -121,8 +120,8 @@ def _row(kept: PlanHead) -> Component:
         size="sm",
         style={"whiteSpace": "nowrap"},
     )
-    cells = (row["trigger"], row["stage"], row["worth"], row["moves"], *(row[s] for s in SPANS))
-    return dmc.TableTr([dmc.TableTd(cell) for cell in (link, *cells)])
+    told = (row[name] for name in ("trigger", "stage", "worth", "moves", *SPANS))
+    return (link, *told)
 
 
 def _scores(services: Services, cluster_id: str) -> Component:
@@ -137,7 +136,8 @@ def _scores(services: Services, cluster_id: str) -> Component:
     if not body:
         return [title, dmc.Text(_NOTHING_YET, size="sm")]
     names = ("After", "Plans", "How many", "Moves", "Predicted to save", "Saved", "Without", "With")
-    return [title, dmc.Text(_WHAT_IT_IS, size="sm", c="dimmed", mb="xs"), table(names, body)]
+    told = dmc.Text(_WHAT_IT_IS, size="sm", c="dimmed", mb="xs")
+    return [title, told, small_table("Scorecard", names, body)]
 
 
 _WHAT_IT_IS: Final = (
@@ -156,9 +156,9 @@ def _cards(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return [(label, card) for label, card in cards if card["num_plans"]]
 
 
-def _scored(words: str, label: str, card: Mapping[str, Any]) -> Component:
+def _scored(words: str, label: str, card: Mapping[str, Any]) -> tuple[str, ...]:
     predicted = card["expected_saved_host_s"] if words == SPANS["1h"] else None
-    cells = (
+    return (
         words,
         label,
         f"{card['num_plans']:,}",
@@ -168,7 +168,6 @@ def _scored(words: str, label: str, card: Mapping[str, Any]) -> Component:
         host_s(card["without_host_s"]),
         host_s(card["with_host_s"]),
     )
-    return dmc.TableTr([dmc.TableTd(cell) for cell in cells])
 
 
 PAGE: Final = Page(

@@ -15,7 +15,7 @@ from service.present import present
 from service.runtime.kept import RUNTIME
 from service.runtime.observing import SPANS, scorecard
 from service.store.base import Item, Transaction
-from service.web.parts import figure, instant
+from service.web.parts import figure, instant, small_table
 from service.web.schedule_form import upcoming
 from service.web.site import Component
 
@@ -53,7 +53,8 @@ def scores(tx: Transaction, cluster_id: str) -> list[Component]:
         return [title, dmc.Text(hint, c="dimmed")]
     hint = "By the demand that was observed afterwards, in host-seconds of weighted shortfall."
     head = ("Plans", "Number", "Moves", "Without", "With", "Saved", "Had been expected")
-    return [title, dmc.Text(hint, size="sm", c="dimmed"), _table(head, rows)]
+    table = small_table("What plans were worth", head, rows)
+    return [title, dmc.Text(hint, size="sm", c="dimmed"), table]
 
 
 def _by_who(card: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -126,14 +127,8 @@ def _runs(schedule: Schedule, now: datetime) -> Component:
         [f"{run.at.astimezone(schedule.zone):%a %Y-%m-%d %H:%M}", instant(run.at), run.note]
         for run in found
     ]
-    return html.Div([title, _table((f"In {schedule.zone.key}", "By your clock", ""), rows)])
-
-
-def _table(head: tuple[str, ...], rows: list[list[Component]]) -> Component:
-    cells = [dmc.TableTr([dmc.TableTd(cell) for cell in row]) for row in rows]
-    names = dmc.TableThead(dmc.TableTr([dmc.TableTh(name) for name in head]))
-    table = dmc.Table([names, dmc.TableTbody(cells)], striped=True)
-    return dmc.TableScrollContainer(table, minWidth=500)
+    head = (f"In {schedule.zone.key}", "By your clock", "")
+    return html.Div([title, small_table("Next runs", head, rows)])
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -17,7 +17,7 @@ from service.store.base import Credential
 from service.web.door import require
 from service.web.errors import notice
 from service.web.fields import every_field, field_id, placed, typed
-from service.web.parts import heading, instant, shown_once, wide
+from service.web.parts import heading, instant, shown_once, small_table
 from service.web.site import Component, Page, Visit
 from service.web.token_form import LIFETIMES, reach, token_typed
 from solver.domain.errors import ForeswapError, InvalidInputError
@@ -192,12 +192,10 @@ def _table(services: Services) -> Component:
     if not found:
         return dmc.Text("No token yet: a monitor, or a script, needs one.")
     names = ("Token", "Role", "Reaches", "Made by", "Last used", "Ends", "")
-    head = dmc.TableThead(dmc.TableTr([dmc.TableTh(name) for name in names]))
-    table = dmc.Table([head, dmc.TableTbody([_row(token) for token in found])], striped=True)
-    return wide(table, "Tokens")
+    return small_table("Tokens", names, [_row(token) for token in found])
 
 
-def _row(token: Credential) -> Component:
+def _row(token: Credential) -> tuple[Component, ...]:
     revoke = dmc.Button(
         "Revoke",
         id={"type": _REVOKE, "name": token.subject},
@@ -206,7 +204,7 @@ def _row(token: Credential) -> Component:
         **{"aria-label": f"Revoke {token.subject}"},
     )
     known = token.document
-    cells = (
+    return (
         token.subject,
         known["role"],
         reach(known),
@@ -215,7 +213,6 @@ def _row(token: Credential) -> Component:
         "never" if token.expires_at is None else instant(token.expires_at),
         revoke,
     )
-    return dmc.TableTr([dmc.TableTd(cell) for cell in cells])
 
 
 PAGE: Final = Page(

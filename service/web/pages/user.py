@@ -16,7 +16,7 @@ from service.web.door import require
 from service.web.errors import notice
 from service.web.fields import every_field, placed, typed
 from service.web.pages.users import owner_field, role_field, wanted_user
-from service.web.parts import heading, instant, removal, shown_once
+from service.web.parts import heading, instant, removal, shown_once, small_table
 from service.web.site import ADDRESS, Component, Page, Visit
 from solver.domain.errors import ForeswapError
 
@@ -181,15 +181,13 @@ def _sessions(services: Services, name: str) -> Component:
     if not found:
         return dmc.Text("None: they are not logged in anywhere.", c="dimmed")
     names = ("From", "Begun", "Last used")
-    head = dmc.TableThead(dmc.TableTr([dmc.TableTh(each) for each in names]))
-    return dmc.Table([head, dmc.TableTbody([_row(each) for each in found])], maw=640)
+    return small_table("Sessions", names, [_row(each) for each in found], maw=640)
 
 
-def _row(session: Credential) -> Component:
+def _row(session: Credential) -> tuple[Component, ...]:
     used_at = session.last_used_at or session.made_at
     origin = str(session.document.get("origin") or "unknown")
-    cells = (origin, instant(session.made_at), instant(used_at))
-    return dmc.TableTr([dmc.TableTd(cell) for cell in cells])
+    return origin, instant(session.made_at), instant(used_at)
 
 
 PAGE: Final = Page(

@@ -18,7 +18,7 @@ from service.store.base import Transaction
 from service.store.errors import ConflictError
 from service.web.door import require
 from service.web.fields import every_field, field_id, placed, typed
-from service.web.parts import heading, shown_once
+from service.web.parts import heading, shown_once, small_table
 from service.web.site import Component, Page, Visit
 from solver.domain.errors import ForeswapError, InvalidInputError
 
@@ -161,8 +161,7 @@ def _table(services: Services) -> Component:
     with services.store.begin(read_only=True) as tx:
         found = _all(tx)
     names = ("User", "Role", "Whose VMs", "Password")
-    head = dmc.TableThead(dmc.TableTr([dmc.TableTh(name) for name in names]))
-    return dmc.Table([head, dmc.TableTbody([_row(user) for user in found])], striped=True)
+    return small_table("Users", names, [_row(user) for user in found])
 
 
 def _all(tx: Transaction) -> list[User]:
@@ -175,12 +174,11 @@ def _all(tx: Transaction) -> list[User]:
     return found
 
 
-def _row(user: User) -> Component:
+def _row(user: User) -> tuple[Component, ...]:
     href = f"/users/{quote(user.name, safe='')}"
     name = dmc.Anchor(user.name, href=href, size="sm", underline="always")
     password = "to be changed at the next login" if user.must_change_password else "their own"
-    cells = (name, user.role.value, user.owner, password)
-    return dmc.TableTr([dmc.TableTd(cell) for cell in cells])
+    return name, user.role.value, user.owner, password
 
 
 PAGE: Final = Page(

@@ -25,9 +25,8 @@ from service.web.outlook_parts import (
     migrations_part,
     rules_table,
     span_select,
-    subheading,
 )
-from service.web.parts import figure, heading, instant, whole
+from service.web.parts import figure, heading, instant, subheading, whole
 from service.web.places import place_rows, verdict
 from service.web.readings import (
     Outlook,

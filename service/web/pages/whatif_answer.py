@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import dash_ag_grid as dag
 import dash_mantine_components as dmc
-from dash import html
 
 from service.store.base import Job, JobStage
 from service.web import whatif_words as words
+from service.web.parts import small_table
 from service.web.site import Component
 from solver.domain.weights import to_host_s
 
@@ -59,13 +59,16 @@ def answer(found: Mapping[str, Any], *, cancelled: bool = False) -> list[Compone
     return [
         _verdict(found),
         dmc.List([dmc.ListItem(each) for each in sentences if each], mb="md"),
-        _table(("", *words.STATES.values()), words.compared(found)),
+        _table("Now and then", ("", *words.STATES.values()), words.compared(found)),
         _title("What would be left, once moved"),
-        _table(("", "Usable", "Reserved", "Expected", "Peak", "Left at peak"), words.left(found)),
+        _table("What would be left", _LEFT, words.left(found)),
         *_hosts(words.hosts(found)),
         *_moves(words.moves(found)),
         dmc.Text(words.judged_by(found), size="sm", c="dimmed", mt="md"),
     ]
+
+
+_LEFT: Final = ("", "Usable", "Reserved", "Expected", "Peak", "Left at peak")
 
 
 def _verdict(found: Mapping[str, Any]) -> Component:
@@ -91,7 +94,8 @@ def _hosts(rows: Sequence[words.Row]) -> list[Component]:
     if not rows:
         return []
     head = ("Host", "Contention now", "Afterwards")
-    return [_title("Hosts that change most, host-seconds"), _table(head, rows)]
+    table = _table("Hosts that change most", head, rows)
+    return [_title("Hosts that change most, host-seconds"), table]
 
 
 def _moves(rows: Sequence[words.Row]) -> list[Component]:
@@ -133,8 +137,5 @@ def _title(text: str) -> Component:
     return dmc.Title(text, order=3, size="h5", mt="md", mb="xs")
 
 
-def _table(head: Sequence[str], rows: Sequence[words.Row]) -> Component:
-    names = dmc.TableThead(dmc.TableTr([dmc.TableTh(name) for name in head]))
-    body = [dmc.TableTr([dmc.TableTd(value) for value in row.values()]) for row in rows]
-    table = dmc.Table([names, dmc.TableTbody(body)], striped=True)
-    return html.Div(dmc.TableScrollContainer(table, minWidth=480))
+def _table(name: str, head: Sequence[str], rows: Sequence[words.Row]) -> Component:
+    return small_table(name, head, (row.values() for row in rows))
