@@ -22,17 +22,24 @@ from solver.domain.errors import InvalidInputError
 from solver.domain.units import NUM_RESOURCES, Resource, VmId
 
 MEMORY_DAYS: Final = 7
+APART: Final = timedelta(minutes=30)
+"""Between two dates that are remembered: the hours after nearer ones are for the most part the same
+readings, and a week of them fills the memory of a large cluster."""
+
+
+Halves = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Entry:
-    """Where the readings of one past date fell, ``float32``, NaN where unknown.
+    """Where the readings of one past date fell, NaN where unknown.
 
-    ``values`` has shape ``(num_resources, num_vms, num_horizons)``.
+    ``values`` has shape ``(num_resources, num_vms, num_horizons)``. Half precision tells more
+    places apart than there are paths to be ranked by them.
     """
 
     at: datetime
-    values: Floats
+    values: Halves
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +63,8 @@ class ErrorMemory:
         self, forecast: QuantileForecast, actual: Floats, *, rng: np.random.Generator
     ) -> None:
         """Remember how a forecast went, once all its horizons have passed.
+
+        One that comes less than ``APART`` after the last that is remembered is let go.
 
         Parameters
         ----------
@@ -81,7 +90,9 @@ class ErrorMemory:
             )
         if forecast.vm_ids != self.vm_ids:
             self._follow(forecast.vm_ids)
-        positions = np.full(shape, np.nan, dtype=np.float32)
+        if self._entries and forecast.at - self._entries[-1].at < APART:
+            return
+        positions = np.full(shape, np.nan, dtype=np.float16)
         for resource in forecast.resources:
             low, high = cdf_bounds(actual[resource], forecast.values[resource], forecast.quantiles)
             positions[resource] = low + (high - low) * rng.random(low.shape)
@@ -98,7 +109,7 @@ class ErrorMemory:
             padded = np.concatenate(
                 [entry.values, np.full_like(entry.values[:, :1], np.nan)]
                 if entry.values.shape[1]
-                else [np.full((NUM_RESOURCES, 1, NUM_HORIZONS), np.nan, dtype=np.float32)],
+                else [np.full((NUM_RESOURCES, 1, NUM_HORIZONS), np.nan, dtype=np.float16)],
                 axis=1,
             )
             moved.append(_Entry(at=entry.at, values=padded[:, source]))
@@ -111,6 +122,7 @@ class ErrorMemory:
         at: datetime,
         *,
         resources: Sequence[Resource],
+        horizons: Sequence[int],
         num_paths: int,
         rng: np.random.Generator,
     ) -> Floats:
@@ -123,17 +135,18 @@ class ErrorMemory:
         Returns
         -------
         Floats
-            In 0..1, shape ``(num_paths, len(resources), num_vms, num_horizons)``.
+            In 0..1, shape ``(num_paths, len(resources), num_vms, len(horizons))``, of the
+            horizons at these positions.
         """
         if vm_ids != self.vm_ids:
             self._follow(vm_ids)
-        shape = (num_paths, len(resources), len(vm_ids), NUM_HORIZONS)
+        shape = (num_paths, len(resources), len(vm_ids), len(horizons))
         if not self._entries:
             return independent_positions(shape, rng)
-        chosen = self._dates(at, num_paths, rng)
-        wanted = list(resources)
-        dates = np.stack([entry.values[wanted] for entry in self._entries])
-        drawn = dates[chosen]
+        drawn = np.empty(shape, dtype=np.float32)
+        wanted = np.ix_(list(resources), range(len(vm_ids)), list(horizons))
+        for path, chosen in enumerate(self._dates(at, num_paths, rng)):
+            drawn[path] = self._entries[chosen].values[wanted]
         unknown = np.isnan(drawn)
         if unknown.any():
             drawn[unknown] = rng.random(int(unknown.sum()), dtype=np.float32)

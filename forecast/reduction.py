@@ -83,13 +83,15 @@ def _group_sums(paths: Floats, rng: np.random.Generator) -> Floats:
     left out. All VMs are in one group each, so the mean over groups is the cluster's total.
     """
     num_paths, _, num_vms, num_horizons = paths.shape
+    if not num_vms:
+        return np.zeros((num_paths, num_horizons), dtype=np.float32)
     num_groups = max(1, num_vms // HOST_SIZED_GROUP)
-    member = np.zeros((num_groups, num_vms), dtype=np.float32)
-    member[rng.permutation(num_vms) % num_groups, np.arange(num_vms)] = 1.0
+    group = rng.permutation(num_vms) % num_groups
+    by_group = np.argsort(group, kind="stable")
+    first = np.searchsorted(group[by_group], np.arange(num_groups))
     sums = []
     for resource in range(paths.shape[1]):
-        # (groups, vms) @ (paths, vms, steps)
-        total = member @ paths[:, resource]
+        total = np.add.reduceat(paths[:, resource][:, by_group], first, axis=1)
         mean = total.mean(axis=(0, 1))
         if (mean > 0).any():
             sums.append((total / np.where(mean > 0, mean, 1.0)).reshape(num_paths, -1))

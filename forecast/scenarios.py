@@ -81,11 +81,15 @@ def sample_paths(
         not forecast.
     """
     resources = forecast.resources
-    positions = memory.draw(
-        forecast.vm_ids, forecast.at, resources=resources, num_paths=num_paths, rng=rng
-    )
     wanted = list(range(NUM_HORIZONS)) if horizons is None else list(horizons)
-    positions = positions[..., wanted]
+    positions = memory.draw(
+        forecast.vm_ids,
+        forecast.at,
+        resources=resources,
+        horizons=wanted,
+        num_paths=num_paths,
+        rng=rng,
+    )
     if common_share is not None:
         share = common_share[list(resources)][:, wanted]
         positions = with_common_factor(positions, share, rng)
