@@ -10,6 +10,7 @@ VMs and policies that are as they were are taken over.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,12 +20,12 @@ from service.inventory.latest import Latest
 from service.inventory.marks import Mark, read_mark
 from service.inventory.policies import Maintenance, VmPolicy
 from service.inventory.standing import Source, StandingRule, stand
-from service.store.base import Document, Item, Kind, Transaction
+from service.store.base import Item, Kind, Transaction
 from service.store.errors import NotFoundError
 from solver.domain.cluster import VM, Cluster, Host, HostState
 from solver.domain.rules import PlacementRule
 from solver.domain.units import HostId, VmId
-from solver.instances import cluster_from_document, cluster_from_later, rule_from_document
+from solver.instances import cluster_from_later, rule_from_document
 
 PAGE: Final = 5_000
 """Items read at once."""
@@ -119,12 +120,12 @@ class Seen:
 
     Parameters
     ----------
-    document
-        As which it stands in the store; ``None`` in the process that has seen it itself.
+    by_text
+        The VMs by the JSON they were read from; empty in the process that has seen them itself.
     """
 
     cluster: Cluster
-    document: Document | None = None
+    by_text: Mapping[str, VM] = field(default_factory=dict)
 
     @cached_property
     def vms(self) -> Mapping[VmId, VM]:
@@ -170,8 +171,7 @@ def look_up(tx: Transaction, cluster_id: str, *, may_lag: bool = False) -> Inven
     NotFoundError
         If there is no such cluster, or nothing was seen of it yet.
     """
-    tx.items.get(Kind.CLUSTER, "", cluster_id)
-    mark = read_mark(tx, cluster_id)
+    mark = _mark_of(tx, cluster_id)
     made = _INVENTORIES.get(
         cluster_id,
         mark,
@@ -183,20 +183,29 @@ def look_up(tx: Transaction, cluster_id: str, *, may_lag: bool = False) -> Inven
 
 def look_at_snapshot(tx: Transaction, cluster_id: str) -> Seen:
     """Return a cluster as it was seen last; raises like ``look_up``."""
-    tx.items.get(Kind.CLUSTER, "", cluster_id)
-    mark = read_mark(tx, cluster_id)
+    mark = _mark_of(tx, cluster_id)
     return _SNAPSHOTS.get(
-        cluster_id,
-        (mark.snapshot, mark.observed_at),
-        lambda before: _decoded(tx, cluster_id, before),
+        cluster_id, mark.snapshot, lambda before: _decoded(tx, cluster_id, before)
     )
 
 
 def remember(tx: Transaction, cluster_id: str, cluster: Cluster) -> None:
     """Keep a snapshot decoded that was just written, so that nobody here has to decode it."""
-    mark = read_mark(tx, cluster_id)
     seen = Seen(cluster=cluster)
-    _SNAPSHOTS.get(cluster_id, (mark.snapshot, mark.observed_at), lambda _: seen)
+    _SNAPSHOTS.get(cluster_id, read_mark(tx, cluster_id).snapshot, lambda _: seen)
+
+
+def _mark_of(tx: Transaction, cluster_id: str) -> Mark:
+    """Return the mark of a cluster of which something was seen; raises like ``look_up``."""
+    mark = read_mark(tx, cluster_id)
+    if not mark.snapshot:
+        tx.items.get(Kind.CLUSTER, "", cluster_id)
+        raise _never_seen(cluster_id)
+    return mark
+
+
+def _never_seen(cluster_id: str) -> NotFoundError:
+    return NotFoundError(f"cluster {cluster_id!r}: nothing was seen of it yet, expected a snapshot")
 
 
 def _laid_over(tx: Transaction, cluster_id: str, mark: Mark, before: _Made | None) -> _Made:
@@ -267,18 +276,15 @@ def _with_policies(
 
 
 def _decoded(tx: Transaction, cluster_id: str, before: Seen | None) -> Seen:
-    snapshot = tx.snapshots.get(cluster_id)
-    if snapshot is None:
-        raise NotFoundError(
-            f"cluster {cluster_id!r}: nothing was seen of it yet, expected a snapshot"
-        )
-    document = snapshot.document
-    if before is not None and before.document is not None:
-        cluster = cluster_from_later(dict(document), dict(before.document), before.cluster)
-    else:
-        # It was checked against the clock of its source when it was taken.
-        cluster = cluster_from_document(document, now=snapshot.observed_at)
-    return Seen(cluster=cluster, document=document)
+    unread = tx.snapshots.unread(cluster_id)
+    if unread is None:
+        raise _never_seen(cluster_id)
+    read = {} if before is None else before.by_text
+    known = [read.get(text) for text in unread.vms]
+    anew = [json.loads(text) for text in unread.vms if text not in read]
+    # It was checked against the clock of its source when it was taken.
+    cluster = cluster_from_later({**unread.document, "vms": anew}, known)
+    return Seen(cluster=cluster, by_text=dict(zip(unread.vms, cluster.vms, strict=True)))
 
 
 def _written_rules(

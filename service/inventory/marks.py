@@ -42,15 +42,11 @@ class Edit:
 class Mark:
     """What is known of a cluster, as words that change with it.
 
-    Parameters
-    ----------
-    observed_at
-        Of the snapshot; it changes even where somebody forgot to write the mark.
+    Both are empty where nothing was seen yet.
     """
 
-    observed_at: datetime | None
-    snapshot: str
-    policies: str
+    snapshot: str = ""
+    policies: str = ""
     edits: tuple[Edit, ...] = field(default=(), compare=False, repr=False)
 
     def edited_since(self, earlier: Mark) -> frozenset[str] | None:
@@ -66,14 +62,17 @@ class Mark:
 def read_mark(tx: Transaction, cluster_id: str) -> Mark:
     """Return the mark of a cluster; to be read before what is kept under it."""
     found = tx.items.find(Kind.INVENTORY, cluster_id, [cluster_id]).get(cluster_id)
-    words = {} if found is None else found.document
+    if found is None:
+        # Never marked: a snapshot that is there all the same is told by its instant.
+        seen_at = tx.snapshots.observed_at(cluster_id)
+        return Mark(snapshot="" if seen_at is None else seen_at.isoformat())
+    words = found.document
     return Mark(
         snapshot=words.get("snapshot", ""),
         policies=words.get("policies", ""),
         edits=tuple(
             Edit(since=since, vm_ids=tuple(vm_ids)) for since, vm_ids in words.get("edits", ())
         ),
-        observed_at=tx.snapshots.observed_at(cluster_id),
     )
 
 

@@ -129,11 +129,30 @@ class Snapshot:
     document: Document
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadSnapshot:
+    """A snapshot whose VMs are still to be read.
+
+    Parameters
+    ----------
+    document
+        The cluster document without its VMs.
+    vms
+        The JSON of each VM; equal wherever a VM stands as in another snapshot.
+    """
+
+    document: Document
+    vms: Sequence[str]
+
+
 class Snapshots(Protocol):
     """The latest snapshot of each cluster."""
 
     def get(self, cluster_id: str) -> Snapshot | None:
         """Return the latest; ``None`` before the first."""
+
+    def unread(self, cluster_id: str) -> UnreadSnapshot | None:
+        """Return the latest with its VMs unread; ``None`` before the first."""
 
     def put(self, snapshot: Snapshot) -> bool:
         """Keep a snapshot, unless a later one is there; return whether it was kept."""
@@ -694,6 +713,14 @@ class Store(Protocol):
         for nobody, and cannot write.
 
         :raises StoreError: if the database cannot be used, or its turn did not come in time
+        """
+
+    def asking(self) -> AbstractContextManager[Transaction]:
+        """Return what answers single questions, each at an instant of its own, and cannot write.
+
+        For whoever asks one thing, which costs less than a transaction.
+
+        :raises StoreError: if the database cannot be used
         """
 
     def journal(self, cluster_id: str, lease: Lease | None = None) -> Journal:

@@ -7,7 +7,6 @@ code point on both.
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from sqlalchemy import BigInteger, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from service.store import long_json
 from service.store.base import Document
 from solver.domain.errors import InvalidInputError
 
@@ -66,16 +66,13 @@ class Json(TypeDecorator[Document]):
         if value is None:
             return None
         try:
-            return json.dumps(dict(value), separators=(",", ":"), allow_nan=False)
+            return long_json.dumps(value)
         except (TypeError, ValueError) as error:
             raise InvalidInputError(f"expected a document of JSON values: {error}") from error
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any] | None:
         """Return what was given."""
-        if value is None:
-            return None
-        document: dict[str, Any] = json.loads(value)
-        return document
+        return None if value is None else long_json.loads(value)
 
 
 class Name(TypeDecorator[str]):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Text, bindparam, select, type_coerce
 
-from service.store.base import Snapshot
+from service.store import long_json
+from service.store.base import Snapshot, UnreadSnapshot
 from service.store.tables import SNAPSHOTS
 
 _OBSERVED_AT: Final = select(SNAPSHOTS.c.observed_at).where(
@@ -27,6 +28,15 @@ class SqlSnapshots:
         query = select(SNAPSHOTS).where(SNAPSHOTS.c.cluster_id == cluster_id)
         row = self._connection.execute(query).one_or_none()
         return None if row is None else Snapshot(**row._mapping)
+
+    def unread(self, cluster_id: str) -> UnreadSnapshot | None:
+        """Return the latest with its VMs unread."""
+        query = select(type_coerce(SNAPSHOTS.c.document, Text))
+        text = self._connection.scalar(query.where(SNAPSHOTS.c.cluster_id == cluster_id))
+        if text is None:
+            return None
+        document, vms = long_json.split(text, "vms")
+        return UnreadSnapshot(document=document, vms=vms)
 
     def put(self, snapshot: Snapshot) -> bool:
         """Keep a snapshot, unless a later one is there."""

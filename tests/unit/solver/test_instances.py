@@ -40,6 +40,7 @@ from solver.domain.units import HostId, VmId
 from solver.instances import (
     SCHEMAS,
     cluster_from_document,
+    cluster_from_later,
     cluster_to_document,
     plan_from_document,
     plan_to_document,
@@ -96,6 +97,15 @@ def refuse(wrong: object, *, now: datetime = NOW) -> InvalidInputError:
 
 
 # Round trips
+
+
+@given(clusters(), st.data())
+def test_vms_that_stand_as_before_need_not_be_read(cluster: Cluster, data: st.DataObject) -> None:
+    """The same cluster comes of any of its VMs taken over and the others read."""
+    known = [vm if data.draw(st.booleans()) else None for vm in cluster.vms]
+    document = cluster_to_document(cluster)
+    left = [item for item, vm in zip(document["vms"], known, strict=True) if vm is None]
+    assert cluster_from_later({**document, "vms": left}, known) == cluster
 
 
 @given(clusters())

@@ -14,7 +14,6 @@ import pytest
 from service.inventory.clusters import keep_snapshot, put_cluster
 from service.inventory.effective import effective, look_up
 from service.inventory.maintenance import set_maintenance
-from service.inventory.marks import read_mark
 from service.inventory.policies import ClusterSettings, Maintenance, VmPolicy
 from service.inventory.priorities import Wanted, set_priority
 from service.inventory.rules import delete_rule, put_rule
@@ -188,17 +187,15 @@ def test_a_change_is_seen_within_its_own_transaction_and_nowhere_if_it_fails(sto
     assert cluster_of(store).vms[3].priority == 5
 
 
-def test_a_snapshot_written_past_the_inventory_is_seen(store: Store) -> None:
-    """The instant of the snapshot is part of what decoded clusters are kept under."""
-    cluster_of(store)
+def test_a_snapshot_without_a_mark_is_seen(store: Store) -> None:
+    """As of a store that was filled before there were marks: its instant tells it from others."""
     with store.begin() as tx:
-        mark = read_mark(tx, CLUSTER)
-        at = NOW + timedelta(minutes=1)
-        seen = make_cluster([make_host("h9")], [])
-        document = {**cluster_to_document(seen), "observed_at": at.isoformat()}
-        tx.snapshots.put(Snapshot(cluster_id=CLUSTER, observed_at=at, document=document))
-        assert read_mark(tx, CLUSTER) != mark
-    assert [host.id for host in cluster_of(store).hosts] == ["h9"]
+        put_cluster(tx, ADMIN, "old", ClusterSettings(name="Old"), expected_revision=0, now=NOW)
+        for minutes, host_id in enumerate(("h1", "h2")):
+            at = NOW + timedelta(minutes=minutes)
+            document = cluster_to_document(make_cluster([make_host(host_id)], []))
+            tx.snapshots.put(Snapshot(cluster_id="old", observed_at=at, document=document))
+            assert [host.id for host in effective(tx, "old").hosts] == [host_id]
 
 
 def test_a_cluster_that_was_never_seen_is_told(store: Store) -> None:
