@@ -15,6 +15,8 @@ from service.store.base import Credential, Store, Transaction
 
 NOTED_EVERY: Final = timedelta(minutes=1)
 """How old the last use of a credential may get before it is written down again."""
+_NOTING: Final[set[str]] = set()
+"""Digests of credentials whose use some request of this process is writing down."""
 
 
 def authenticate(
@@ -22,7 +24,7 @@ def authenticate(
 ) -> Principal | None:
     """Return who asks with a secret; ``None`` if it is nobody's, or was revoked or has ended."""
     kind = SESSION if secret.startswith(SESSION_PREFIX) else tokens.KIND
-    with store.begin(read_only=True) as tx:
+    with store.asking() as tx:
         credential = tx.credentials.find(kind, digest(secret))
         if credential is None:
             return None
@@ -46,8 +48,15 @@ def _is_note_due(credential: Credential, now: datetime) -> bool:
 
 
 def _note_use(store: Store, seen: Credential, now: datetime) -> None:
-    with store.begin() as tx:
-        # Read again: one that was revoked meanwhile must not come back.
-        standing = tx.credentials.find(seen.kind, seen.digest)
-        if standing is not None:
-            tx.credentials.put(replace(standing, last_used_at=now))
+    """Write the use down; who finds another request at it does not wait for the writer's turn."""
+    if seen.digest in _NOTING:
+        return
+    _NOTING.add(seen.digest)
+    try:
+        with store.begin() as tx:
+            # Read again: one that was revoked meanwhile must not come back.
+            standing = tx.credentials.find(seen.kind, seen.digest)
+            if standing is not None:
+                tx.credentials.put(replace(standing, last_used_at=now))
+    finally:
+        _NOTING.discard(seen.digest)

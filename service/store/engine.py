@@ -30,11 +30,14 @@ for it."""
 READER_STOPPED_S: Final = 300
 """Nobody waits for a reader, but PostgreSQL cannot clean up behind it."""
 CONNECT_S: Final = 5
+MOST_AT_ONCE: Final = 64
+"""Connections to SQLite that are kept open; more are closed after their use."""
 
 POSTGRESQL: Final = "postgresql"
 SQLITE: Final = "sqlite"
 
 _WRITES: Final = "foreswap_writes"
+_ALONE: Final = "foreswap_alone"
 _LOG_BYTES: Final = 64 * 2**20
 """To which SQLite's write-ahead log is cut back after it had to grow."""
 _WRITER_LOCK: Final = 0x666F7265_73776170
@@ -83,6 +86,17 @@ class Database:
         if not self.is_sqlite:
             options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self._connection(**options) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def asking(self) -> Iterator[Connection]:
+        """Return a connection of which each statement sees an instant of its own."""
+        if not self.is_sqlite:
+            with self.reading() as connection:
+                yield connection
+            return
+        # To begin and to end a transaction takes SQLite as long as a small question.
+        with self._connection(**{_ALONE: True}) as connection:
             yield connection
 
     @contextmanager
@@ -151,7 +165,12 @@ def parse_url(url: str) -> URL:
 
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(
-        url, hide_parameters=True, connect_args={"timeout": BUSY_S, "check_same_thread": False}
+        url,
+        hide_parameters=True,
+        # Opening another takes longer than what most requests ask.
+        pool_size=MOST_AT_ONCE,
+        max_overflow=-1,
+        connect_args={"timeout": BUSY_S, "check_same_thread": False},
     )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -172,9 +191,14 @@ def _set_up_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    writes = options.get(_WRITES, False)
+    # Kept by the connection: nearly all transactions read, and find it set.
+    if connection.info.get(_WRITES) is not writes:
+        connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+        connection.info[_WRITES] = writes
+    if _ALONE not in options:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _postgresql(url: URL) -> Engine:

@@ -131,6 +131,12 @@ class SqlStore:
         with opened() as connection:
             yield _on(connection)
 
+    @contextmanager
+    def asking(self) -> Iterator[Transaction]:
+        """Return what answers single questions."""
+        with self._database.asking() as connection:
+            yield _on(connection)
+
     def journal(self, cluster_id: str, lease: Lease | None = None) -> Journal:
         """Return the executor's journal of a cluster."""
         return SqlJournal(self._database, cluster_id, lease)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
@@ -25,8 +26,10 @@ from service.store.base import (
     Kind,
     PlanStage,
     Snapshot,
+    UnreadSnapshot,
 )
 from service.store.errors import ConflictError, NotFoundError, StoreError
+from service.store.long_json import LONG
 from service.store.sql import SqlStore, open_store
 from solver.domain.errors import InvalidInputError, NotEnoughHistoryError
 from tests.builders import NOW
@@ -398,14 +401,49 @@ def test_the_latest_snapshot_stays(store: SqlStore) -> None:
     later = replace(first, observed_at=NOW + timedelta(seconds=1), document={"n": 2})
     with store.begin() as tx:
         assert tx.snapshots.get("c1") is None
+        assert tx.snapshots.unread("c1") is None
         assert tx.snapshots.put(first)
         assert tx.snapshots.put(later)
         assert not tx.snapshots.put(first)
         assert tx.snapshots.get("c1") == later
+        assert tx.snapshots.unread("c1") == UnreadSnapshot(document={"n": 2}, vms=[])
         assert tx.snapshots.observed_at("c1") == later.observed_at
         tx.snapshots.delete("c1")
         assert tx.snapshots.observed_at("c1") is None
         assert tx.snapshots.get("c1") is None
+
+
+def test_a_single_question_sees_what_is_written_and_writes_nothing(store: SqlStore) -> None:
+    """Also between two questions; nothing of it is left open."""
+    item = Item(kind=Kind.RULE, cluster_id="c1", id="r1", document={"x": 1}, changed_at=NOW)
+    with store.asking() as asked:
+        assert asked.items.find(Kind.RULE, "c1", ["r1"]) == {}
+    with store.begin() as tx:
+        tx.items.put(item, expected_revision=0)
+    with store.asking() as asked:
+        assert asked.items.get(Kind.RULE, "c1", "r1").document == {"x": 1}
+    with pytest.raises(StoreError), store.asking() as asked:
+        asked.items.put(replace(item, document={"x": 2}), expected_revision=1)
+    with store.begin() as tx:
+        assert tx.items.get(Kind.RULE, "c1", "r1").document == {"x": 1}
+
+
+@pytest.mark.parametrize("num_vms", [2, 2 * LONG])
+def test_vms_of_a_snapshot_are_read_one_by_one(store: SqlStore, num_vms: int) -> None:
+    """Their JSON is the same wherever they stand the same, however many there are."""
+    vms = [{"id": f"vm-{v}", "labels": {"a": "ä,\n]"}} for v in range(num_vms)]
+    fewer = {"vms": vms[1:2], "hosts": [{"id": "h"}], "budget": {}}
+    with store.begin() as tx:
+        tx.snapshots.put(Snapshot(cluster_id="few", observed_at=NOW, document=fewer))
+        all_ = Snapshot(cluster_id="all", observed_at=NOW, document={**fewer, "vms": vms})
+        tx.snapshots.put(all_)
+        assert tx.snapshots.get("all") == all_
+        few, unread = tx.snapshots.unread("few"), tx.snapshots.unread("all")
+    assert few is not None
+    assert unread is not None
+    assert unread.document == {"hosts": [{"id": "h"}], "budget": {}} == few.document
+    assert [json.loads(text) for text in unread.vms] == vms
+    assert few.vms == [unread.vms[1]]
 
 
 def test_plans_come_newest_first(store: SqlStore) -> None:
