@@ -22,12 +22,13 @@ from solver.domain.errors import InvalidInputError
 from solver.domain.units import NUM_RESOURCES, Resource, VmId
 
 MEMORY_DAYS: Final = 7
-APART: Final = timedelta(minutes=30)
-"""Between two dates that are remembered: the hours after nearer ones are for the most part the same
-readings, and a week of them fills the memory of a large cluster."""
+APART: Final = timedelta(minutes=35)
+"""Between two dates that are remembered. The hours after nearer ones are for the most part the same
+readings, and a week of them fills the memory of a large cluster. No factor in common with the hour,
+so that jobs that run by the clock are met at every horizon; as in warming up and in backtests."""
 
 
-Halves = npt.NDArray[np.float16]
+_Halves = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,7 +40,7 @@ class _Entry:
     """
 
     at: datetime
-    values: Halves
+    values: _Halves
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class ErrorMemory:
     keep: timedelta = timedelta(days=MEMORY_DAYS)
     vm_ids: tuple[VmId, ...] = ()
     _entries: deque[_Entry] = field(default_factory=deque)
+    _observed_at: datetime | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -84,10 +86,11 @@ class ErrorMemory:
         shape = (NUM_RESOURCES, len(forecast.vm_ids), len(forecast.horizon_minutes))
         if actual.shape != shape:
             raise InvalidInputError(f"expected readings of shape {shape}, got {actual.shape}")
-        if self._entries and forecast.at <= self._entries[-1].at:
+        if self._observed_at is not None and forecast.at <= self._observed_at:
             raise InvalidInputError(
-                f"expected a forecast later than {self._entries[-1].at}, got {forecast.at}"
+                f"expected a forecast later than {self._observed_at}, got {forecast.at}"
             )
+        self._observed_at = forecast.at
         if forecast.vm_ids != self.vm_ids:
             self._follow(forecast.vm_ids)
         if self._entries and forecast.at - self._entries[-1].at < APART:
@@ -128,8 +131,9 @@ class ErrorMemory:
     ) -> Floats:
         """Draw past dates' positions, the missing ones filled in.
 
-        Dates at the same time of day are preferred: what hits VMs together (backups, batch runs,
-        office hours) has its hour. A date may be drawn more than once while few are remembered.
+        All dates come equally often as far as possible. Of those left over, dates at the same time
+        of day are preferred: what hits VMs together (backups, batch runs, office hours) has its
+        hour.
         Where a VM has no position on a date, it gets a random one of its own.
 
         Returns
@@ -157,17 +161,15 @@ class ErrorMemory:
     ) -> npt.NDArray[np.intp]:
         """Choose dates: all equally often as far as possible, the rest by time of day."""
         num_dates = len(self._entries)
-        if num_dates <= num_paths:
-            whole = np.repeat(np.arange(num_dates), num_paths // num_dates)
-            rest = rng.choice(num_dates, num_paths - len(whole), replace=False)
-            return np.concatenate([whole, rest])
+        whole = np.repeat(np.arange(num_dates), num_paths // num_dates)
         minutes = np.array(
             [(at - entry.at).total_seconds() / 60.0 for entry in self._entries], dtype=np.float64
         )
         apart = np.abs((minutes + 720.0) % 1440.0 - 720.0) / 60.0
         weight = 0.25 + np.exp(-0.5 * (apart / 2.0) ** 2)
         share = weight / weight.sum()
-        return np.asarray(rng.choice(num_dates, num_paths, replace=False, p=share), dtype=np.intp)
+        rest = rng.choice(num_dates, num_paths - len(whole), replace=False, p=share)
+        return np.concatenate([whole, rest])
 
 
 def independent_positions(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:

@@ -46,6 +46,7 @@ from solver.schema import (
     StepModel,
     Strict,
     VMModel,
+    checked,
     parse_json,
     show,
     validate,
@@ -145,9 +146,21 @@ def cluster_from_later(document: Document, known: Sequence[VM | None]) -> Cluste
     ----------
     known
         All VMs in their order; ``None`` for those of the document, which stand in theirs.
+
+    Raises
+    ------
+    InvalidInputError
+        If the document is wrong anywhere, or has another number of VMs than are not known.
     """
-    model = validate(ClusterDocument, document, kind="cluster")
-    anew = iter([_at(f"vms[{i}]", _vm, item) for i, item in enumerate(model.vms)])
+    items = document["vms"]
+    if len(items) != known.count(None):
+        raise InvalidInputError(
+            f"expected the {known.count(None):,} VMs that are not known, got {len(items):,}",
+            path="vms",
+        )
+    model = validate(ClusterDocument, {**document, "vms": []}, kind="cluster")
+    # One by one: while a document is validated, no other thread has its turn.
+    anew = iter([_at(f"vms[{i}]", _checked_vm, item) for i, item in enumerate(items)])
     return _cluster(model, tuple(next(anew) if vm is None else vm for vm in known))
 
 
@@ -377,7 +390,7 @@ def _require_past(model: ClusterDocument, now: datetime) -> None:
             )
 
 
-Item = TypeVar("Item", bound=Strict)
+Item = TypeVar("Item")
 
 
 def _at(path: str, make: Callable[[Item], Domain], item: Item) -> Domain:
@@ -413,6 +426,10 @@ def _host_document(host: Host) -> Document:
     changed = {"state": host.state.value, "provides": list(host.provides)}
     given = {item.name for item in dataclasses.fields(host) if item.init}
     return {k: v for k, v in dataclasses.asdict(host).items() if k in given} | changed
+
+
+def _checked_vm(item: Document) -> VM:
+    return _vm(checked(VMModel, item))
 
 
 def _vm(item: VMModel) -> VM:

@@ -38,8 +38,9 @@ settings.load_profile("modest")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests on real hosts.
 
-    They need one lab, and so one process, and wait for guests more than they compute. Begun last,
-    they would go on for ten minutes after everything else is done.
+    They wait for guests more than they compute. Begun last, they would keep one process for ten
+    minutes when the others have nothing left to do; begun first, they stay with the one whose lab
+    is up already.
     """
     items.sort(key=lambda item: "integration/lab/" not in item.nodeid)
 

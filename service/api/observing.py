@@ -19,6 +19,9 @@ _SANE: Final = re.compile(r"[\w.-]{1,64}")
 _QUIET: Final = frozenset({"health.live", "health.ready", "metrics.open", "metrics.read"})
 """Asked every few seconds by machines; in the log they would hide the rest."""
 
+_NAMES: Final = random.Random()
+"""No secret is made of it. The system's randomness would give other threads the interpreter."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -44,8 +47,7 @@ def install(app: Flask, services: Services) -> None:
 
 
 def _name() -> str:
-    # Nobody has to be unable to guess it, and the system's randomness lets another thread in first.
-    return f"{random.getrandbits(128):032x}"
+    return f"{_NAMES.getrandbits(128):032x}"
 
 
 def _write(response: Response, name: str, duration_s: float) -> None:

@@ -3,9 +3,9 @@
 What a policy says comes before what the snapshot says, and the snapshot before defaults. Policies
 of VMs and hosts that are gone wait for them to return; they are reported and hinder nothing.
 
-Decoding ten thousand VMs takes a good part of a second, during which nobody else is answered. So
-what was decoded is kept under the mark of ``service.inventory.marks`` until that changes, and then
-VMs and policies that are as they were are taken over.
+Decoding ten thousand VMs takes a good part of a second. So what was decoded is kept under the mark
+of ``service.inventory.marks`` until that changes, and then VMs and policies that are as they were
+are taken over.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ class Seen:
     Parameters
     ----------
     by_text
-        The VMs by the JSON they were read from; empty in the process that has seen them itself.
+        VMs by the JSON they were read from, those of this snapshot or, in the process that has
+        seen it itself, of the last one that was read.
     """
 
     cluster: Cluster
@@ -163,8 +164,8 @@ def look_up(tx: Transaction, cluster_id: str, *, may_lag: bool = False) -> Inven
     Parameters
     ----------
     may_lag
-        What was seen before is answered while somebody else reads what was seen now: a third of
-        a second with ten thousand VMs. Every edit is in it.
+        What was seen before is answered while somebody else reads what was seen now. Every edit
+        is in it.
 
     Raises
     ------
@@ -191,8 +192,11 @@ def look_at_snapshot(tx: Transaction, cluster_id: str) -> Seen:
 
 def remember(tx: Transaction, cluster_id: str, cluster: Cluster) -> None:
     """Keep a snapshot decoded that was just written, so that nobody here has to decode it."""
-    seen = Seen(cluster=cluster)
-    _SNAPSHOTS.get(cluster_id, read_mark(tx, cluster_id).snapshot, lambda _: seen)
+    _SNAPSHOTS.get(
+        cluster_id,
+        read_mark(tx, cluster_id).snapshot,
+        lambda before: Seen(cluster=cluster, by_text={} if before is None else before.by_text),
+    )
 
 
 def _mark_of(tx: Transaction, cluster_id: str) -> Mark:
@@ -282,7 +286,7 @@ def _decoded(tx: Transaction, cluster_id: str, before: Seen | None) -> Seen:
     read = {} if before is None else before.by_text
     known = [read.get(text) for text in unread.vms]
     anew = [json.loads(text) for text in unread.vms if text not in read]
-    # It was checked against the clock of its source when it was taken.
+    # Its dates were judged by the clock of its source when it was taken.
     cluster = cluster_from_later({**unread.document, "vms": anew}, known)
     return Seen(cluster=cluster, by_text=dict(zip(unread.vms, cluster.vms, strict=True)))
 

@@ -42,7 +42,12 @@ class Edit:
 class Mark:
     """What is known of a cluster, as words that change with it.
 
-    Both are empty where nothing was seen yet.
+    Parameters
+    ----------
+    snapshot
+        Empty as long as nothing was seen.
+    policies
+        Empty as long as nothing was wanted.
     """
 
     snapshot: str = ""
@@ -62,18 +67,20 @@ class Mark:
 def read_mark(tx: Transaction, cluster_id: str) -> Mark:
     """Return the mark of a cluster; to be read before what is kept under it."""
     found = tx.items.find(Kind.INVENTORY, cluster_id, [cluster_id]).get(cluster_id)
-    if found is None:
-        # Never marked: a snapshot that is there all the same is told by its instant.
-        seen_at = tx.snapshots.observed_at(cluster_id)
-        return Mark(snapshot="" if seen_at is None else seen_at.isoformat())
-    words = found.document
+    words = {} if found is None else found.document
     return Mark(
-        snapshot=words.get("snapshot", ""),
+        snapshot=words.get("snapshot") or _unmarked(tx, cluster_id),
         policies=words.get("policies", ""),
         edits=tuple(
             Edit(since=since, vm_ids=tuple(vm_ids)) for since, vm_ids in words.get("edits", ())
         ),
     )
+
+
+def _unmarked(tx: Transaction, cluster_id: str) -> str:
+    """Return what tells a snapshot from others that was kept before there were marks."""
+    seen_at = tx.snapshots.observed_at(cluster_id)
+    return "" if seen_at is None else seen_at.isoformat()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,9 +13,12 @@ from service.security.principal import Principal
 from service.security.secrets import SESSION_PREFIX, digest
 from service.security.users import SESSION
 from service.store.base import Credential, Store, Transaction
+from service.store.errors import StoreError
 
 NOTED_EVERY: Final = timedelta(minutes=1)
 """How old the last use of a credential may get before it is written down again."""
+_log = logging.getLogger(__name__)
+
 _NOTING: Final[set[str]] = set()
 """Digests of credentials whose use some request of this process is writing down."""
 
@@ -24,6 +28,7 @@ def authenticate(
 ) -> Principal | None:
     """Return who asks with a secret; ``None`` if it is nobody's, or was revoked or has ended."""
     kind = SESSION if secret.startswith(SESSION_PREFIX) else tokens.KIND
+    # A session's user is read later than the session: at worst it has newer rights.
     with store.asking() as tx:
         credential = tx.credentials.find(kind, digest(secret))
         if credential is None:
@@ -48,7 +53,10 @@ def _is_note_due(credential: Credential, now: datetime) -> bool:
 
 
 def _note_use(store: Store, seen: Credential, now: datetime) -> None:
-    """Write the use down; who finds another request at it does not wait for the writer's turn."""
+    """Write the use down; who finds another request at it does not wait for the writer's turn.
+
+    Two that look at the same moment both write, which does no harm.
+    """
     if seen.digest in _NOTING:
         return
     _NOTING.add(seen.digest)
@@ -58,5 +66,8 @@ def _note_use(store: Store, seen: Credential, now: datetime) -> None:
             standing = tx.credentials.find(seen.kind, seen.digest)
             if standing is not None:
                 tx.credentials.put(replace(standing, last_used_at=now))
+    except StoreError as error:
+        # Nobody is refused because of it; the next request tries again.
+        _log.warning("the use of a credential could not be noted: %s", error)
     finally:
         _NOTING.discard(seen.digest)

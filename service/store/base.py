@@ -716,9 +716,9 @@ class Store(Protocol):
         """
 
     def asking(self) -> AbstractContextManager[Transaction]:
-        """Return what answers single questions, each at an instant of its own, and cannot write.
+        """Return what answers questions, perhaps each at an instant of its own, and cannot write.
 
-        For whoever asks one thing, which costs less than a transaction.
+        It costs less than a transaction, for whoever asks what does not have to fit together.
 
         :raises StoreError: if the database cannot be used
         """

@@ -66,7 +66,7 @@ class Json(TypeDecorator[Document]):
         if value is None:
             return None
         try:
-            return long_json.dumps(value)
+            return long_json.dumps(dict(value))
         except (TypeError, ValueError) as error:
             raise InvalidInputError(f"expected a document of JSON values: {error}") from error
 

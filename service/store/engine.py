@@ -30,8 +30,8 @@ for it."""
 READER_STOPPED_S: Final = 300
 """Nobody waits for a reader, but PostgreSQL cannot clean up behind it."""
 CONNECT_S: Final = 5
-MOST_AT_ONCE: Final = 64
-"""Connections to SQLite that are kept open; more are closed after their use."""
+KEPT_OPEN: Final = 64
+"""Connections to SQLite. More, up to one for each thread that answers, are closed after use."""
 
 POSTGRESQL: Final = "postgresql"
 SQLITE: Final = "sqlite"
@@ -90,7 +90,7 @@ class Database:
 
     @contextmanager
     def asking(self) -> Iterator[Connection]:
-        """Return a connection of which each statement sees an instant of its own."""
+        """Return a connection of which each statement may see an instant of its own."""
         if not self.is_sqlite:
             with self.reading() as connection:
                 yield connection
@@ -168,8 +168,9 @@ def _sqlite(url: URL) -> Engine:
         url,
         hide_parameters=True,
         # Opening another takes longer than what most requests ask.
-        pool_size=MOST_AT_ONCE,
+        pool_size=KEPT_OPEN,
         max_overflow=-1,
+        pool_use_lifo=True,
         connect_args={"timeout": BUSY_S, "check_same_thread": False},
     )
     event.listen(engine, "connect", _set_up_sqlite)

@@ -3,7 +3,8 @@
 Python's JSON reads a whole text without letting any other thread have its turn: a tenth of a second
 for ten thousand VMs, in which nobody is answered. So the long lists of an object come last, one
 item to the line, and are read and written line by line; an item that stands as it stood need not be
-read at all. It is ordinary JSON to anyone else, and a text on one line is read as it is.
+read at all. It is ordinary JSON to anyone else, and a text on one line is read as it is. Lists
+deeper inside are not in lines.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def split(text: str, name: str) -> tuple[dict[str, Any], list[str]]:
     Raises
     ------
     ValueError
-        If it is no JSON.
+        If it is no JSON; items that stand in lines are not looked at.
     """
     document, lists = _parted(text)
     texts = lists.pop(name, None)
@@ -81,6 +82,7 @@ def _items(lines: Iterator[str]) -> Iterator[str]:
         if line.startswith("]"):
             return
         yield line.removesuffix(",")
+    raise ValueError("expected the end of a list, got the end of the text")
 
 
 def _is_long(value: Any) -> bool:

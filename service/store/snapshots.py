@@ -14,7 +14,7 @@ from service.store.tables import SNAPSHOTS
 _OBSERVED_AT: Final = select(SNAPSHOTS.c.observed_at).where(
     SNAPSHOTS.c.cluster_id == bindparam("of_cluster")
 )
-"""Made once: every request about a cluster asks for it."""
+"""Made once: making it takes longer than its answer."""
 
 
 class SqlSnapshots:

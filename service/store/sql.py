@@ -133,7 +133,7 @@ class SqlStore:
 
     @contextmanager
     def asking(self) -> Iterator[Transaction]:
-        """Return what answers single questions."""
+        """Return what answers questions that do not have to fit together."""
         with self._database.asking() as connection:
             yield _on(connection)
 

@@ -74,8 +74,8 @@ def fared(
         "pinball loss over how far demand went from its reading at the time; lower is better. "
         "The cluster's figures are those of its busier VMs."
     )
-    table = small_table("How forecasts fared", head, rows)
-    return [table, dmc.Text(note, size="xs", c="dimmed", mt="xs")]
+    figures = small_table("How forecasts fared", head, rows)
+    return [figures, dmc.Text(note, size="xs", c="dimmed", mt="xs")]
 
 
 def rules_table(cluster_id: str, lines: Sequence[Mapping[str, Any]], of: str) -> Component:

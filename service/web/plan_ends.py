@@ -14,7 +14,7 @@ from service.store.base import KeptPlan
 from service.web import plan_chart, plan_hosts, plan_rows
 from service.web.parts import small_table, subheading
 from service.web.site import Component
-from service.web.tables import HOST_S, NUMBER
+from service.web.tables import COLUMN, HOST_S, NUMBER
 
 _MOST_SAID: Final = 200
 """Sentences on what stays as it is."""
@@ -67,12 +67,7 @@ def _hosts_grid(rows: Sequence[Mapping[str, Any]]) -> Component:
             {"field": "in_at_once", "headerName": "Most arrive at once", "flex": 9},
             {"field": "link", "headerName": "Most on its link, MiB/s", "flex": 12, "minWidth": 110},
         ],
-        defaultColDef={
-            "flex": 10,
-            "minWidth": 64,
-            "suppressHeaderMenuButton": True,
-            "wrapHeaderText": True,
-        },
+        defaultColDef=COLUMN,
         getRowId="params.data.id",
         dashGridOptions={"animateRows": False, "rowHeight": 32, "headerHeight": 62},
         style={"height": min(_MOST_HOSTS_PX, 80 + 32 * len(rows)), "marginTop": 8},

@@ -14,7 +14,7 @@ from service.plans.document import plan_of
 from service.store.base import KeptPlan
 from service.web import plan_chart, plan_rows
 from service.web.site import Component
-from service.web.tables import HOST_S, NUMBER
+from service.web.tables import COLUMN, HOST_S, NUMBER
 
 STEPS: Final = "plan-steps"
 TIME_LINE: Final = "plan-time-line"
@@ -82,12 +82,7 @@ def steps_grid(rows: Sequence[Mapping[str, Any]], acts: bool) -> Component:
         id=STEPS,
         rowData=rows,
         columnDefs=_columns(rows),
-        defaultColDef={
-            "flex": 10,
-            "minWidth": 64,
-            "suppressHeaderMenuButton": True,
-            "wrapHeaderText": True,
-        },
+        defaultColDef=COLUMN,
         getRowId="params.data.id",
         csvExportParams={"fileName": "plan.csv", "allColumns": True},
         dashGridOptions={

@@ -19,6 +19,13 @@ TIME: Final = {
     "function": "params.value ? d3.timeFormat('%Y-%m-%d %H:%M:%S')(d3.isoParse(params.value)) : ''"
 }
 """Formats an instant by the viewer's clock."""
+COLUMN: Final = {
+    "flex": 10,
+    "minWidth": 60,
+    "suppressHeaderMenuButton": True,
+    "wrapHeaderText": True,
+}
+"""What every column is that says nothing else."""
 NUMBER: Final = {"type": "rightAligned"}
 HOST_S: Final = {
     **NUMBER,
@@ -56,12 +63,7 @@ def table(
         id=name,
         rowData=rows,
         columnDefs=columns,
-        defaultColDef={
-            "flex": 10,
-            "minWidth": 60,
-            "suppressHeaderMenuButton": True,
-            "wrapHeaderText": True,
-        },
+        defaultColDef=COLUMN,
         getRowId="params.data.id",
         csvExportParams={"fileName": f"{name}.csv"},
         dashGridOptions={

@@ -135,6 +135,10 @@ def test_audit(served: Served, log_in: LogIn) -> None:
     lines = caught.value.path().read_text().splitlines()
     assert len(lines) == 2
     assert "priority: – → 10" in lines[1]
+    page.goto(f"{served.base}/clusters/{CLUSTER}/audit?since=yesterday")
+    expect(page.get_by_text("expected an ISO-8601 instant")).to_be_visible()
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("link", name="vms/vm-00059")).to_be_visible()
     assert visitor.console == []
 
 

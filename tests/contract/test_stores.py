@@ -414,7 +414,7 @@ def test_the_latest_snapshot_stays(store: SqlStore) -> None:
 
 
 def test_a_single_question_sees_what_is_written_and_writes_nothing(store: SqlStore) -> None:
-    """Also between two questions; nothing of it is left open."""
+    """Nor does its failure keep anybody from reading or writing afterwards."""
     item = Item(kind=Kind.RULE, cluster_id="c1", id="r1", document={"x": 1}, changed_at=NOW)
     with store.asking() as asked:
         assert asked.items.find(Kind.RULE, "c1", ["r1"]) == {}

@@ -60,6 +60,14 @@ def test_items_of_long_lists_stand_on_lines_of_their_own() -> None:
     assert lines == ["{", '"vms":[', *(f"{i}," for i in range(LONG - 1)), str(LONG - 1), "]}"]
 
 
+def test_a_text_that_was_cut_is_refused() -> None:
+    """Wherever it ends: a cluster must not lose VMs without a word."""
+    whole = dumps({"a": 1, "vms": list(range(LONG)), "hosts": [{"id": "h"}] * LONG})
+    for end in range(0, len(whole), 7):
+        with pytest.raises(ValueError, match=r"\w"):
+            loads(whole[:end])
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
 def test_what_is_not_json_is_refused(value: object) -> None:
     """Long lists included."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import dash_mantine_components as dmc
@@ -56,20 +57,12 @@ def show(services: Services, visit: Visit) -> Component:
     """Return the form and the first page of what it asks for."""
     names = [name for name in _FIELDS if name != "cluster_id" or not visit.cluster_id]
     asked = asked_by(visit.query)
-    try:
-        wanted = wanted_of(asked, visit.cluster_id)
-    except InvalidInputError as error:
-        beside, apart = placed(error, names)
-        table, following = None, None
-    else:
-        beside, apart = [""] * len(names), ""
-        entries, following = _page(services, visit.principal, wanted, [])
-        table = _table(entries, with_cluster=not visit.cluster_id)
+    found = _found(services, visit.principal, asked, visit.cluster_id, names, [])
     return [
         html.Div(visit.cluster_id, id=_CLUSTER, hidden=True),
         dcc.Store(id=_ASKED, data=asked),
         dcc.Store(id=_TRAIL, data=[]),
-        dcc.Store(id=_NEXT, data=following),
+        dcc.Store(id=_NEXT, data=found.following),
         dcc.Download(id=_FILE),
         heading(
             "Audit" if visit.cluster_id else "All changes",
@@ -78,19 +71,19 @@ def show(services: Services, visit: Visit) -> Component:
         dmc.SimpleGrid(
             [
                 _field(name, asked.get(name, ""), wrong)
-                for name, wrong in zip(names, beside, strict=True)
+                for name, wrong in zip(names, found.beside, strict=True)
             ],
             cols={"base": 2, "md": 3, "xl": len(names)},
             spacing="xs",
         ),
         dmc.Group(
-            [dmc.Button("Show", id=_SHOW), html.Div(apart, id=_WRONG, role="alert")], my="sm"
+            [dmc.Button("Show", id=_SHOW), html.Div(found.apart, id=_WRONG, role="alert")], my="sm"
         ),
-        html.Div(table, id=_TABLE),
+        html.Div(found.table, id=_TABLE),
         dmc.Group(
             [
                 dmc.Button("Newer", id=_NEWER, variant="default", disabled=True),
-                dmc.Button("Older", id=_OLDER, variant="default", disabled=following is None),
+                dmc.Button("Older", id=_OLDER, variant="default", disabled=found.following is None),
             ],
             my="sm",
         ),
@@ -134,14 +127,13 @@ def listen(app: Dash, services: Services) -> None:
         if trail is None:
             return (*(no_update,) * 5, [no_update] * len(ids), no_update)
         principal = require(services, "audit.list", cluster_id or None)
-        try:
-            wanted = wanted_of(asked or {}, cluster_id or "")
-        except InvalidInputError as error:
-            beside, apart = placed(error, [each["path"] for each in ids])
-            return (*(no_update,) * 5, beside, apart)
-        entries, following = _page(services, principal, wanted, trail)
-        shown = _table(entries, with_cluster=not cluster_id)
-        return shown, trail, following, not trail, following is None, [""] * len(ids), ""
+        names = [each["path"] for each in ids]
+        found = _found(services, principal, asked or {}, cluster_id or "", names, trail)
+        if found.table is None:
+            return (*(no_update,) * 5, found.beside, found.apart)
+        is_last = found.following is None
+        turned = found.table, trail, found.following, not trail, is_last
+        return *turned, found.beside, found.apart
 
     @app.callback(
         Output(_FILE, "data"),
@@ -191,12 +183,45 @@ def _turned(trigger: Any, trail: list[int], following: int | None) -> list[int] 
     return []
 
 
-def _page(
-    services: Services, principal: Principal, wanted: Wanted, trail: Sequence[int]
-) -> tuple[list[AuditEntry], int | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What there is to show of a page of the log, or what is wrong with the question.
+
+    Parameters
+    ----------
+    table
+        ``None`` if the question is wrong.
+    following
+        Where the next page begins; ``None`` on the last.
+    beside, apart
+        What is wrong at each field, and with none of them.
+    """
+
+    table: Component = None
+    following: int | None = None
+    beside: Sequence[str]
+    apart: str = ""
+
+
+def _found(
+    services: Services,
+    principal: Principal,
+    asked: Mapping[str, Any],
+    cluster_id: str,
+    names: Sequence[str],
+    trail: Sequence[int],
+) -> _Found:
+    """Return a page of what is asked for by the fields of these names."""
+    try:
+        wanted = wanted_of(asked, cluster_id)
+    except InvalidInputError as error:
+        beside, apart = placed(error, names)
+        return _Found(beside=beside, apart=apart)
     before = trail[-1] if trail else None
     with services.store.begin(read_only=True) as tx:
-        return audit.page(tx, principal, wanted, before=before, limit=PER_PAGE)
+        entries, following = audit.page(tx, principal, wanted, before=before, limit=PER_PAGE)
+    table = _table(entries, with_cluster=not cluster_id)
+    return _Found(table=table, following=following, beside=[""] * len(names))
 
 
 def _all(services: Services, principal: Principal, wanted: Wanted) -> tuple[list[AuditEntry], bool]:

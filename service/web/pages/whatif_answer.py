@@ -12,6 +12,7 @@ from service.store.base import Job, JobStage
 from service.web import whatif_words as words
 from service.web.parts import small_table
 from service.web.site import Component
+from service.web.tables import COLUMN
 from solver.domain.weights import to_host_s
 
 MOVES: Final = "whatif-moves"
@@ -105,12 +106,7 @@ def _moves(rows: Sequence[words.Row]) -> list[Component]:
         id=MOVES,
         rowData=list(rows),
         columnDefs=_COLUMNS,
-        defaultColDef={
-            "flex": 10,
-            "minWidth": 60,
-            "suppressHeaderMenuButton": True,
-            "wrapHeaderText": True,
-        },
+        defaultColDef=COLUMN,
         getRowId="params.data.id",
         csvExportParams={"fileName": "whatif-moves.csv"},
         dashGridOptions={"animateRows": False, "rowHeight": 34, "headerHeight": 48},

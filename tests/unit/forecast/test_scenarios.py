@@ -7,10 +7,10 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from forecast.error_memory import ErrorMemory
+from forecast.error_memory import APART, ErrorMemory
 from forecast.forecaster import NUM_HORIZONS, QUANTILES, QuantileForecast
 from forecast.history import Floats
-from forecast.reduction import reduce_paths, strata
+from forecast.reduction import _group_sums, reduce_paths, strata
 from forecast.scenarios import make_scenarios, sample_paths
 from solver.domain.errors import InvalidInputError
 from solver.domain.scenario import ScenarioSet
@@ -36,12 +36,15 @@ def forecast_at(hours: float, *, num_vms: int = NUM_VMS, shift: int = 0) -> Quan
     )
 
 
+APART_HOURS = APART.total_seconds() / 3600
+
+
 def memory_of(common: float, *, dates: int = 300, seed: int = 0) -> ErrorMemory:
     """Return a memory in which VMs share ``common`` of their errors' variance."""
     rng = np.random.default_rng(seed)
-    memory = ErrorMemory()
+    memory = ErrorMemory(keep=timedelta(days=30))
     for i in range(dates):
-        forecast = forecast_at(i / 4)
+        forecast = forecast_at(i * APART_HOURS)
         shared, own = rng.standard_normal((1, 1)), rng.standard_normal((NUM_VMS, 1))
         noise = np.sqrt(common) * shared + np.sqrt(1 - common) * own
         actual = np.full((4, NUM_VMS, NUM_HORIZONS), np.nan, np.float32)
@@ -110,8 +113,39 @@ def test_memory_forgets() -> None:
 def test_memory_refuses_disorder() -> None:
     """Forecasts are observed in the order of their dates."""
     memory, rng = memory_of(0.5, dates=3), np.random.default_rng(0)
-    with pytest.raises(InvalidInputError, match="later than"):
-        memory.observe(forecast_at(0.25), np.zeros((4, NUM_VMS, NUM_HORIZONS), np.float32), rng=rng)
+    actual = np.zeros((4, NUM_VMS, NUM_HORIZONS), np.float32)
+    last = 2 * APART_HOURS
+    memory.observe(forecast_at(last + 0.25), actual, rng=rng)
+    for hours in (0.25, last, last + 0.2, last + 0.25):
+        with pytest.raises(InvalidInputError, match="later than"):
+            memory.observe(forecast_at(hours), actual, rng=rng)
+
+
+def test_memory_keeps_dates_apart() -> None:
+    """Of forecasts every five minutes one in seven, so that every minute of the hour is met."""
+    memory, rng = ErrorMemory(), np.random.default_rng(0)
+    actual = np.full((4, NUM_VMS, NUM_HORIZONS), 1050, np.float32)
+    for i in range(12 * 7):
+        memory.observe(forecast_at(i / 12), actual, rng=rng)
+    assert len(memory) == 12
+
+
+def test_positions_of_some_horizons_are_those_of_all() -> None:
+    """The same dates are drawn, and each horizon has its own positions."""
+    memory, wanted = memory_of(0.5), [2, 11]
+    drawn = [
+        memory.draw(
+            forecast_at(200).vm_ids,
+            forecast_at(200).at,
+            resources=[Resource.CPU],
+            horizons=horizons,
+            num_paths=64,
+            rng=np.random.default_rng(4),
+        )
+        for horizons in (range(NUM_HORIZONS), wanted)
+    ]
+    assert drawn[0].std(axis=0).min() > 0
+    np.testing.assert_array_equal(drawn[0][..., wanted], drawn[1])
 
 
 def scenarios(num_scenarios: int = 16, seed: int = 3, step_minutes: int = 15) -> ScenarioSet:
@@ -172,6 +206,19 @@ def test_reduction_is_unbiased() -> None:
         chosen, ppm = reduce_paths(paths, num_scenarios=8, rng=rng, num_tries=1)
         means.append(np.average(paths[chosen].sum(axis=2)[:, 0, 0], weights=ppm))
     assert np.mean(means) == pytest.approx(float(paths.sum(axis=2)[:, 0, 0].mean()), rel=0.01)
+
+
+@pytest.mark.parametrize("num_vms", [0, 1, 19, 40, 61])
+def test_groups_hold_every_vm_once(num_vms: int) -> None:
+    """About twenty VMs each; sums are scaled by the mean of all groups and paths."""
+    paths = np.random.default_rng(0).gamma(2.0, 1.0, (8, 2, num_vms, 4)).astype(np.float32)
+    paths[:, 1] = 0.0
+    num_groups = max(1, num_vms // 20)
+    group = np.random.default_rng(5).permutation(num_vms) % num_groups
+    sums = np.array([paths[:, 0, group == g].sum(axis=1) for g in range(num_groups)])
+    expected = np.moveaxis(sums / (sums.mean(axis=(0, 1)) if num_vms else 1.0), 0, 1)
+    found = _group_sums(paths, np.random.default_rng(5))
+    np.testing.assert_allclose(found, expected.reshape(8, -1), rtol=1e-5)
 
 
 def test_zero_demand() -> None:

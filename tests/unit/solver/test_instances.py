@@ -106,6 +106,17 @@ def test_vms_that_stand_as_before_need_not_be_read(cluster: Cluster, data: st.Da
     document = cluster_to_document(cluster)
     left = [item for item, vm in zip(document["vms"], known, strict=True) if vm is None]
     assert cluster_from_later({**document, "vms": left}, known) == cluster
+    with pytest.raises(InvalidInputError, match=r"^vms: expected the .* VMs that are not known"):
+        cluster_from_later({**document, "vms": left}, [*known, None])
+
+
+def test_a_vm_that_is_read_alone_is_judged_as_well() -> None:
+    """Its place counts the VMs of the document."""
+    cluster = make_cluster([make_host("h1")], [make_vm("v1", "h1"), make_vm("v2", "h1")])
+    document = cluster_to_document(cluster)
+    wrong = {**document["vms"][1], "priority": 11}
+    with pytest.raises(InvalidInputError, match=r"^vms\[0\]\.priority: expected"):
+        cluster_from_later({**document, "vms": [wrong]}, [cluster.vms[0], None])
 
 
 @given(clusters())

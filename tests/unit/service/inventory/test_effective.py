@@ -196,6 +196,9 @@ def test_a_snapshot_without_a_mark_is_seen(store: Store) -> None:
             document = cluster_to_document(make_cluster([make_host(host_id)], []))
             tx.snapshots.put(Snapshot(cluster_id="old", observed_at=at, document=document))
             assert [host.id for host in effective(tx, "old").hosts] == [host_id]
+        wanted = Maintenance(reason="firmware")
+        set_maintenance(tx, ADMIN, "old", HostId("h2"), wanted, expected_revision=None, now=NOW)
+        assert effective(tx, "old").hosts[0].state is HostState.MAINTENANCE
 
 
 def test_a_cluster_that_was_never_seen_is_told(store: Store) -> None:
