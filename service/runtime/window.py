@@ -5,6 +5,7 @@ Reading weeks of every VM from the store every five minutes would be most of the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -49,10 +50,23 @@ class Window:
         except NotEnoughHistoryError:
             newer = None
         if newer is not None:
-            known = newer if known is None else joined(known, newer)
+            known = _begun(newer) if known is None else joined(known, newer)
         if known is not None and known.start_at < start_at < known.end_at:
             known = known.window(known.bin_at(start_at), known.num_bins)
         self.history = known
+
+
+def _begun(history: History) -> History:
+    """Return a history from its first reading on: a day of 10,000 VMs takes 60 MB, read or not."""
+    first = int((history.state != BinState.ABSENT).any(axis=0).argmax())
+    later = history.window(first, history.num_bins)
+    # Copies, so that nothing holds what came before.
+    return replace(
+        later,
+        readings=later.readings.copy(),
+        state=later.state.copy(),
+        granted_mib=later.granted_mib.copy(),
+    )
 
 
 def on_grid(at: datetime) -> datetime:

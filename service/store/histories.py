@@ -183,8 +183,10 @@ def _fill_hours(
 
 
 def _peaks(board: _Board, found: Sequence[Series], rows: npt.NDArray[np.int64]) -> Peaks:
-    window = board.window
-    state = with_gaps(board.state[rows])
+    window, figures, state = board.window, board.figures, board.state
+    if len(rows) != len(state):
+        figures, state = figures[:, :, rows], state[rows]
+    state = with_gaps(state)
     # A VM that was seen before the window was there at its beginning too.
     began = np.array([each.first_bin * STEP_SECONDS // window.step_seconds for each in found])
     seen = np.maximum.accumulate(state != BinState.ABSENT, axis=1)
@@ -192,21 +194,18 @@ def _peaks(board: _Board, found: Sequence[Series], rows: npt.NDArray[np.int64]) 
     history = History(
         vm_ids=tuple(VmId(each.id) for each in found),
         start_at=_instant(window.first, window),
-        readings=board.figures[MEAN, :NUM_RESOURCES, rows].transpose(1, 0, 2).copy(),
+        readings=figures[MEAN, :NUM_RESOURCES],
         state=state,
-        granted_mib=board.figures[MEAN, GRANTED, rows].copy(),
+        granted_mib=figures[MEAN, GRANTED],
         vcpus=np.array([each.vcpus for each in found], dtype=np.int64),
         memory_size_mib=np.array([each.memory_size_mib for each in found], dtype=np.int64),
         app_types=tuple(each.app_type for each in found),
         step_seconds=window.step_seconds,
     )
-    if len(board.figures) == 1:
+    if len(figures) == 1:
         empty = np.zeros((NUM_RESOURCES, 0, 0), dtype=np.float32)
         return Peaks(history=history, p95=empty, largest=empty)
-    p95, largest = (
-        board.figures[statistic, :NUM_RESOURCES, rows].transpose(1, 0, 2).copy()
-        for statistic in (P95, MAX)
-    )
+    p95, largest = (figures[statistic, :NUM_RESOURCES] for statistic in (P95, MAX))
     return Peaks(history=history, p95=p95, largest=largest)
 
 
