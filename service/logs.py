@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
 from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
@@ -95,6 +98,35 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     # One line a migration of the schema, one a request that waits for a thread.
     logging.getLogger("alembic").setLevel(max(logging.WARNING, logging.root.level))
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+
+@contextmanager
+def written_beside() -> Iterator[None]:
+    """Have a thread of its own write what is logged within the block.
+
+    A disk that is busy with a large transaction lets whoever writes to a log wait for a third of a
+    second, and all others for the log. At the end everything is written; a process that is killed
+    loses its last lines.
+    """
+    root, queue = logging.root, SimpleQueue[Any]()
+    handlers = list(root.handlers)
+    listener = QueueListener(queue, *handlers, respect_handler_level=True)
+    listener.start()
+    root.handlers[:] = [_Handed(queue)]
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        listener.stop()
+
+
+class _Handed(QueueHandler):
+    """Hands records on with all that formatters know of them, tracebacks included."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Return a record that does not change any more."""
+        record.msg, record.args = record.getMessage(), None
+        return record
 
 
 def _extra(record: logging.LogRecord) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from service.housekeeping import kept_tidy
 from service.interpreter import spare_what_is_loaded, take_short_turns
 from service.inventory.clusters import keep_snapshot, put_cluster
 from service.inventory.policies import ClusterSettings, DriverSettings
+from service.logs import written_beside
 from service.metrics import Metrics
 from service.plans.schedule import Automation
 from service.plans.wishes import put_schedule
@@ -77,6 +78,7 @@ def serve(settings: Settings, tell: Tell, *, show_password: bool, demo: bool = F
         If the address or the store is in use, or the store cannot be used.
     """
     with ExitStack() as stack:
+        stack.enter_context(written_beside())
         if folder := sqlite_folder(settings.store.effective_url):
             stack.enter_context(alone_in(folder))
         sock = stack.enter_context(listen(settings.server))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Literal
 
 import pytest
 
-from service.logs import configure, redacted
+from service.logs import configure, redacted, written_beside
 from service.settings import LogSettings
 
 SECRETS = ("fst_abcdefghijklmnop", "fss_ABC-def_123456", "hunter2hunter2")
@@ -53,6 +54,43 @@ def test_one_json_object_per_line() -> None:
     assert (first["level"], first["message"], first["request_id"]) == ("INFO", "two\nlines", "r1")
     assert first["at"].endswith("+00:00")
     assert "ValueError: broken" in second["exc_info"]
+
+
+class Stuck(io.StringIO):
+    """A stream that lets whoever writes wait until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def write(self, text: str) -> int:
+        """Write as soon as it may."""
+        assert self.let_go.wait(60)
+        return super().write(text)
+
+
+def test_nobody_waits_for_the_disk() -> None:
+    """Lines come in their order, as they were when they were logged, and all by the end."""
+    stream = Stuck()
+    configure(LogSettings(format="json"), stream)
+    logger = logging.getLogger("service.test")
+    with written_beside():
+        changing = ["first"]
+        logger.info("it was %s", changing)
+        changing.append("later")
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            logger.exception("it failed", extra={"user": "ada"})
+        logger.debug("nothing")
+        assert stream.getvalue() == ""
+        stream.let_go.set()
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert first["message"] == "it was ['first']"
+    assert second["user"] == "ada"
+    assert "ValueError: broken" in second["exc_info"]
+    logger.info("after it")
+    assert "after it" in stream.getvalue()
 
 
 def test_less_important_messages_are_left_out() -> None:
