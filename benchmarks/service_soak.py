@@ -2,10 +2,11 @@
 
 Protocol: a service of its own with its store in a temporary folder and a cluster of 100 hosts with
 100 VMs each. Every host delivers its minute once a minute, spread over it. Every 30 seconds another
-process writes what a driver saw, some VMs moved and some dirtier, as the process that leads does.
-Clients read clusters, hosts, VMs, jobs and single VMs in turn, each with a pause between the answer
-and its next request. What all processes of the service hold is looked at every few seconds; by how
-much that grew is told from the medians of the second and the last fifth of the time.
+process writes what a driver saw, some VMs moved and some dirtier, as the process that leads does;
+monitors have a process of their own, too. Clients read clusters, hosts, VMs, jobs and single VMs in
+turn, each with a pause between the answer and its next request. What all processes of the service
+hold is looked at every few seconds; by how much that grew is told from the medians of the second
+and the last fifth of the time.
 
     python -m benchmarks.service_soak [--seconds 600] [--clients 50] [--pause 1.0] [--json OUT]
 """
@@ -25,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,12 +88,12 @@ class Ingest:
         self._http = urllib3.PoolManager(maxsize=4)
         self.statuses: Counter[str] = Counter()
 
-    def run(self, over: threading.Event) -> None:
-        """Deliver until it is over."""
+    def run(self, over: Callable[[float], bool]) -> None:
+        """Deliver until it is over, which is asked while it waits so many seconds."""
         begin_s = time.monotonic()
         for number in itertools.count():
             due_s = begin_s + number * MINUTE_S / len(self._hosts)
-            if over.wait(max(0.0, due_s - time.monotonic())):
+            if over(max(0.0, due_s - time.monotonic())):
                 return
             self._deliver(number % len(self._hosts), 1 + number // len(self._hosts))
 
@@ -113,6 +115,35 @@ class Ingest:
             retries=False,
         )
         self.statuses[str(answer.status)] += 1
+
+
+def deliver(service: Serving, num_hosts: int, vms_per_host: int, told: Connection) -> None:
+    """Deliver until anything is told, and answer with how often what was answered."""
+    ingest = Ingest(service, num_hosts, vms_per_host)
+    ingest.run(told.poll)
+    told.send(dict(ingest.statuses))
+
+
+@contextmanager
+def delivered(service: Serving, num_hosts: int, vms_per_host: int) -> Iterator[dict[str, int]]:
+    """Let monitors deliver within the block, from a process of its own; after it, say how it went.
+
+    Making a record takes as long as several reads: the clients would wait for it, and not for the
+    service.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(
+        target=deliver, args=(service, num_hosts, vms_per_host, there), daemon=True
+    )
+    process.start()
+    statuses: dict[str, int] = {}
+    try:
+        yield statuses
+    finally:
+        here.send(None)
+        statuses.update(here.recv())
+        process.join()
 
 
 def look_at_hosts(url: str, num_hosts: int, vms_per_host: int) -> None:
@@ -192,9 +223,12 @@ def measured(
         f"/clusters/{CLUSTER}/vms/vm-000042",
         "/jobs",
     ]
-    over, ingest, memory = threading.Event(), Ingest(service, hosts, vms), []
-    threading.Thread(target=ingest.run, args=(over,), daemon=True).start()
-    with looked_at(service.store_url, hosts, vms), ThreadPoolExecutor(clients) as pool:
+    over, memory = threading.Event(), []
+    with (
+        delivered(service, hosts, vms) as statuses,
+        looked_at(service.store_url, hosts, vms),
+        ThreadPoolExecutor(clients) as pool,
+    ):
         run = reader(service, paths, pause_s)
         running = [pool.submit(run, (first, over)) for first in range(clients)]
         ends_s = time.monotonic() + seconds
@@ -203,7 +237,7 @@ def measured(
             memory.append(round(held_mib(service.process_id), 1))
         over.set()
         answered = [item for one in running for item in one.result()]
-    return {"reads": figures(answered), "ingest": dict(ingest.statuses)} | held(memory)
+    return {"reads": figures(answered), "ingest": statuses} | held(memory)
 
 
 def held(memory: list[float]) -> dict[str, Any]:
