@@ -41,12 +41,7 @@ def chart(name: str, figure: dict[str, Any], label: str, *, nothing: str) -> Com
     """
     graph = dcc.Graph(
         id=name,
-        config={
-            "displaylogo": False,
-            # Nothing leaves the service: this button would upload the chart to somebody's cloud.
-            "modeBarButtonsToRemove": ["sendChartToCloud"],
-            "toImageButtonOptions": {"filename": name, "scale": 2},
-        },
+        config=buttons(name),
         style={
             "height": figure["layout"]["height"],
             "display": "block" if figure["data"] else "none",
@@ -56,6 +51,16 @@ def chart(name: str, figure: dict[str, Any], label: str, *, nothing: str) -> Com
     named: dict[str, Any] = {"role": "figure", "aria-label": label}
     told = html.Div(nothing, id=_nothing(name), hidden=bool(figure["data"]))
     return html.Div([dcc.Store(id=source_of(name), data=figure), told, graph], **named)
+
+
+def buttons(name: str) -> Any:
+    """Return what can be done with a chart: looked at more closely, and saved as a picture."""
+    return {
+        "displaylogo": False,
+        "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2},
+        # Nothing leaves the service: the first would upload the chart to somebody's cloud.
+        "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d"],
+    }
 
 
 def source_of(name: str) -> str:

@@ -20,13 +20,6 @@ MOST_DRAWN: Final = 500
 LANE_PX: Final = 18
 _AROUND_PX: Final = 70
 
-# Nothing leaves the service: no button that would upload a chart to somebody's cloud.
-CONFIG: Final[Any] = {
-    "displaylogo": False,
-    "toImageButtonOptions": {"format": "png", "scale": 2},
-    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d"],
-}
-
 COLORS: Final = {
     "to be done": "#1971c2",
     "under way": "#b35900",

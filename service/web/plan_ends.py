@@ -11,7 +11,8 @@ from dash import dcc
 
 from service.plans.document import plan_of
 from service.store.base import KeptPlan
-from service.web import plan_chart, plan_hosts, plan_rows
+from service.web import plan_hosts, plan_rows
+from service.web.charts import buttons
 from service.web.parts import small_table, subheading
 from service.web.site import Component
 from service.web.tables import COLUMN, HOST_S, NUMBER
@@ -31,7 +32,7 @@ def hosts(kept: KeptPlan, caps: Mapping[str, plan_hosts.Caps]) -> list[Component
         drawn = [
             dcc.Graph(
                 figure=plan_hosts.before_and_after(rows),
-                config=plan_chart.CONFIG,
+                config=buttons("plan-hosts"),
                 style={"height": plan_hosts.height_px(rows)},
                 responsive=True,
             )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 import dash_mantine_components as dmc
 
 from service.plans.document import plan_of
@@ -11,6 +9,7 @@ from service.store.base import KeptPlan, PlanStage
 from service.web import plan_rows
 from service.web.parts import figure, heading, instant
 from service.web.site import Component
+from service.web.tables import place
 
 
 def head(kept: KeptPlan, hint: str) -> Component:
@@ -34,7 +33,7 @@ def head(kept: KeptPlan, hint: str) -> Component:
     if progress:
         figures.append(figure("Moves", plan_rows.counted(kept)))
     reason = progress.get("reason") or kept.document.get("reason") or ""
-    plans = f"/clusters/{quote(kept.cluster_id, safe='')}/plans"
+    plans = place(kept.cluster_id, "plans").rstrip("/")
     return [
         heading("Plan", dmc.Anchor("All plans", href=plans, underline="always")),
         dmc.Text(plan_rows.summary(kept), mb="xs"),

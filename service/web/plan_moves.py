@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 import dash_ag_grid as dag
 import dash_mantine_components as dmc
@@ -13,8 +12,9 @@ from dash import dcc, html
 from service.plans.document import plan_of
 from service.store.base import KeptPlan
 from service.web import plan_chart, plan_rows
+from service.web.charts import buttons
 from service.web.site import Component
-from service.web.tables import COLUMN, HOST_S, NUMBER
+from service.web.tables import COLUMN, HOST_S, NUMBER, place
 
 STEPS: Final = "plan-steps"
 TIME_LINE: Final = "plan-time-line"
@@ -30,7 +30,7 @@ def time_line(rows: Sequence[Mapping[str, Any]]) -> Component:
     drawn = dcc.Graph(
         id=TIME_LINE,
         figure=plan_chart.time_line(rows),
-        config=plan_chart.CONFIG,
+        config=buttons(TIME_LINE),
         style={"height": plan_chart.height_px(rows)},
         responsive=True,
     )
@@ -150,7 +150,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def one_move(kept: KeptPlan, step_idx: int) -> Component:
     """Return all that is known of one move."""
     step = plan_of(kept).steps[step_idx]
-    vm = f"/clusters/{quote(kept.cluster_id, safe='')}/vms/{quote(step.vm_id, safe='')}"
+    vm = place(kept.cluster_id, "vms", step.vm_id)
     why = plan_rows.step_rows(kept)[step_idx]["why"]
     groups = [_pairs(title, pairs) for title, pairs in plan_rows.one_move(kept, step_idx)]
     return dmc.Paper(

@@ -30,10 +30,10 @@ from service.web.host_loads import (
     promised_percent,
     survival_told,
 )
-from service.web.pages.plans import address
 from service.web.parts import clock, figure, heading, instant
 from service.web.recommendation import Recommendation, doubts, recommend
 from service.web.site import Component, Page, Visit
+from service.web.tables import place
 from solver.domain.cluster import HostState
 from solver.domain.units import FIELDS, HostId, Resource
 
@@ -143,7 +143,7 @@ def _recommended(cluster_id: str, found: Recommendation, doubtful: Sequence[str]
         clock(word) if isinstance(word, datetime) else word for word in found.words
     ]
     if found.plan_id:
-        plan = address(cluster_id, found.plan_id)
+        plan = place(cluster_id, "plans", found.plan_id)
         words += [" ", dmc.Anchor("See the plan", href=plan, underline="always")]
     parts = [dmc.Text(words, size="lg")]
     if doubtful:

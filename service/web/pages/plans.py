@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, no_update
@@ -18,6 +17,7 @@ from service.web.errors import notice
 from service.web.parts import heading, instant, small_table
 from service.web.plan_rows import SPANS, history_row, host_s
 from service.web.site import Component, Page, Visit
+from service.web.tables import place
 
 _CLUSTER: Final = "plans-cluster"
 _LIST: Final = "plans-list"
@@ -94,11 +94,6 @@ def listen(app: Dash, services: Services) -> None:
         return _list(services, cluster_id, _PAGE * (1 + (more or 0)))[0]
 
 
-def address(cluster_id: str, plan_id: str) -> str:
-    """Return where a plan is shown."""
-    return f"/clusters/{quote(cluster_id, safe='')}/plans/{quote(plan_id, safe='')}"
-
-
 def _list(services: Services, cluster_id: str, most: int) -> tuple[Component, dict[str, str]]:
     """Return the plans, and the style of the button for more of them."""
     with services.store.begin(read_only=True) as tx:
@@ -115,7 +110,7 @@ def _row(kept: PlanHead) -> tuple[Component, ...]:
     row = history_row(kept)
     link = dmc.Anchor(
         instant(kept.made_at),
-        href=address(kept.cluster_id, kept.id),
+        href=place(kept.cluster_id, "plans", kept.id),
         underline="always",
         size="sm",
         style={"whiteSpace": "nowrap"},
