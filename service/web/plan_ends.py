@@ -57,7 +57,7 @@ def _hosts_grid(rows: Sequence[Mapping[str, Any]]) -> Component:
         rowData=rows,
         columnDefs=[
             {"field": "host", "headerName": "Host", "flex": 12, "minWidth": 88},
-            {"field": "before", "headerName": "Contention before", "minWidth": 96, **HOST_S},
+            {"field": "before", "headerName": "Contention before", "minWidth": 108, **HOST_S},
             {"field": "after", "headerName": "after", **HOST_S},
             {"field": "risk_before", "headerName": "Overload before, %", "minWidth": 92, **NUMBER},
             {"field": "risk_after", "headerName": "after, %", **NUMBER},
