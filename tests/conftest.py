@@ -35,16 +35,6 @@ settings.register_profile(
 settings.load_profile("modest")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests on real hosts.
-
-    They wait for guests more than they compute. Begun last, they would keep one process for ten
-    minutes when the others have nothing left to do; begun first, they stay with the one whose lab
-    is up already.
-    """
-    items.sort(key=lambda item: "integration/lab/" not in item.nodeid)
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real traces and public instances, read in place."""
