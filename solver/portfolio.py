@@ -303,14 +303,14 @@ class Search:
         """Let CP-SAT look for an optimum, and end the round when it is one."""
         from solver.cpsat.exact import prove
 
-        allowance = Allowance(share.limit_s)
+        allowance = Allowance(share.limit_s, share.work)
 
         def polish(hosts: IntArray) -> IntArray:
             state = State(self._problem, hosts)
             improve_by_exchange(
                 state,
                 out_of_time=lambda: share.over.is_set() or allowance.over(),
-                spend=lambda work: None,
+                spend=allowance.spend,
             )
             return state.hosts
 

@@ -89,19 +89,38 @@ class Decomposition:
             self._add(h, np.flatnonzero(hosts == h))
 
     def improve(
-        self, pool: ThreadPoolExecutor, *, seed: int, out_of_time: Callable[[], bool]
+        self,
+        pool: ThreadPoolExecutor,
+        *,
+        seed: int,
+        work_limit: float,
+        out_of_time: Callable[[], bool],
     ) -> None:
-        """Ask every host once at the next prices, and find the prices after those."""
+        """Ask every host once at the next prices, and find the prices after those.
+
+        Parameters
+        ----------
+        work_limit
+            Deterministic seconds after which no more hosts are asked; then no bound is proven.
+        out_of_time
+            Asked before each host; once true, no more are asked either.
+        """
         tolerance = self._tolerance()
         gains = self._gains(self._next)
+        until = self.work + work_limit
 
         def ask(h: int) -> HostAnswer | None:
-            if out_of_time():
+            if self.work >= until or out_of_time():
                 return None
             host = self.hosts[h]
             return host.best(gains[:, h], self.allowed[:, h], tolerance=tolerance, seed=seed)
 
-        answers = list(pool.map(ask, range(self.problem.num_hosts)))
+        answers: list[HostAnswer | None] = []
+        for answer in pool.map(ask, range(self.problem.num_hosts)):
+            # In their order, whoever was asked beside them: it must not depend on the workers.
+            known = None if self.work >= until else answer
+            self.work += 0.0 if known is None else known.work + OVERHEAD
+            answers.append(known)
         self._take(answers)
         found = self.master.solve(self.prices, self._widths)
         if found is None:
@@ -134,7 +153,6 @@ class Decomposition:
         for answer, h in zip(answers, range(self.problem.num_hosts), strict=True):
             if answer is not None:
                 self._add(h, answer.vms)
-        self.work += sum(answer.work + OVERHEAD for answer in known)
         if len(known) < len(answers):
             return
         bound = self._constant(self._next) + sum(answer.bound for answer in known)

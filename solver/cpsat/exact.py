@@ -156,7 +156,7 @@ class Prover:
         parts.learn(self.hosts)
         rounds, tried = 0, math.inf
         while not self._over():
-            parts.improve(pool, seed=self._seed, out_of_time=self._late)
+            parts.improve(pool, seed=self._seed, work_limit=self._work_left, out_of_time=self._late)
             rounds += 1
             self._raise(parts.bound)
             if self._late():

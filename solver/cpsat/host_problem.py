@@ -210,13 +210,8 @@ class _HostModel:
         model.clear_hints()  # type: ignore[no-untyped-call]  # the library forgot to say None
         for x, there in zip(self._x, np.isin(self._vms, hint).tolist(), strict=True):
             model.add_hint(x, there)
-        solver = new_solver(limit_s=math.inf, work_limit=WORK_PER_SOLVE, seed=seed)
-        parameters = solver.parameters
-        parameters.absolute_gap_limit = float(tolerance)
-        # Models are small and many: what is meant to pay off in minutes is left out.
-        parameters.linearization_level = 0
-        parameters.cp_model_probing_level = 0
-        parameters.symmetry_level = 0
+        solver = new_solver(limit_s=math.inf, work_limit=WORK_PER_SOLVE, seed=seed, presolve=False)
+        solver.parameters.absolute_gap_limit = float(tolerance)
         status = solver.solve(model)
         if status == cp_model.UNKNOWN:
             chosen = hint

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from solver.cpsat.judge import total_of
+from solver.cpsat.judge import over_thresholds, total_of
 from solver.cpsat.model import optimise
 from solver.cpsat.variables import Scope
-from solver.problem import NOWHERE, BoolArray, Columns, IntArray, Problem
+from solver.problem import BoolArray, Columns, IntArray, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,6 +44,7 @@ def optimise_jointly(
     limit_s: float,
     work_limit: float,
     seed: int,
+    presolve: bool = True,
     cancel: Callable[[], bool],
 ) -> JointAnswer:
     """Return the best placement found in a scope, everything outside it left where it is.
@@ -55,6 +56,8 @@ def optimise_jointly(
     ----------
     binding
         Columns by band that bound before, shape ``(B, C)``; those that bind now are added to it.
+    presolve
+        See ``new_solver``.
     """
     end_s = time.monotonic() + limit_s
     work, bound = 0.0, None
@@ -69,6 +72,7 @@ def optimise_jointly(
             limit_s=end_s - time.monotonic(),
             work_limit=work_limit - work,
             seed=seed,
+            presolve=presolve,
             cancel=cancel,
         )
         work += outcome.work
@@ -91,11 +95,7 @@ def optimise_jointly(
 def above(problem: Problem, hosts: IntArray) -> BoolArray:
     """Return which columns some host pays for in which bands, shape ``(B, C)``."""
     found = np.zeros(problem.future.prices.shape, dtype=np.bool_)
-    over = -problem.future.threshold
-    placed = np.flatnonzero(hosts != NOWHERE)
-    for b in reversed(range(problem.num_bands)):
-        served = placed[problem.band[placed] == b]
-        np.add.at(over, hosts[served], problem.future.demand[served])
+    for b, over in over_thresholds(problem, problem.future, hosts):
         found[b] = (over > 0).any(axis=0) & (problem.future.prices[b] > 0)
     return found
 

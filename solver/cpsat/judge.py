@@ -83,8 +83,25 @@ def over_thresholds(
     over = -columns.threshold
     for b in reversed(range(problem.num_bands)):
         served = placed[problem.band[placed] == b]
-        np.add.at(over, hosts[served], columns.demand[served])
+        add_up(over, hosts[served], columns.demand[served])
         yield b, over
+
+
+def add_up(sums: IntArray, hosts: IntArray, amounts: IntArray) -> None:
+    """Add the amounts of VMs to the sums of their hosts, as ``numpy.add.at`` does, in less time.
+
+    Parameters
+    ----------
+    sums
+        Shape ``(H, C)``, changed.
+    hosts, amounts
+        Shapes ``(n,)`` and ``(n, C)``.
+    """
+    if not len(hosts):
+        return
+    order = np.argsort(hosts, kind="stable")
+    first = np.flatnonzero(np.diff(hosts[order], prepend=-1))
+    sums[hosts[order[first]]] += np.add.reduceat(amounts[order], first, axis=0)
 
 
 def used_on(problem: Problem, hosts: IntArray) -> IntArray:
@@ -92,11 +109,11 @@ def used_on(problem: Problem, hosts: IntArray) -> IntArray:
     used = np.zeros(problem.capacity.shape, dtype=np.int64)
     placed = np.flatnonzero(hosts != NOWHERE)
     where = hosts[placed]
-    np.add.at(used, where, problem.reserved[problem.host_class[where], placed])
+    add_up(used, where, problem.reserved[problem.host_class[where], placed])
     gone = moved_vms(problem, hosts)
     where = problem.start[gone]
     held = problem.reserved[problem.host_class[where], gone] * problem.held
-    np.add.at(used, where, held)
+    add_up(used, where, held)
     return used
 
 

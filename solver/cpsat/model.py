@@ -68,6 +68,7 @@ def optimise(
     limit_s: float,
     work_limit: float,
     seed: int,
+    presolve: bool = True,
     cancel: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Return the best placement found in a scope, everything outside it left where it is.
@@ -79,6 +80,8 @@ def optimise(
     ----------
     limit_s, work_limit
         Wall and deterministic seconds; the work limit may be infinite.
+    presolve
+        See ``new_solver``.
     cancel
         Asked all the time; once true, the best so far is returned.
     """
@@ -87,7 +90,7 @@ def optimise(
     scale = max(1, math.ceil(objective.worst / HEAD_ROOM))
     objective.minimise(model, scale)
     variables.hint()
-    solver = new_solver(limit_s=limit_s, work_limit=work_limit, seed=seed)
+    solver = new_solver(limit_s=limit_s, work_limit=work_limit, seed=seed, presolve=presolve)
     with stopped_when(cancel, solver):
         status = solver.solve(model)
     if status in (cp_model.MODEL_INVALID, cp_model.INFEASIBLE):

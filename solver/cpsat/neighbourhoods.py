@@ -32,7 +32,8 @@ WORK_PER_NEIGHBOURHOOD: Final = 0.15
 PATIENCE_PER_HOST: Final = 4
 """Neighbourhoods in a row that bring nothing, by host, after which it ends."""
 
-OVERHEAD: Final = 0.02
+OVERHEAD: Final = 0.05
+OVERHEAD_BY_COLUMN: Final = 3e-5
 """Deterministic seconds charged for building and judging one."""
 
 
@@ -73,13 +74,14 @@ def improve_by_neighbourhoods(
     rng = np.random.default_rng(seed)
     binding = np.zeros(problem.future.prices.shape, dtype=np.bool_)
     total, work, stale = total_of(problem, hosts), 0.0, 0
+    overhead = OVERHEAD + OVERHEAD_BY_COLUMN * problem.future.demand.shape[1]
     interest = _interest(problem, hosts)
     while work < work_limit and stale < PATIENCE_PER_HOST * problem.num_hosts and not cancel():
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             break
         stale += 1
-        work += OVERHEAD
+        work += overhead
         if rng.random() < RELIEF:
             scope = relief_scope(problem, hosts, rng)
         else:
@@ -93,6 +95,7 @@ def improve_by_neighbourhoods(
             limit_s=left_s,
             work_limit=min(WORK_PER_NEIGHBOURHOOD, work_limit - work),
             seed=int(rng.integers(2**31)),
+            presolve=False,
             cancel=cancel,
         )
         work += answer.work

@@ -14,13 +14,26 @@ ASKED_EVERY_S: Final = 0.05
 """How often a run asks whether it is cancelled."""
 
 
-def new_solver(*, limit_s: float, work_limit: float, seed: int) -> cp_model.CpSolver:
-    """Return a solver of one worker with limits in wall and deterministic seconds."""
+def new_solver(
+    *, limit_s: float, work_limit: float, seed: int, presolve: bool = True
+) -> cp_model.CpSolver:
+    """Return a solver of one worker with limits in wall and deterministic seconds.
+
+    Parameters
+    ----------
+    presolve
+        Whether to simplify the model first: for models that are small and many it takes longer than
+        it saves.
+    """
     solver = cp_model.CpSolver()
     # The library would take SIGINT for itself and leave the process without Python's handler.
     solver.parameters.catch_sigint_signal = False
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
+    if not presolve:
+        solver.parameters.cp_model_presolve = False
+        solver.parameters.cp_model_probing_level = 0
+        solver.parameters.symmetry_level = 0
     solver.parameters.max_time_in_seconds = max(0.0, limit_s)
     if math.isfinite(work_limit):
         solver.parameters.max_deterministic_time = max(0.0, work_limit)

@@ -11,7 +11,6 @@ ever fit. What is refused is refused early: first what fits nowhere, then by loa
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +19,7 @@ import numpy as np
 from solver.problem import NOWHERE, IntArray, Problem
 from solver.search.deltas import insertion_change, removal_change
 from solver.search.draws import Draws, below, draws_of, unit
+from solver.search.effort import MOST_AT_ONCE, Effort, turns
 from solver.search.facts import Facts
 from solver.search.kin import kin_of
 from solver.search.live import Live, migrates
@@ -33,11 +33,7 @@ from solver.search.proposals import (
 from solver.search.record import Record, keep_best, noted
 from solver.search.state import State
 
-PROPOSALS_AT_ONCE: Final = 20_000
-"""Proposals between two looks at the clock: some hundredths of a second."""
-
-WORK_PER_PROPOSAL: Final = 3e-7
-"""Deterministic seconds for one proposal; about what it takes on one core."""
+EFFORT: Final = Effort(proposal=2e-7, column=2e-10)
 
 HOTTEST: Final = 0.1
 COLD: Final = 2e-3
@@ -105,7 +101,7 @@ def improve(
     on_better
         Told placements and totals that are better than all before, at most some dozens a second.
     """
-    begun_s = time.monotonic()
+    limited = turns(EFFORT.of(problem), limit_s=limit_s, work_limit=work_limit, cancel=cancel)
     state = State(problem, hosts)
     movable = np.flatnonzero((problem.num_choices() > 1) & (hosts != NOWHERE))
     if not movable.size:
@@ -113,20 +109,12 @@ def improve(
     random = draws_of(seed)
     most_saved = most_saved_of(problem)
     kin = kin_of(problem, movable)
-    record = Record(hosts, state.total, 2 * PROPOSALS_AT_ONCE)
+    record = Record(hosts, state.total, 2 * MOST_AT_ONCE)
     if not problem.held.any():
         homesick = 0.0
     scale = _scale(*state.for_kernels, movable, random, SAMPLES)
-    work = 0.0
-    while not cancel():
-        used = (time.monotonic() - begun_s) / limit_s
-        if used >= 1.0:
-            break
-        if math.isfinite(work_limit):
-            used = work / work_limit
-            if used >= 1.0:
-                break
-        temperature = scale * _heat(hottest, used)
+    for turn in limited:
+        temperature = scale * _heat(hottest, turn.used)
         _anneal(
             *state.for_kernels,
             movable,
@@ -135,11 +123,10 @@ def improve(
             random,
             temperature,
             int(homesick * temperature),
-            PROPOSALS_AT_ONCE,
+            turn.proposals,
             record.log,
             record.tally,
         )
-        work += PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
         if record.learn(state.hosts):
             on_better(record.best, record.total)
     return record.best

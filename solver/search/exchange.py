@@ -13,14 +13,15 @@ import numpy as np
 
 from solver.problem import NOWHERE
 from solver.search.deltas import swap_delta
+from solver.search.effort import Effort
 from solver.search.facts import Facts
 from solver.search.greedy import descend
 from solver.search.live import Live
 from solver.search.native import kernel
 from solver.search.state import State
 
-WORK_PER_EXCHANGE: Final = 4e-7
-"""Deterministic seconds for one exchange looked at; about what it takes on one core."""
+EFFORT: Final = Effort(proposal=2e-7, column=1e-9)
+"""For one exchange looked at."""
 
 
 def improve_by_exchange(
@@ -45,7 +46,7 @@ def _exchange_all(
     state: State, out_of_time: Callable[[], bool], spend: Callable[[float], None]
 ) -> bool:
     """Take the best exchange of the worst host that has one, until none has; say if any did."""
-    improved = False
+    improved, effort = False, EFFORT.of(state.problem)
     tried = np.zeros(len(state.burden), dtype=np.bool_)
     while not out_of_time():
         burden = np.where(tried, 0, state.burden)
@@ -53,7 +54,7 @@ def _exchange_all(
         if not burden[a]:
             break
         delta, v, w, looked = _best_exchange(*state.for_kernels, a)
-        spend(looked * WORK_PER_EXCHANGE)
+        spend(looked * effort)
         if delta >= 0:
             tried[a] = True
             continue

@@ -32,6 +32,10 @@ NO_LIMIT: Final = 2**60
 LEAST_RUN: Final = 4
 """Columns in a row under one threshold that are worth a look at the fullest of them first."""
 
+MOST_RUN: Final = 32
+"""Most columns of a run: where hundreds of scenarios are under one threshold, most of them are far
+below it, and need not be looked at one by one."""
+
 TWO_SIDED: Final = frozenset({Count.DEPENDENCE, Count.SPLIT})
 """Counts of rules about two groups."""
 
@@ -53,7 +57,9 @@ class Facts(NamedTuple):
     """A problem, flat.
 
     Columns are cut into *runs*: those in a row that share their thresholds, so that one number a
-    host tells whether a VM can bring any of them above. ``run_begin[i]:run_begin[i + 1]`` are the
+    host tells whether a VM can bring any of them above. Those that share them are sorted, fullest
+    first, so that what may be above its threshold is in few runs: columns are not in the order
+    of the problem's. ``run_begin[i]:run_begin[i + 1]`` are the
     columns of run ``i``, and ``peak[v, i]`` is the most that VM ``v`` needs in one of them
     (``NO_LIMIT`` for runs that must be looked at in any case). ``run_price[b, i]`` is the price of
     all its columns in band ``b``, ``-1`` if they differ: one product is faster than one a column.
@@ -180,6 +186,12 @@ def _flatten(problem: Problem) -> Facts:
         problem.move_costs,
         problem.places,
     )
+    order = _fullest_first(future)
+    future = Columns(
+        demand=future.demand[:, order],
+        threshold=future.threshold[:, order],
+        prices=future.prices[:, order],
+    )
     run_begin = _runs(future)
     rules = problem.group_rules
     crowds = _Crowds(rules, problem.num_hosts, problem.num_vms)
@@ -264,18 +276,31 @@ def _fullest(shares: FloatArray) -> IntArray:
     return _ints(shares.argmax(axis=1))
 
 
+def _alike(columns: Columns) -> list[int]:
+    """Return where columns begin that share the thresholds of those beside them, and the end."""
+    new = (columns.threshold[:, 1:] != columns.threshold[:, :-1]).any(axis=0)
+    return [0, *(np.flatnonzero(new) + 1).tolist(), columns.demand.shape[1]]
+
+
+def _fullest_first(columns: Columns) -> IntArray:
+    """Return an order of the columns in which those beside each other under one threshold fall."""
+    demand = columns.demand.sum(axis=0)
+    order = np.arange(len(demand))
+    for begin, end in pairwise(_alike(columns)):
+        order[begin:end] = begin + np.argsort(-demand[begin:end], kind="stable")
+    return order
+
+
 def _runs(columns: Columns) -> IntArray:
     """Return where runs of columns begin, and the end of the last."""
     num_columns = columns.demand.shape[1]
     if not num_columns:
         return _ints([0])
-    new = (columns.threshold[:, 1:] != columns.threshold[:, :-1]).any(axis=0)
-    begins = [0, *(np.flatnonzero(new) + 1).tolist(), num_columns]
     # What is alone under its threshold is looked at together with its neighbours.
     kept = [0]
-    for begin, end in pairwise(begins):
+    for begin, end in pairwise(_alike(columns)):
         if end - begin >= LEAST_RUN:
-            kept += [begin, end]
+            kept += [*range(begin, end, MOST_RUN), end]
     return _ints(sorted({*kept, num_columns}))
 
 

@@ -45,6 +45,8 @@ class Live(NamedTuple):
         Load minus threshold, of bands at least ``b``, shape ``(H, B, C)``.
     highest
         Largest of ``over`` in each run of columns, shape ``(H, B, runs)``.
+    run_cost
+        What is above thresholds in each run costs, shape ``(H, B, runs)``.
     burden, burden_now
         Cost of each host's shortfall and imbalance, to come and at present.
     used
@@ -76,6 +78,7 @@ class Live(NamedTuple):
     num_on: IntArray
     over: IntArray
     highest: IntArray
+    run_cost: IntArray
     burden: IntArray
     over_now: IntArray
     burden_now: IntArray
@@ -132,7 +135,8 @@ def live_of(facts: Facts, hosts: IntArray) -> Live:
         previous=np.full(num_vms, -1, dtype=np.int64),
         num_on=np.zeros(num_hosts, dtype=np.int64),
         over=np.zeros((num_hosts, num_bands, facts.threshold.shape[1]), dtype=np.int64),
-        highest=np.full((num_hosts, num_bands, num_runs), 0, dtype=np.int64),
+        highest=np.zeros((num_hosts, num_bands, num_runs), dtype=np.int64),
+        run_cost=np.zeros((num_hosts, num_bands, num_runs), dtype=np.int64),
         burden=np.zeros(num_hosts, dtype=np.int64),
         over_now=np.zeros((num_hosts, num_bands, facts.threshold_now.shape[1]), dtype=np.int64),
         burden_now=np.zeros(num_hosts, dtype=np.int64),
@@ -185,8 +189,8 @@ def _fill(facts: Facts, live: Live, hosts: IntArray) -> None:
     for h in range(len(live.burden)):
         _accumulate(live.over, facts.threshold, h)
         _accumulate(live.over_now, facts.threshold_now, h)
-        weigh(facts, live, h)
-        weigh_now(facts, live, h)
+        _weigh(facts, live, h)
+        _weigh_now(facts, live, h)
         live.overfull[h] = excess_price(facts, live.used[h], h)
         tally[TOTAL] += live.burden[h] + live.overfull[h]
 
@@ -212,11 +216,9 @@ def relocate(facts: Facts, live: Live, v: int, h: int) -> None:
         host, sign = (a, -1) if end == 0 else (h, 1)
         if host == NOWHERE:
             continue
-        _load(facts, live, v, host, sign)
         tally[TOTAL] -= live.burden[host] + live.overfull[host]
+        _load(facts, live, v, host, sign)
         _reserve(facts, live, v, host, sign)
-        weigh(facts, live, host)
-        weigh_now(facts, live, host)
         live.overfull[host] = excess_price(facts, live.used[host], host)
         tally[TOTAL] += live.burden[host] + live.overfull[host]
     _recount(facts, live, v, a, h)
@@ -224,13 +226,20 @@ def relocate(facts: Facts, live: Live, v: int, h: int) -> None:
 
 @inlined
 def _load(facts: Facts, live: Live, v: int, h: int, sign: int) -> None:
+    """Add a VM's demand to a host's loads, or take it away, and price anew what has changed."""
     demand, demand_now = facts.demand[v], facts.demand_now[v]
     for b in range(facts.band[v] + 1):
         over, over_now = live.over[h, b], live.over_now[h, b]
-        for c in range(len(over)):
-            over[c] += sign * demand[c]
+        for i in range(live.highest.shape[2]):
+            if facts.peak[v, i] == 0:
+                continue
+            begin, end = np.uint64(facts.run_begin[i]), np.uint64(facts.run_begin[i + 1])
+            for c in range(begin, end):
+                over[c] += sign * demand[c]
+            _weigh_run(facts, live, h, b, i)
         for c in range(len(over_now)):
             over_now[c] += sign * demand_now[c]
+    _weigh_now(facts, live, h)
 
 
 @inlined
@@ -265,31 +274,37 @@ def _put_beside(live: Live, v: int, h: int, a: int) -> None:
 
 
 @inlined
-def weigh(facts: Facts, live: Live, h: int) -> None:
+def _weigh(facts: Facts, live: Live, h: int) -> None:
     """Compute a host's burden, and the highest column of each run, from its loads."""
-    burden = 0
     for b in range(live.over.shape[1]):
-        over, prices = live.over[h, b], facts.prices[b]
         for i in range(live.highest.shape[2]):
-            begin, end = facts.run_begin[i], facts.run_begin[i + 1]
-            highest = over[begin]
-            for c in range(np.uint64(begin), np.uint64(end)):
-                highest = max(highest, over[c])
-            live.highest[h, b, i] = highest
-            if highest > 0:
-                price, above = facts.run_price[b, i], 0
-                if price >= 0:
-                    for c in range(np.uint64(begin), np.uint64(end)):
-                        above += max(0, over[c])
-                    burden += above * price
-                else:
-                    for c in range(np.uint64(begin), np.uint64(end)):
-                        burden += max(0, over[c]) * prices[c]
-    live.burden[h] = burden
+            _weigh_run(facts, live, h, b, i)
 
 
 @inlined
-def weigh_now(facts: Facts, live: Live, h: int) -> None:
+def _weigh_run(facts: Facts, live: Live, h: int, b: int, i: int) -> None:
+    """Compute how high a host's run of columns is, and what that changes in its burden."""
+    over, prices = live.over[h, b], facts.prices[b]
+    begin, end = np.uint64(facts.run_begin[i]), np.uint64(facts.run_begin[i + 1])
+    highest, cost = over[begin], 0
+    for c in range(begin, end):
+        highest = max(highest, over[c])
+    if highest > 0:
+        price = facts.run_price[b, i]
+        if price >= 0:
+            for c in range(begin, end):
+                cost += max(0, over[c])
+            cost *= price
+        else:
+            for c in range(begin, end):
+                cost += max(0, over[c]) * prices[c]
+    live.burden[h] += cost - live.run_cost[h, b, i]
+    live.highest[h, b, i] = highest
+    live.run_cost[h, b, i] = cost
+
+
+@inlined
+def _weigh_now(facts: Facts, live: Live, h: int) -> None:
     """Compute the cost of a host's present shortfall from its present loads."""
     burden = 0
     for b in range(live.over_now.shape[1]):

@@ -14,7 +14,7 @@ from solver.search.deltas import (
     allowed,
     counts_change,
     fits,
-    insertion_change,
+    insertion_up_to,
     pair_counts,
     removal_change,
     swap_counts,
@@ -62,8 +62,9 @@ def relocation_within(
         return False
     if not (allowed(facts, v, h) and fits(facts, live, v, h)):
         return False
-    change = removal_change(facts, live, v, a) + insertion_change(facts, live, v, h)
-    if change - most_saved[v] - live.paid[v] > limit:
+    change, saved = removal_change(facts, live, v, a), most_saved[v] + live.paid[v]
+    change += insertion_up_to(facts, live, v, h, limit - change + saved)
+    if change - saved > limit:
         return False
     counts = counts_change(facts, live, v, a, h)
     return counts < FORBIDDEN and change + counts <= limit
@@ -111,12 +112,9 @@ def chain_within(
         return False
     if not (fits(facts, live, w, c) and trade_fits(facts, live, v, w, b)):
         return False
-    change = (
-        removal_change(facts, live, v, a)
-        + trade_change(facts, live, v, w, b)
-        + insertion_change(facts, live, w, c)
-    )
     saved = most_saved[v] + live.paid[v] + most_saved[w] + live.paid[w]
+    change = removal_change(facts, live, v, a) + trade_change(facts, live, v, w, b)
+    change += insertion_up_to(facts, live, w, c, limit - change + saved)
     if change - saved > limit:
         return False
     counts = pair_counts(facts, live, v, a, b, w, b, c)

@@ -12,7 +12,6 @@ need be, so that the least set is not the one that greedy began with.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -31,6 +30,7 @@ from solver.search.away import (
 )
 from solver.search.destinations import fit_together, try_together
 from solver.search.draws import Draws, below, draws_of, unit
+from solver.search.effort import MOST_AT_ONCE, Effort, turns
 from solver.search.facts import Facts
 from solver.search.live import Live, move_price
 from solver.search.native import inner, kernel
@@ -44,11 +44,7 @@ from solver.search.renewal import longest_of, renew
 from solver.search.state import State
 from solver.search.threes import at_once, by_two, two_by
 
-PROPOSALS_AT_ONCE: Final = 20_000
-"""Proposals between two looks at the clock: some hundredths of a second."""
-
-WORK_PER_PROPOSAL: Final = 6e-7
-"""Deterministic seconds for one proposal; about what it takes on one core."""
+EFFORT: Final = Effort(proposal=6e-7, column=1.5e-9)
 
 HOTTEST: Final = 1.5
 COLDEST: Final = 0.004
@@ -117,7 +113,7 @@ def relieve(
     on_better
         Told placements and totals that are better than all before, at most some dozens a second.
     """
-    begun_s = time.monotonic()
+    limited = turns(EFFORT.of(problem), limit_s=limit_s, work_limit=work_limit, cancel=cancel)
     state = State(problem, hosts)
     asked = asked_of(problem, hosts)
     if not asked.movable.size:
@@ -125,27 +121,20 @@ def relieve(
     away = away_of(problem, hosts)
     random = draws_of(seed)
     longest = longest_of(problem, asked)
-    record = Record(hosts, state.total, 2 * PROPOSALS_AT_ONCE + longest)
+    record = Record(hosts, state.total, 2 * MOST_AT_ONCE + longest)
     price = _price_of_a_move(state, asked, away)
-    work = 0.0
-    while not cancel():
-        used = (time.monotonic() - begun_s) / limit_s
-        if used < 1.0 and math.isfinite(work_limit):
-            used = work / work_limit
-        if used >= 1.0:
-            break
+    for turn in limited:
         _anneal(
             *state.for_kernels,
             asked,
             away,
             random,
-            price * hottest * (COLDEST / hottest) ** used,
-            PROPOSALS_AT_ONCE,
+            price * hottest * (COLDEST / hottest) ** turn.used,
+            turn.proposals,
             longest,
             record.log,
             record.tally,
         )
-        work += PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
         if record.learn(state.hosts):
             on_better(record.best, record.total)
     return record.best

@@ -10,7 +10,7 @@ from solver.search.deltas import (
     allowed,
     beyond_limits,
     fits,
-    insertion_change,
+    insertion_up_to,
     trade_change,
     trade_fits,
 )
@@ -125,7 +125,7 @@ def _hopeful(facts: Facts, live: Live, asked: Asked, limit: int) -> bool:
         else:
             if not fits(facts, live, v, h):
                 return False
-            least += insertion_change(facts, live, v, h)
+            least += insertion_up_to(facts, live, v, h, limit - least)
         if least > limit:
             return False
     least += live.burden[home] + _change_at_home(facts, live, moves, home)

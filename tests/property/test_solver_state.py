@@ -22,7 +22,8 @@ from solver.domain.score import (
 from solver.domain.stranded import stranding
 from solver.domain.weights import Weights
 from solver.problem import NOWHERE, IntArray
-from solver.search.annealing import PROPOSALS_AT_ONCE, WORK_PER_PROPOSAL, improve
+from solver.search.annealing import improve
+from solver.search.effort import WORK_AT_ONCE
 from solver.search.greedy import greedy
 from solver.search.relief import relieve
 from solver.search.state import FORBIDDEN, State
@@ -96,12 +97,11 @@ def test_annealing_is_exact_and_allowed_under_all_rules(
         assert total == score_placement(cluster, scenarios, prices, placement).total
         assert allowed_by_the_judge(cluster, placement)
 
-    work = PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
     hosts = annealing(
         problem,
         problem.start,
         limit_s=60.0,
-        work_limit=work,
+        work_limit=WORK_AT_ONCE,
         seed=seed,
         hottest=1.0,
         on_better=judge,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from solver.cpsat.decomposition import OVERHEAD
 from solver.cpsat.exact import prove
 from solver.cpsat.judge import keeps, nearest_allowed, total_of
 from solver.problem import IntArray, Problem
@@ -19,14 +20,23 @@ def problem() -> Problem:
     return random_problem(np.random.default_rng(5), 5, 14, 3, (False, False))
 
 
-def test_same_seed_and_work_same_answer(problem: Problem) -> None:
-    """Whatever the number of workers."""
+@pytest.mark.parametrize("work_limit", [OVERHEAD / 2, 2.5 * OVERHEAD, 0.5])
+def test_same_seed_and_work_same_answer(problem: Problem, work_limit: float) -> None:
+    """Whatever the number of workers, and wherever in a round of prices the work ends."""
     proofs = [
-        prove(problem, problem.start, limit_s=LIMIT_S, work_limit=0.5, num_workers=workers)
+        prove(problem, problem.start, limit_s=LIMIT_S, work_limit=work_limit, num_workers=workers)
         for workers in (1, 2)
     ]
     assert (proofs[0].hosts == proofs[1].hosts).all()
     assert (proofs[0].bound, proofs[0].work) == (proofs[1].bound, proofs[1].work)
+
+
+def test_work_ends_within_a_round(problem: Problem) -> None:
+    """Regression: hosts were asked until the round was over, six times the work allowed."""
+    asked = len(problem.capacity)
+    proof = prove(problem, problem.start, limit_s=LIMIT_S, work_limit=1.5 * OVERHEAD)
+    assert 1.5 * OVERHEAD <= proof.work < asked * OVERHEAD
+    assert proof.bound < 0
 
 
 def test_bounds_rise_and_totals_fall(problem: Problem) -> None:

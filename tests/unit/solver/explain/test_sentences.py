@@ -43,8 +43,9 @@ STUCK: dict[str, Any] = {"not_migratable_reason": "passthrough"}
 
 
 def solved(cluster: Cluster, demand: dict[str, float]) -> Result:
-    """Return the result within plenty of work."""
-    return solve(cluster, make_scenarios(cluster, demand), SolveParams(work_limit=5.0))
+    """Return the result within plenty of work, and of time on a busy machine."""
+    params = SolveParams(work_limit=5.0, limit_s=60.0)
+    return solve(cluster, make_scenarios(cluster, demand), params)
 
 
 def refused(

@@ -16,7 +16,8 @@ from solver.domain.score import score_placement
 from solver.domain.units import VmId
 from solver.domain.weights import Weights
 from solver.problem import IntArray, Problem
-from solver.search.annealing import PROPOSALS_AT_ONCE, WORK_PER_PROPOSAL, improve
+from solver.search.annealing import improve
+from solver.search.effort import WORK_AT_ONCE
 from solver.search.greedy import greedy
 from solver.search.relief import relieve
 from solver.search.state import State
@@ -25,7 +26,7 @@ from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 Annealing = Callable[..., IntArray]
 
-WORK = 20 * PROPOSALS_AT_ONCE * WORK_PER_PROPOSAL
+WORK = 20 * WORK_AT_ONCE
 NO_WALL_LIMIT_S = 600.0
 
 # Whoever comes first compiles the kernels, on a busy machine for minutes.
