@@ -42,7 +42,7 @@ def improve_by_parts(
     work_limit: float = math.inf,
     seed: int = 0,
     cancel: Callable[[], bool] = lambda: False,
-    on_better: Callable[[IntArray], None] = lambda hosts: None,
+    on_better: Callable[[IntArray, int], None] = lambda hosts, total: None,
     backend: Backend = "joblib",
     hosts_per_part: int = HOSTS_PER_PART,
 ) -> IntArray:
@@ -61,7 +61,7 @@ def improve_by_parts(
         Asked all the time (by Dask's workers: between parts); once true, the best so far is
         returned.
     on_better
-        Told of the placement after every pass that helped.
+        Told of the placement and its total after every pass that helped.
     backend
         ``joblib`` searches parts in threads of this process, which kernels do not keep from each
         other; ``dask`` on the workers of the ``distributed.Client`` in force.
@@ -79,7 +79,7 @@ def improve_by_parts(
         stale = 0 if gain * 1_000_000 > LEAST_GAIN_PPM * before else stale + 1
         turn += 1
         if gain > 0:
-            on_better(state.hosts.copy())
+            on_better(state.hosts.copy(), state.total)
     # What is left between any two parts; a look at all hosts for each VM is dear, so but once.
     descend(state, out_of_time=lambda: allowance.late() or cancel())
     return state.hosts.copy()

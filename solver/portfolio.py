@@ -3,8 +3,9 @@
 Greedy first, in milliseconds. Then rounds, in each of which two engines work side by side from the
 best placement so far: the local search in compiled kernels, and CP-SAT: first for a proof, then a
 few hosts at a time (large-neighbourhood search); beyond a thousand hosts, a search part by part.
-All release the interpreter's lock, so they use two cores. What a round has found is compared by its
-total, so no engine can make things worse than greedy or than doing nothing.
+All release the interpreter's lock, so they use two cores. What they find on the way is told at
+once; what a round has found is compared by its total, so no engine can make things worse than
+greedy or than doing nothing.
 
 A limit of work makes the answer depend on it and the seed alone: each engine's share is counted in
 steps of its own, and engines meet only at the ends of rounds.
@@ -18,6 +19,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from solver.limit import Allowance
@@ -50,6 +52,11 @@ AGAIN: Final = 0.3
 """First temperature of a search that begins where another one ended."""
 
 NO_BOUND: Final = -(2**62)
+
+LOCAL_SEARCH: Final = "local search"
+PARTS: Final = "parts"
+CPSAT: Final = "cpsat"
+"""Names of engines."""
 
 SECONDS_TO_END: Final = 0.05
 """What engines take to notice that their time is over."""
@@ -117,21 +124,47 @@ def run(
     cancel
         Ends the search when set; what was found until then is returned.
     on_progress
-        Told of the start and of everything better, from this thread.
+        Told of the start and of everything better, from this thread, while engines go on.
     """
     load(engine, problem.num_hosts)
     return Search(problem, engine, allowance, seed, cancel, on_progress).run(threshold)
 
 
+class Board:
+    """The best that is known while engines work: each writes, from a thread of its own."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._lock = threading.Lock()
+
+    @property
+    def answer(self) -> Answer:
+        """The best placement and the best bound, whoever found them."""
+        return self._answer
+
+    def placement(self, engine: str, hosts: IntArray, total: int) -> None:
+        """Write a placement down, unless there is a better one; copied."""
+        with self._lock:
+            if total < self._answer.total:
+                self._answer = replace(self._answer, hosts=hosts.copy(), total=total, engine=engine)
+
+    def bound(self, bound: int) -> None:
+        """Write a bound down, unless there is a better one."""
+        with self._lock:
+            if bound > self._answer.bound:
+                self._answer = replace(self._answer, bound=bound)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Share:
-    """What an engine has in a round: where to begin, limits, and when it is over."""
+    """What an engine has in a round: where to begin, limits, what it tells, and when it is over."""
 
     base: IntArray
     number: int
     limit_s: float
     work: float
     over: threading.Event
+    board: Board
 
 
 class Found(NamedTuple):
@@ -174,10 +207,12 @@ class Search:
             bound=relaxed_bound(problem),
             engine="none",
         )
+        self._shown: Answer | None = None
+        """What progress was last told of."""
 
     def run(self, threshold: int) -> Answer:
         """Return the best placement found; see :func:`run`."""
-        self._on_progress(self._best)
+        self._show(self._best)
         if self._best.proven:
             return self._best
         descend(self._begin, threshold=threshold, out_of_time=self._late)
@@ -204,7 +239,12 @@ class Search:
         if limit_s <= 0:
             return
         share = Share(
-            base=self._best.hosts, number=number, limit_s=limit_s, work=work, over=threading.Event()
+            base=self._best.hosts,
+            number=number,
+            limit_s=limit_s,
+            work=work,
+            over=threading.Event(),
+            board=Board(self._best),
         )
         engines = [self.by_parts if self._problem.num_hosts > MOST_WHOLE else self.by_cpsat]
         if self._engine is Engine.PORTFOLIO:
@@ -213,6 +253,7 @@ class Search:
             running = [pool.submit(engine, share) for engine in engines]
             try:
                 while wait(running, SECONDS_TO_END).not_done:
+                    self._show(share.board.answer)
                     if self._late():
                         share.over.set()
             finally:
@@ -244,8 +285,9 @@ class Search:
             seed=self._seed + share.number,
             hottest=hottest,
             cancel=share.over.is_set,
+            on_better=partial(share.board.placement, LOCAL_SEARCH),
         )
-        return Found(hosts, "local search")
+        return Found(hosts, LOCAL_SEARCH)
 
     def by_exchange(self, share: Share) -> Found:
         """Among all VMs, take what is better, then what is worse for a while."""
@@ -264,8 +306,9 @@ class Search:
             work_limit=(1 - DESCENT_SHARE) * share.work,
             seed=self._seed + share.number,
             cancel=share.over.is_set,
+            on_better=partial(share.board.placement, LOCAL_SEARCH),
         )
-        return Found(hosts, "local search")
+        return Found(hosts, LOCAL_SEARCH)
 
     def by_parts(self, share: Share) -> Found:
         """Search a very large cluster part by part."""
@@ -276,8 +319,9 @@ class Search:
             work_limit=share.work,
             seed=self._seed + share.number,
             cancel=share.over.is_set,
+            on_better=partial(share.board.placement, PARTS),
         )
-        return Found(hosts, "parts")
+        return Found(hosts, PARTS)
 
     def by_cpsat(self, share: Share) -> Found:
         """First a proof, where the cluster is small enough; then neighbourhoods."""
@@ -296,8 +340,9 @@ class Search:
             work_limit=share.work,
             seed=self._seed + share.number,
             cancel=share.over.is_set,
+            on_better=partial(share.board.placement, CPSAT),
         )
-        return Found(better.hosts, "cpsat")
+        return Found(better.hosts, CPSAT)
 
     def by_proof(self, share: Share) -> Found:
         """Let CP-SAT look for an optimum, and end the round when it is one."""
@@ -314,6 +359,10 @@ class Search:
             )
             return state.hosts
 
+        def told(hosts: IntArray, total: int, bound: int) -> None:
+            share.board.placement(CPSAT, hosts, total)
+            share.board.bound(bound)
+
         proof = prove(
             self._problem,
             share.base,
@@ -322,10 +371,11 @@ class Search:
             seed=self._seed,
             polish=polish,
             cancel=share.over.is_set,
+            on_better=told,
         )
         if proof.total <= proof.bound:
             share.over.set()
-        return Found(proof.hosts, "cpsat", proof.bound)
+        return Found(proof.hosts, CPSAT, proof.bound)
 
     def _offer(self, hosts: IntArray, engine: str) -> None:
         """Take a placement if it is better, once its useless moves are taken back."""
@@ -340,7 +390,14 @@ class Search:
         descend(state, out_of_time=self._late)
         if state.total < self._best.total:
             self._best = replace(self._best, hosts=state.hosts, total=state.total, engine=engine)
-            self._on_progress(self._best)
+            self._show(self._best)
+
+    def _show(self, answer: Answer) -> None:
+        """Tell of an answer that is better, or better known, than what was told before."""
+        shown = self._shown
+        if shown is None or answer.total < shown.total or answer.bound > shown.bound:
+            self._shown = answer
+            self._on_progress(answer)
 
     def _late(self) -> bool:
         return self._cancel.is_set() or self._allowance.late()

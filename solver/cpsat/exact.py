@@ -67,7 +67,7 @@ def prove(
     num_workers: int = 1,
     polish: Callable[[IntArray], IntArray] = lambda hosts: hosts,
     cancel: Callable[[], bool] = lambda: False,
-    on_better: Callable[[IntArray, int], None] = lambda hosts, bound: None,
+    on_better: Callable[[IntArray, int, int], None] = lambda hosts, total, bound: None,
 ) -> Proof:
     """Return the best placement found and the best bound proven.
 
@@ -88,7 +88,7 @@ def prove(
     cancel
         Asked all the time; once true, what is known is returned.
     on_better
-        Told of every better placement or bound.
+        Told of the best placement, its total and the best bound as one of them gets better.
     """
     prover = Prover(
         problem,
@@ -116,7 +116,7 @@ class Prover:
         seed: int = 0,
         polish: Callable[[IntArray], IntArray] = lambda hosts: hosts,
         cancel: Callable[[], bool] = lambda: False,
-        on_better: Callable[[IntArray, int], None] = lambda hosts, bound: None,
+        on_better: Callable[[IntArray, int, int], None] = lambda hosts, total, bound: None,
     ) -> None:
         self._deadline_s = time.monotonic() + limit_s
         self._work_limit = work_limit
@@ -194,14 +194,14 @@ class Prover:
     def _raise(self, bound: int) -> None:
         if bound > self.bound:
             self.bound = bound
-            self._on_better(self.hosts, min(bound, self.total))
+            self._on_better(self.hosts, self.total, min(bound, self.total))
 
     def _offer(self, hosts: IntArray) -> None:
         self.parts.learn(hosts)
         total = total_of(self._problem, hosts)
         if total < self.total:
             self.hosts, self.total = hosts, total
-            self._on_better(hosts, min(self.bound, total))
+            self._on_better(hosts, total, min(self.bound, total))
 
     def round(self) -> None:
         """Put every VM where the prices' patterns have most of it, as far as that is allowed."""

@@ -133,11 +133,19 @@ def move_costs(problem: Problem, hosts: IntArray) -> tuple[IntArray, IntArray]:
     return moved, problem.move_rows(moved)[np.arange(len(moved)), hosts[moved]]
 
 
-def outlay(problem: Problem, hosts: IntArray) -> IntArray:
-    """Return what each host costs: its shortfall, and the moves of VMs that left it."""
+def outlay(problem: Problem, hosts: IntArray, *, both_ends: bool = False) -> IntArray:
+    """Return what each host costs: its shortfall, and the moves of VMs that left it.
+
+    Parameters
+    ----------
+    both_ends
+        Whether a move counts where the VM came to as well.
+    """
     found = shortfall_cost(problem, problem.future, hosts)
     moved, costs = move_costs(problem, hosts)
     np.add.at(found, problem.start[moved], costs)
+    if both_ends:
+        np.add.at(found, hosts[moved], costs)
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from solver.cpsat.joint import optimise_jointly
-from solver.cpsat.judge import move_costs, moved_vms, outlay, total_of
+from solver.cpsat.judge import moved_vms, outlay, total_of
 from solver.cpsat.sources import MOST_CHOICES, relief_scope
 from solver.cpsat.variables import Scope
 from solver.problem import NOWHERE, IntArray, Problem
@@ -54,7 +54,7 @@ def improve_by_neighbourhoods(
     work_limit: float = math.inf,
     seed: int = 0,
     cancel: Callable[[], bool] = lambda: False,
-    on_better: Callable[[IntArray], None] = lambda hosts: None,
+    on_better: Callable[[IntArray, int], None] = lambda hosts, total: None,
 ) -> Improvement:
     """Return the best placement found from one that keeps what is allowed.
 
@@ -68,14 +68,14 @@ def improve_by_neighbourhoods(
     cancel
         Asked all the time; once true, the best so far is returned.
     on_better
-        Told of every better placement.
+        Told of every better placement and its total.
     """
     deadline_s = time.monotonic() + limit_s
     rng = np.random.default_rng(seed)
     binding = np.zeros(problem.future.prices.shape, dtype=np.bool_)
     total, work, stale = total_of(problem, hosts), 0.0, 0
     overhead = OVERHEAD + OVERHEAD_BY_COLUMN * problem.future.demand.shape[1]
-    interest = _interest(problem, hosts)
+    interest = outlay(problem, hosts, both_ends=True)
     while work < work_limit and stale < PATIENCE_PER_HOST * problem.num_hosts and not cancel():
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
@@ -101,17 +101,9 @@ def improve_by_neighbourhoods(
         work += answer.work
         if answer.total < total:
             hosts, total, stale = answer.hosts, answer.total, 0
-            interest = _interest(problem, hosts)
-            on_better(hosts)
+            interest = outlay(problem, hosts, both_ends=True)
+            on_better(hosts, total)
     return Improvement(hosts=hosts, total=total, work=work)
-
-
-def _interest(problem: Problem, hosts: IntArray) -> IntArray:
-    """Return what each host costs: shortfall, and the moves it has to do with; shape ``(H,)``."""
-    interest = outlay(problem, hosts)
-    moved, costs = move_costs(problem, hosts)
-    np.add.at(interest, hosts[moved], costs)
-    return interest
 
 
 def _linked(

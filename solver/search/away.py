@@ -12,7 +12,7 @@ from solver.search.facts import Facts
 from solver.search.live import Live, migrates, relocate
 from solver.search.native import inlined, inner
 from solver.search.proposals import most_saved_of
-from solver.search.record import LOGGED
+from solver.search.record import note
 from solver.search.state import State
 
 MOST_MOVES: Final = 3
@@ -123,9 +123,7 @@ def move(
     facts: Facts, live: Live, away: Away, log: IntArray, tally: IntArray, v: int, h: int
 ) -> None:
     """Relocate a VM, note it, and keep who is away."""
-    log[tally[LOGGED], 0] = v
-    log[tally[LOGGED], 1] = live.hosts[v]
-    tally[LOGGED] += 1
+    note(live, log, tally, v)
     put(facts, live, away, v, h)
 
 

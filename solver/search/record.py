@@ -68,10 +68,16 @@ class Record:
 @inner
 def noted(facts: Facts, live: Live, log: IntArray, tally: IntArray, v: int, h: int) -> None:
     """Relocate a VM and note where it came from."""
+    note(live, log, tally, v)
+    relocate(facts, live, v, h)
+
+
+@inlined
+def note(live: Live, log: IntArray, tally: IntArray, v: int) -> None:
+    """Note where a VM is that is about to leave."""
     log[tally[LOGGED], 0] = v
     log[tally[LOGGED], 1] = live.hosts[v]
     tally[LOGGED] += 1
-    relocate(facts, live, v, h)
 
 
 @inlined

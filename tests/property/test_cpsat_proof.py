@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from solver.cpsat.exact import prove
-from solver.problem import Problem
+from solver.problem import IntArray, Problem
 from tests.compiled_problems import (
     allowed_placements,
     compiled_problems,
@@ -36,8 +36,8 @@ def test_a_bound_holds_wherever_the_proof_ends(problem: Problem, work_limit: flo
     """However little work is allowed, nothing is below the bound, nothing told is wrong."""
     best = least_total(problem)
 
-    def check(hosts: object, bound: int) -> None:
-        assert bound <= best
+    def check(hosts: IntArray, total: int, bound: int) -> None:
+        assert bound <= best <= total == plain_total(problem, hosts)
 
     proof = prove(problem, problem.start, limit_s=LIMIT_S, work_limit=work_limit, on_better=check)
     assert plain_allowed(problem, proof.hosts)

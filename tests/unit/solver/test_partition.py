@@ -17,7 +17,7 @@ from solver.domain.cluster import Cluster
 from solver.domain.rules import MoveBudget
 from solver.domain.weights import Weights
 from solver.partition import improve_by_parts
-from solver.problem import NOWHERE, Problem
+from solver.problem import NOWHERE, IntArray, Problem
 from solver.search.greedy import greedy
 from solver.search.state import State
 from tests.compiled_problems import compiled_problems, plain_allowed, plain_total
@@ -94,13 +94,12 @@ def test_another_split_finds_what_one_cannot() -> None:
     """Passes after the first, split differently, go on improving; each is told of."""
     _, problem = _cluster(0.0)
     totals: list[int] = []
-    improve_by_parts(
-        problem,
-        problem.start,
-        limit_s=NO_LIMIT_S,
-        hosts_per_part=4,
-        on_better=lambda hosts: totals.append(State(problem, hosts).total),
-    )
+
+    def told(hosts: IntArray, total: int) -> None:
+        assert total == State(problem, hosts).total
+        totals.append(total)
+
+    improve_by_parts(problem, problem.start, limit_s=NO_LIMIT_S, hosts_per_part=4, on_better=told)
     assert len(totals) > 1
     assert totals == sorted(totals, reverse=True)
 

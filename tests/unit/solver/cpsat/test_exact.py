@@ -42,12 +42,12 @@ def test_work_ends_within_a_round(problem: Problem) -> None:
 def test_bounds_rise_and_totals_fall(problem: Problem) -> None:
     """Each call tells a better placement or a better bound, and the last is the answer."""
     told: list[tuple[int, int]] = []
-    proof = prove(
-        problem,
-        problem.start,
-        limit_s=LIMIT_S,
-        on_better=lambda hosts, bound: told.append((plain_total(problem, hosts), bound)),
-    )
+
+    def better(hosts: IntArray, total: int, bound: int) -> None:
+        assert total == plain_total(problem, hosts)
+        told.append((total, bound))
+
+    proof = prove(problem, problem.start, limit_s=LIMIT_S, on_better=better)
     totals, bounds = zip(*told, strict=True)
     assert list(totals) == sorted(totals, reverse=True)
     assert list(bounds) == sorted(bounds)
@@ -70,7 +70,7 @@ def test_cancelled_on_the_way(problem: Problem) -> None:
         problem.start,
         limit_s=LIMIT_S,
         cancel=lambda: len(told) > 0,
-        on_better=lambda hosts, bound: told.append(bound),
+        on_better=lambda hosts, total, bound: told.append(bound),
     )
     assert proof.bound < proof.total
     assert keeps(problem, proof.hosts)

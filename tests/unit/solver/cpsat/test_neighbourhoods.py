@@ -29,10 +29,16 @@ def problem() -> Problem:
 def test_what_is_told_is_allowed_and_better_each_time(problem: Problem) -> None:
     """On problems of every kind; the last placement told is the answer."""
     told: list[IntArray] = [problem.start]
+    totals: list[int] = [plain_total(problem, problem.start)]
+
+    def better(hosts: IntArray, total: int) -> None:
+        assert total == plain_total(problem, hosts)
+        told.append(hosts)
+        totals.append(total)
+
     found = improve_by_neighbourhoods(
-        problem, problem.start, limit_s=LIMIT_S, work_limit=0.3, on_better=told.append
+        problem, problem.start, limit_s=LIMIT_S, work_limit=0.3, on_better=better
     )
-    totals = [plain_total(problem, hosts) for hosts in told]
     assert all(b < a for a, b in itertools.pairwise(totals))
     assert all(plain_allowed(problem, hosts) for hosts in told)
     assert (found.hosts == told[-1]).all()
@@ -70,7 +76,7 @@ def test_cancelled(problem: Problem) -> None:
         problem.start,
         limit_s=LIMIT_S,
         cancel=lambda: len(told) > 0,
-        on_better=told.append,
+        on_better=lambda hosts, total: told.append(hosts),
     )
     assert len(told) == 1
     assert (found.hosts == told[0]).all()

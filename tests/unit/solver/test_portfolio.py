@@ -1,0 +1,104 @@
+"""The portfolio: what is told on the way, and that engines cannot make anything worse."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+
+from benchmarks.instances.synthetic import Synthetic, synthetic
+from solver.compiler.compile import compile_problem
+from solver.domain.score import score_placement
+from solver.domain.weights import Weights
+from solver.limit import Allowance
+from solver.params import Engine
+from solver.portfolio import LOCAL_SEARCH, Answer, Found, Search, Share, load, run
+from solver.problem import Problem
+from solver.search.greedy import greedy
+from solver.search.state import State
+from solver.search.warm import warm_up
+
+LIMIT_S = 300.0
+WORK = 0.3
+
+# Whoever comes first compiles the kernels, on a busy machine for minutes.
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def instance() -> tuple[Problem, Synthetic]:
+    """A contended cluster, compiled."""
+    warm_up()
+    load(Engine.PORTFOLIO, 8)
+    made = synthetic(num_hosts=8, num_vms=80, fill=0.8, seed=1)
+    return compile_problem(made.cluster, made.futures(), Weights()), made
+
+
+def test_progress_is_exact_and_never_falls_back(instance: tuple[Problem, Synthetic]) -> None:
+    """Everything told is better, or better known, than what came before; the last is the answer."""
+    problem, made = instance
+    told: list[Answer] = []
+    answer = run(
+        problem,
+        Engine.PORTFOLIO,
+        Allowance(LIMIT_S, WORK),
+        threshold=0,
+        on_progress=told.append,
+        seed=0,
+    )
+    assert len(told) > 2
+    assert told[0].engine == "none"
+    for one, other in itertools.pairwise(told):
+        assert other.total <= one.total
+        assert other.bound >= one.bound
+        assert (other.total, -other.bound) != (one.total, -one.bound)
+    for reached in told:
+        placement = problem.placement(reached.hosts)
+        judged = score_placement(made.cluster, made.futures(), Weights(), placement)
+        assert judged.total == reached.total
+        assert reached.bound <= answer.total
+    assert (told[-1].hosts == answer.hosts).all()
+    assert told[-1].total == answer.total
+
+
+def test_what_an_engine_finds_is_told_before_it_is_done(
+    instance: tuple[Problem, Synthetic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: of ten seconds nothing was told for four, until both engines had ended."""
+    problem, _ = instance
+    seen = threading.Event()
+    better = greedy(problem, problem.start)
+    total = State(problem, better).total - 1
+
+    def search(self: Search, share: Share) -> Found:
+        share.board.placement(LOCAL_SEARCH, better, total)
+        # Ends only once that was told, or the test has failed.
+        assert seen.wait(LIMIT_S)
+        return Found(share.base, LOCAL_SEARCH)
+
+    def told(answer: Answer) -> None:
+        if answer.total == total:
+            seen.set()
+
+    monkeypatch.setattr(Search, "by_local_search", search)
+    run(
+        problem,
+        Engine.PORTFOLIO,
+        Allowance(LIMIT_S, WORK),
+        threshold=0,
+        on_progress=told,
+        seed=0,
+    )
+    assert seen.is_set()
+
+
+def test_the_same_seed_and_work_give_the_same_answer(instance: tuple[Problem, Synthetic]) -> None:
+    """Whenever engines tell what they find."""
+    problem, _ = instance
+    one, other = (
+        run(problem, Engine.PORTFOLIO, Allowance(LIMIT_S, WORK), threshold=0, seed=4)
+        for _ in range(2)
+    )
+    assert (one.hosts == other.hosts).all()
+    assert (one.total, one.bound, one.engine) == (other.total, other.bound, other.engine)
