@@ -105,7 +105,7 @@ def run(problem: Problem, variant: str, *, limit_s: float, workers: int, clock: 
             problem,
             first,
             limit_s=NO_WALL_LIMIT_S,
-            polish=lambda hosts: greedy(problem, hosts),
+            polish=lambda hosts, work_limit: (greedy(problem, hosts), 0.0),
             cancel=over,
         )
         return prover.run(workers)

@@ -217,6 +217,7 @@ class Search:
             return self._best
         descend(self._begin, threshold=threshold, out_of_time=self._late)
         self._take(self._begin, "greedy")
+        self._show(self._best)
         del self._begin  # its arrays are large
         if self._engine is Engine.GREEDY:
             return self._best
@@ -265,6 +266,8 @@ class Search:
             if found.bound > self._best.bound:
                 self._best = replace(self._best, bound=found.bound)
             self._offer(found.hosts, found.engine)
+        # Now that all have been looked at: no better bound is told with a worse placement.
+        self._show(self._best)
 
     def by_local_search(self, share: Share) -> Found:
         """Search in compiled kernels for what relieves hosts; at the end also among all VMs."""
@@ -348,16 +351,17 @@ class Search:
         """Let CP-SAT look for an optimum, and end the round when it is one."""
         from solver.cpsat.exact import prove
 
-        allowance = Allowance(share.limit_s, share.work)
+        deadline = Allowance(share.limit_s)
 
-        def polish(hosts: IntArray) -> IntArray:
+        def polish(hosts: IntArray, work_limit: float) -> tuple[IntArray, float]:
+            allowance = Allowance(deadline.left_s, work_limit)
             state = State(self._problem, hosts)
             improve_by_exchange(
                 state,
                 out_of_time=lambda: share.over.is_set() or allowance.over(),
                 spend=allowance.spend,
             )
-            return state.hosts
+            return state.hosts, allowance.spent
 
         def told(hosts: IntArray, total: int, bound: int) -> None:
             share.board.placement(CPSAT, hosts, total)
@@ -390,7 +394,6 @@ class Search:
         descend(state, out_of_time=self._late)
         if state.total < self._best.total:
             self._best = replace(self._best, hosts=state.hosts, total=state.total, engine=engine)
-            self._show(self._best)
 
     def _show(self, answer: Answer) -> None:
         """Tell of an answer that is better, or better known, than what was told before."""

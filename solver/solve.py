@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -133,7 +134,8 @@ class _Solve:
         cancel: threading.Event | None,
         on_progress: Callable[[Answer], None],
     ) -> None:
-        self.cancel, self.on_progress = cancel, on_progress
+        self.cancel, self._on_progress = cancel, on_progress
+        self._told: Answer | None = None
         self.allowance = Allowance(params.limit_s, params.work_limit)
         self._judged: _Judged | None = None
         self.cluster = cluster
@@ -167,17 +169,38 @@ class _Solve:
             plan = Plan(made_at=self.cluster.observed_at)
         return self._package(plan, answer, status=None, balancing=balancing, cut_off=cut_off)
 
-    def _search(self, problem: Problem | None = None) -> Answer:
+    def _search(self, restricted: Problem | None = None) -> Answer:
+        """Return what the portfolio finds, with some VMs left where they are if so restricted."""
         params = self.params
+        # A bound on what some VMs can reach says nothing of what all can.
+        bound = None if restricted is None else relaxed_bound(self.problem)
         return run(
-            problem or self.problem,
+            restricted or self.problem,
             Engine(params.engine),
             self.allowance,
             threshold=to_units(params.stop_threshold_host_s),
             seed=params.seed,
             cancel=self.cancel,
-            on_progress=self.on_progress,
+            on_progress=partial(self._tell, bound=bound),
         )
+
+    def _tell(self, answer: Answer, *, bound: int | None) -> None:
+        """Tell of progress, unless another search has come further.
+
+        Parameters
+        ----------
+        bound
+            To be told in place of the answer's, ``None`` for that.
+        """
+        answer = answer if bound is None else replace(answer, bound=bound)
+        told = self._told
+        if told is not None:
+            best = told if told.total <= answer.total else answer
+            answer = replace(best, bound=max(told.bound, answer.bound))
+            if (answer.total, answer.bound) == (told.total, told.bound):
+                return
+        self._told = answer
+        self._on_progress(answer)
 
     def _repair(self) -> Answer:
         """Return an answer that mends what is broken and leaves alone what is not contended.
@@ -188,7 +211,6 @@ class _Solve:
         concerned = {vm_id for violation in self.before.broken for vm_id in violation.vm_ids}
         movable = np.array([vm.id in concerned for vm in self.cluster.vms], dtype=np.bool_)
         answer = self._search(self.problem.restricted_to(movable))
-        # A bound on what some VMs can reach says nothing of what all can.
         narrow = replace(answer, bound=relaxed_bound(self.problem))
         judged = self._judge(self.problem.placement(answer.hosts))
         repair = judged.score.repair
@@ -227,6 +249,7 @@ class _Solve:
             if not sequenced.cut_off:
                 return sequenced.plan, cut_off
             cut_off.update(sequenced.reasons_cut)
+            self._told = None  # it cannot be reached
             movable = np.array([vm.id not in cut_off for vm in self.cluster.vms], dtype=np.bool_)
             reached = problem.positions(sequenced.plan.placement_after(self.cluster.placement))
             if self._over():

@@ -35,6 +35,16 @@ GUESS_SHARE: Final = 0.15
 places, per second that was spent on prices."""
 
 
+Polish = Callable[[IntArray, float], tuple[IntArray, float]]
+"""Makes a placement that keeps what is allowed better, and still keeps it, a local search: given
+the placement and the deterministic seconds it may take, returns the better one and what it took."""
+
+
+def unpolished(hosts: IntArray, work_limit: float) -> tuple[IntArray, float]:
+    """Return a placement as it is."""
+    return hosts, 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Proof:
     """A placement, and what no placement is below.
@@ -65,7 +75,7 @@ def prove(
     work_limit: float = math.inf,
     seed: int = 0,
     num_workers: int = 1,
-    polish: Callable[[IntArray], IntArray] = lambda hosts: hosts,
+    polish: Polish = unpolished,
     cancel: Callable[[], bool] = lambda: False,
     on_better: Callable[[IntArray, int, int], None] = lambda hosts, total, bound: None,
 ) -> Proof:
@@ -83,8 +93,7 @@ def prove(
     num_workers
         Hosts that are asked at once.
     polish
-        Makes a placement that keeps what is allowed better, and still keeps it: a local search.
-        Its work is for the caller to count.
+        What placements that are made of fractions are handed to.
     cancel
         Asked all the time; once true, what is known is returned.
     on_better
@@ -114,7 +123,7 @@ class Prover:
         limit_s: float,
         work_limit: float = math.inf,
         seed: int = 0,
-        polish: Callable[[IntArray], IntArray] = lambda hosts: hosts,
+        polish: Polish = unpolished,
         cancel: Callable[[], bool] = lambda: False,
         on_better: Callable[[IntArray, int, int], None] = lambda hosts, total, bound: None,
     ) -> None:
@@ -126,7 +135,8 @@ class Prover:
         self._cancel = cancel
         self._on_better = on_better
         self.parts = Decomposition(problem)
-        self._joint_work = 0.0
+        self._own_work = 0.0
+        """Deterministic seconds of everything but asking hosts."""
         self.hosts = hosts
         self.total = total_of(problem, hosts)
         self.bound = -(2**62)
@@ -175,7 +185,7 @@ class Prover:
     @property
     def work(self) -> float:
         """Deterministic seconds used."""
-        return self._joint_work + self.parts.work
+        return self._own_work + self.parts.work
 
     @property
     def _work_left(self) -> float:
@@ -211,10 +221,15 @@ class Prover:
         if wanted.tobytes() in self._rounded:
             return
         self._rounded.add(wanted.tobytes())
-        self._offer(self._polish(nearest_allowed(self._problem, self.hosts, wanted)))
+        rounded = nearest_allowed(self._problem, self.hosts, wanted)
+        polished, work = self._polish(rounded, self._work_left)
+        self._own_work += work
+        self._offer(polished)
 
     def assemble(self) -> None:
         """Put the patterns known together."""
+        if self._over():
+            return
         hosts, work = assemble(
             self._problem,
             self.parts.movable,
@@ -224,7 +239,7 @@ class Prover:
             seed=self._seed,
             cancel=self._cancel,
         )
-        self._joint_work += work
+        self._own_work += work
         if hosts is not None:
             self._offer(hosts)
 
@@ -271,6 +286,6 @@ class Prover:
             seed=self._seed,
             cancel=self._cancel,
         )
-        self._joint_work += answer.work
+        self._own_work += answer.work
         self._offer(answer.hosts)
         return answer.bound

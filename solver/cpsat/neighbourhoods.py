@@ -32,9 +32,9 @@ WORK_PER_NEIGHBOURHOOD: Final = 0.15
 PATIENCE_PER_HOST: Final = 4
 """Neighbourhoods in a row that bring nothing, by host, after which it ends."""
 
-OVERHEAD: Final = 0.05
-OVERHEAD_BY_COLUMN: Final = 3e-5
-"""Deterministic seconds charged for building and judging one."""
+OVERHEAD: Final = 0.03
+OVERHEAD_BY_COLUMN: Final = 4e-5
+"""Deterministic seconds charged for building and judging one: a part for it, one for a column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,9 +76,10 @@ def improve_by_neighbourhoods(
     total, work, stale = total_of(problem, hosts), 0.0, 0
     overhead = OVERHEAD + OVERHEAD_BY_COLUMN * problem.future.demand.shape[1]
     interest = outlay(problem, hosts, both_ends=True)
-    while work < work_limit and stale < PATIENCE_PER_HOST * problem.num_hosts and not cancel():
+    # One that could only be built, with no work left to solve it, is not begun.
+    while work + overhead < work_limit and stale < PATIENCE_PER_HOST * problem.num_hosts:
         left_s = deadline_s - time.monotonic()
-        if left_s <= 0:
+        if left_s <= 0 or cancel():
             break
         stale += 1
         work += overhead

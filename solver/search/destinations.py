@@ -148,7 +148,7 @@ def best_host(
     _weigh_demand(facts, rooms, v, 0.0)
     for h in asked:
         if h != source and floor + _least_insertion(facts, rooms, h) < best:
-            best, where = _better(facts, live, v, source, h, leaving, least, best, where)
+            best, where = better_of(facts, live, v, source, h, leaving, least, best, where)
     if len(asked):
         return best, where
     home = facts.start[v]
@@ -156,7 +156,7 @@ def best_host(
     if home != NOWHERE:
         own = facts.link_class[home]
         if home != source:
-            best, where = _better(facts, live, v, source, home, leaving, least, best, where)
+            best, where = better_of(facts, live, v, source, home, leaving, least, best, where)
     most = _patience(facts, live, v, source)
     # Near hosts first: they are the cheapest, and what is found there spares looking elsewhere.
     for turn in range(-1, len(facts.rate_of)):
@@ -174,7 +174,7 @@ def best_host(
             patience -= 1
             if price + _least_insertion(facts, rooms, h) < best:
                 before = best
-                best, where = _better(facts, live, v, source, h, leaving, least, best, where)
+                best, where = better_of(facts, live, v, source, h, leaving, least, best, where)
                 if best < before:
                     patience = most
     return best, where
@@ -253,7 +253,7 @@ def least_of_rest(facts: Facts, live: Live, v: int, source: int) -> int:
 
 
 @inner
-def _better(
+def better_of(
     facts: Facts,
     live: Live,
     v: int,
@@ -267,6 +267,13 @@ def _better(
     """Return the better of what is known and of VM ``v`` going to host ``h``.
 
     What the move costs is looked at before what it would do to the host.
+
+    Parameters
+    ----------
+    leaving
+        What the VM leaving its host ``source`` changes there.
+    least
+        No more than the change, but for the price of the place.
     """
     if least + place_price(facts, v, h) >= best:
         return best, where

@@ -33,7 +33,7 @@ LEAST_RUN: Final = 4
 """Columns in a row under one threshold that are worth a look at the fullest of them first."""
 
 MOST_RUN: Final = 32
-"""Most columns of a run: where hundreds of scenarios are under one threshold, most of them are far
+"""Most columns of a run under one threshold: where there are hundreds of scenarios, most are far
 below it, and need not be looked at one by one."""
 
 TWO_SIDED: Final = frozenset({Count.DEPENDENCE, Count.SPLIT})
@@ -58,12 +58,12 @@ class Facts(NamedTuple):
 
     Columns are cut into *runs*: those in a row that share their thresholds, so that one number a
     host tells whether a VM can bring any of them above. Those that share them are sorted, fullest
-    first, so that what may be above its threshold is in few runs: columns are not in the order
-    of the problem's. ``run_begin[i]:run_begin[i + 1]`` are the
-    columns of run ``i``, and ``peak[v, i]`` is the most that VM ``v`` needs in one of them
-    (``NO_LIMIT`` for runs that must be looked at in any case). ``run_price[b, i]`` is the price of
-    all its columns in band ``b``, ``-1`` if they differ: one product is faster than one a column.
-    ``signed`` says whether some VM needs less than nothing in some column.
+    first, so that what may be above its threshold is in few runs: columns are not in the problem's
+    order. ``run_begin[i]:run_begin[i + 1]`` are the columns of run ``i``, and ``peak[v, i]`` is
+    the most that VM ``v`` needs in one of them (``NO_LIMIT`` for runs that must be looked at in
+    any case). ``run_price[b, i]`` is the price of all its columns in band ``b``, ``-1`` if they
+    differ: one product is faster than one a column. ``signed`` says whether some VM needs less
+    than nothing in some column.
 
     Rules count *crowds*: VMs over one division of the hosts into cells. Rules share them, so that a
     VM that goes from cell to cell is counted once, however many rules look. Rule ``i`` is about
@@ -188,9 +188,9 @@ def _flatten(problem: Problem) -> Facts:
     )
     order = _fullest_first(future)
     future = Columns(
-        demand=future.demand[:, order],
-        threshold=future.threshold[:, order],
-        prices=future.prices[:, order],
+        demand=future.demand.take(order, axis=1),
+        threshold=future.threshold.take(order, axis=1),
+        prices=future.prices.take(order, axis=1),
     )
     run_begin = _runs(future)
     rules = problem.group_rules
@@ -283,7 +283,7 @@ def _alike(columns: Columns) -> list[int]:
 
 
 def _fullest_first(columns: Columns) -> IntArray:
-    """Return an order of the columns in which those beside each other under one threshold fall."""
+    """Return an order of the columns in which demand falls from one to the next of a threshold."""
     demand = columns.demand.sum(axis=0)
     order = np.arange(len(demand))
     for begin, end in pairwise(_alike(columns)):

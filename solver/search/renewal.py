@@ -14,18 +14,12 @@ import numpy as np
 
 from solver.problem import IntArray, Problem
 from solver.search.away import Asked, Away, move, one_away, put
-from solver.search.deltas import (
-    FORBIDDEN,
-    counts_change,
-    insertion_up_to,
-    may_enter,
-    relocation_delta,
-    removal_change,
-)
+from solver.search.deltas import FORBIDDEN, relocation_delta, removal_change
+from solver.search.destinations import better_of
 from solver.search.draws import Draws, below, unit
 from solver.search.facts import Facts
 from solver.search.live import TOTAL, Live, move_price
-from solver.search.native import inlined, inner
+from solver.search.native import inner
 from solver.search.record import LOGGED
 
 MAKE_ROOM: Final = 0.5
@@ -181,29 +175,10 @@ def _one_leaves(
     least = relief - live.paid[v] - asked.most_saved[v]
     for _ in range(PLACES):
         h = below(random, len(live.first))
-        if h != a and least + move_price(facts, v, h) < change:
-            delta = _arrival_delta(facts, live, v, a, h, relief, change)
-            if delta < change:
-                change, where = delta, h
+        if h != a:
+            price = least + move_price(facts, v, h)
+            change, where = better_of(facts, live, v, a, h, relief, price, change, where)
     if where < 0:
         return False
     move(facts, live, away, log, tally, v, where)
     return True
-
-
-@inlined
-def _arrival_delta(facts: Facts, live: Live, v: int, a: int, h: int, relief: int, most: int) -> int:
-    """Return what VM ``v`` going from host ``a`` to ``h`` costs, or anything above ``most``.
-
-    Parameters
-    ----------
-    relief
-        What its leaving host ``a`` changes.
-    """
-    if not may_enter(facts, live, v, h):
-        return FORBIDDEN
-    delta = counts_change(facts, live, v, a, h)
-    if delta >= FORBIDDEN:
-        return FORBIDDEN
-    delta += relief
-    return delta + insertion_up_to(facts, live, v, h, most - delta)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from solver.cpsat.decomposition import OVERHEAD
-from solver.cpsat.exact import prove
+from solver.cpsat.exact import prove, unpolished
 from solver.cpsat.judge import keeps, nearest_allowed, total_of
 from solver.problem import IntArray, Problem
 from tests.compiled_problems import plain_allowed, plain_total, random_problem
@@ -80,13 +80,27 @@ def test_polish_is_given_allowed_placements(problem: Problem) -> None:
     """Roundings of fractional placements are mended before a local search sees them."""
     seen: list[IntArray] = []
 
-    def polish(hosts: IntArray) -> IntArray:
+    def polish(hosts: IntArray, work_limit: float) -> tuple[IntArray, float]:
         seen.append(hosts)
-        return hosts
+        return unpolished(hosts, work_limit)
 
     prove(problem, problem.start, limit_s=LIMIT_S, polish=polish)
     assert seen
     assert all(plain_allowed(problem, hosts) for hosts in seen)
+
+
+def test_what_polishing_takes_is_part_of_the_work(problem: Problem) -> None:
+    """Regression: descents from rounded placements took twelve seconds that nobody counted."""
+    offered: list[float] = []
+
+    def polish(hosts: IntArray, work_limit: float) -> tuple[IntArray, float]:
+        offered.append(work_limit)
+        return hosts, work_limit
+
+    proof = prove(problem, problem.start, limit_s=LIMIT_S, work_limit=1.0, polish=polish)
+    assert len(offered) == 1
+    assert 0.0 < offered[0] < 1.0
+    assert proof.work >= 1.0
 
 
 def test_nothing_can_move(problem: Problem) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
 from benchmarks.instances.synthetic import synthetic
 from solver.compiler.compile import compile_problem
+from solver.cpsat.neighbourhoods import improve_by_neighbourhoods
 from solver.domain.weights import Weights
 from solver.problem import Problem
-from solver.search.effort import MOST_AT_ONCE, WORK_AT_ONCE, Effort, turns
+from solver.search import annealing, exchange, relief
+from solver.search.effort import MOST_AT_ONCE, WORK_AT_ONCE, turns
 
 NO_WALL_LIMIT_S = 600.0
 
@@ -44,7 +48,7 @@ def test_time_ends_turns_whatever_the_work() -> None:
 def test_time_counts_from_the_call() -> None:
     """What is prepared between the call and the first turn is part of the limit."""
     limited = turns(1e-6, limit_s=1e-4)
-    compile_problem_of_some_size()
+    some_problem()
     assert not list(limited)
 
 
@@ -53,13 +57,40 @@ def test_cancelling_ends_turns() -> None:
     assert not list(turns(1e-6, limit_s=NO_WALL_LIMIT_S, cancel=lambda: True))
 
 
-def test_a_proposal_is_dearer_with_more_scenarios() -> None:
+@pytest.mark.parametrize("search", [annealing, exchange, relief])
+def test_searches_are_charged_by_columns(search: ModuleType) -> None:
     """Regression: a limit of work took four times as long once there were 128 scenarios."""
-    effort = Effort(proposal=1e-7, column=1e-9)
-    few, many = (compile_problem_of_some_size(scenarios) for scenarios in (2, 64))
-    assert effort.of(many) > 5 * effort.of(few)
+    few, many = (search.EFFORT.of(some_problem(scenarios)) for scenarios in (2, 128))
+    assert many > 2 * few
 
 
-def compile_problem_of_some_size(num_scenarios: int = 16) -> Problem:
+def test_neighbourhoods_are_charged_by_columns() -> None:
+    """What one costs before it is solved is what it takes to build it."""
+    few, many = (
+        improve_by_neighbourhoods(
+            problem, problem.start, limit_s=NO_WALL_LIMIT_S, work_limit=0.2, cancel=once()
+        )
+        for problem in (some_problem(2), some_problem(128))
+    )
+    assert many.work > few.work + 0.05
+
+
+def test_a_neighbourhood_that_could_not_be_solved_is_not_begun() -> None:
+    """Regression: with 256 scenarios a round's work was spent on building models."""
+    problem = some_problem(128)
+    made = improve_by_neighbourhoods(
+        problem, problem.start, limit_s=NO_WALL_LIMIT_S, work_limit=0.05
+    )
+    assert made.work == 0.0
+
+
+def once() -> Callable[[], bool]:
+    """Return what cancels when it is asked for the second time."""
+    asked = iter((False,))
+    return lambda: next(asked, True)
+
+
+def some_problem(num_scenarios: int = 16) -> Problem:
+    """Return a small cluster, compiled."""
     made = synthetic(num_hosts=4, num_vms=40, seed=0)
     return compile_problem(made.cluster, made.futures(num_scenarios), Weights())
