@@ -10,8 +10,10 @@ import pytest
 
 from solver.domain.errors import InvalidInputError
 from solver.domain.result import SolveStatus
+from solver.domain.rules import AntiAffinity
 from solver.domain.units import VmId
 from solver.params import SolveParams
+from solver.portfolio import Answer
 from solver.solve import solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
@@ -72,3 +74,32 @@ def test_demand_in_another_order_and_of_more_vms_is_understood() -> None:
     result = solve(cluster, scenarios)
     assert len(result.plan.steps) == 1
     assert result.after.contention == 0
+
+
+def test_progress_of_a_repair_in_two_searches_never_falls_back() -> None:
+    """Regression: the second search began to tell anew, after bounds that held for some VMs alone.
+
+    Of the two that must part, neither finds room unless a third VM makes some: first those that
+    take part in the violation are moved in vain, then all.
+    """
+    cluster = make_cluster(
+        [
+            make_host("h1", memory_gib=40),
+            make_host("h2", memory_gib=20),
+            make_host("h3", memory_gib=8),
+        ],
+        [
+            make_vm("v1", "h1", memory_gib=16),
+            make_vm("v2", "h1", memory_gib=16),
+            make_vm("v3", "h2", memory_gib=6),
+        ],
+        rules=(AntiAffinity(id="apart", vm_ids=frozenset({VmId("v1"), VmId("v2")})),),
+    )
+    told: list[Answer] = []
+    result = solve(cluster, make_scenarios(cluster, {}), on_progress=told.append)
+    assert {step.vm_id for step in result.plan.steps} >= {"v3"}
+    assert not result.remaining
+    totals = [answer.total for answer in told]
+    assert totals == sorted(totals, reverse=True)
+    assert all(answer.bound <= result.after.total for answer in told)
+    assert totals[-1] == result.after.total
