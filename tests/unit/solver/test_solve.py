@@ -93,7 +93,7 @@ def test_progress_of_a_repair_in_two_searches_never_falls_back() -> None:
             make_vm("v2", "h1", memory_gib=16),
             make_vm("v3", "h2", memory_gib=6),
         ],
-        rules=(AntiAffinity(id="apart", vm_ids=frozenset({VmId("v1"), VmId("v2")})),),
+        rules=(AntiAffinity(id="apart", vm_ids=(VmId("v1"), VmId("v2"))),),
     )
     told: list[Answer] = []
     result = solve(cluster, make_scenarios(cluster, {}), on_progress=told.append)
