@@ -17,6 +17,9 @@ import psutil
 FOLDER_PREFIX = "foreswap-lab-"
 OWNER = "owner"
 
+DYING_S = 10.0
+"""Longest that killed processes are waited for."""
+
 
 def make_folder() -> Path:
     """Make the folder of a new lab, whose owner is this process."""
@@ -29,9 +32,12 @@ def remove_leftovers() -> None:
     """Remove every lab of this machine that has no owner any more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}[0-9]*-*"):
         if not _has_owner(folder):
-            for process in processes_naming(folder):
+            left = processes_naming(folder)
+            for process in left:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
+            # On a busy machine they are seen for a while after they were killed.
+            psutil.wait_procs(left, timeout=DYING_S)
             shutil.rmtree(folder, ignore_errors=True)
 
 
