@@ -41,8 +41,9 @@ FROZEN: Final = 1e-7
 """Temperatures at the start, when most of the limit is used, and at the end, as parts of what a
 relocation costs or saves on average."""
 
-FREEZING: Final = 0.95
-"""The share of the limit at which it is cold, and freezes in the rest."""
+FREEZING: Final = 0.8
+"""The share of the limit at which it is cold, and freezes in the rest: what differs least between
+placements is decided last, and on large clusters that is most of what is left."""
 
 SAMPLES: Final = 4096
 
