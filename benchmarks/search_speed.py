@@ -73,32 +73,17 @@ def measure(num_hosts: int, num_vms: int, num_scenarios: int, proposals: int) ->
 
 def _exchanges(problem: Problem, hosts: IntArray) -> float:
     """Return microseconds for an exchange looked at."""
-    seconds, looked = [], 0.0
-    for _ in range(REPEATS):
-        state, work = State(problem, hosts), Counted()
-        descend(state)
-        begun_s = time.process_time()
-        exchange.improve_by_exchange(state, out_of_time=work.enough, spend=work.spend)
-        seconds.append(time.process_time() - begun_s)
-        looked = work.done / exchange.EFFORT.of(problem)
-    return MICROSECONDS * statistics.median(seconds) / max(1.0, looked)
+    return statistics.median(_looks(problem, hosts) for _ in range(REPEATS))
 
 
-class Counted:
-    """Work done in some looks."""
-
-    def __init__(self) -> None:
-        self.done = 0.0
-        self._looks = 0
-
-    def spend(self, work: float) -> None:
-        """Count what was done in one more look."""
-        self.done += work
-        self._looks += 1
-
-    def enough(self) -> bool:
-        """Whether these were enough."""
-        return self._looks >= LOOKS
+def _looks(problem: Problem, hosts: IntArray) -> float:
+    """Return the same of some looks at the costliest host."""
+    state, work = State(problem, hosts), list[float]()
+    descend(state)
+    begun_s = time.process_time()
+    exchange.improve_by_exchange(state, out_of_time=lambda: len(work) >= LOOKS, spend=work.append)
+    seconds = time.process_time() - begun_s
+    return MICROSECONDS * seconds / max(1.0, sum(work) / exchange.EFFORT.of(problem))
 
 
 def main() -> None:

@@ -157,14 +157,13 @@ class Board:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Share:
-    """What an engine has in a round: where to begin, limits, what it tells, and when it is over."""
+    """What an engine has in a round: where to begin, limits, and when it is over."""
 
     base: IntArray
     number: int
     limit_s: float
     work: float
     over: threading.Event
-    board: Board
 
 
 class Found(NamedTuple):
@@ -207,17 +206,19 @@ class Search:
             bound=relaxed_bound(problem),
             engine="none",
         )
+        self.board = Board(self._best)
+        """Where engines write what they find on the way: what is told, not what is returned."""
         self._shown: Answer | None = None
-        """What progress was last told of."""
+        """What of it was told last."""
 
     def run(self, threshold: int) -> Answer:
         """Return the best placement found; see :func:`run`."""
-        self._show(self._best)
+        self._show()
         if self._best.proven:
             return self._best
         descend(self._begin, threshold=threshold, out_of_time=self._late)
         self._take(self._begin, "greedy")
-        self._show(self._best)
+        self._show()
         del self._begin  # its arrays are large
         if self._engine is Engine.GREEDY:
             return self._best
@@ -245,7 +246,6 @@ class Search:
             limit_s=limit_s,
             work=work,
             over=threading.Event(),
-            board=Board(self._best),
         )
         engines = [self.by_parts if self._problem.num_hosts > MOST_WHOLE else self.by_cpsat]
         if self._engine is Engine.PORTFOLIO:
@@ -254,7 +254,7 @@ class Search:
             running = [pool.submit(engine, share) for engine in engines]
             try:
                 while wait(running, SECONDS_TO_END).not_done:
-                    self._show(share.board.answer)
+                    self._show()
                     if self._late():
                         share.over.set()
             finally:
@@ -265,9 +265,9 @@ class Search:
         for found in sorted((future.result() for future in running), key=lambda one: one.engine):
             if found.bound > self._best.bound:
                 self._best = replace(self._best, bound=found.bound)
+                self.board.bound(found.bound)
             self._offer(found.hosts, found.engine)
-        # Now that all have been looked at: no better bound is told with a worse placement.
-        self._show(self._best)
+        self._show()
 
     def by_local_search(self, share: Share) -> Found:
         """Search in compiled kernels for what relieves hosts; at the end also among all VMs."""
@@ -288,7 +288,7 @@ class Search:
             seed=self._seed + share.number,
             hottest=hottest,
             cancel=share.over.is_set,
-            on_better=partial(share.board.placement, LOCAL_SEARCH),
+            on_better=partial(self.board.placement, LOCAL_SEARCH),
         )
         return Found(hosts, LOCAL_SEARCH)
 
@@ -309,7 +309,7 @@ class Search:
             work_limit=(1 - DESCENT_SHARE) * share.work,
             seed=self._seed + share.number,
             cancel=share.over.is_set,
-            on_better=partial(share.board.placement, LOCAL_SEARCH),
+            on_better=partial(self.board.placement, LOCAL_SEARCH),
         )
         return Found(hosts, LOCAL_SEARCH)
 
@@ -322,7 +322,7 @@ class Search:
             work_limit=share.work,
             seed=self._seed + share.number,
             cancel=share.over.is_set,
-            on_better=partial(share.board.placement, PARTS),
+            on_better=partial(self.board.placement, PARTS),
         )
         return Found(hosts, PARTS)
 
@@ -343,7 +343,7 @@ class Search:
             work_limit=share.work,
             seed=self._seed + share.number,
             cancel=share.over.is_set,
-            on_better=partial(share.board.placement, CPSAT),
+            on_better=partial(self.board.placement, CPSAT),
         )
         return Found(better.hosts, CPSAT)
 
@@ -364,8 +364,8 @@ class Search:
             return state.hosts, allowance.spent
 
         def told(hosts: IntArray, total: int, bound: int) -> None:
-            share.board.placement(CPSAT, hosts, total)
-            share.board.bound(bound)
+            self.board.placement(CPSAT, hosts, total)
+            self.board.bound(bound)
 
         proof = prove(
             self._problem,
@@ -394,11 +394,12 @@ class Search:
         descend(state, out_of_time=self._late)
         if state.total < self._best.total:
             self._best = replace(self._best, hosts=state.hosts, total=state.total, engine=engine)
+            self.board.placement(engine, state.hosts, state.total)
 
-    def _show(self, answer: Answer) -> None:
-        """Tell of an answer that is better, or better known, than what was told before."""
-        shown = self._shown
-        if shown is None or answer.total < shown.total or answer.bound > shown.bound:
+    def _show(self) -> None:
+        """Tell of the best that is known, if it is new."""
+        answer = self.board.answer
+        if answer is not self._shown:
             self._shown = answer
             self._on_progress(answer)
 

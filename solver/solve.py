@@ -174,7 +174,7 @@ class _Solve:
         params = self.params
         # A bound on what some VMs can reach says nothing of what all can.
         bound = None if restricted is None else relaxed_bound(self.problem)
-        return run(
+        answer = run(
             restricted or self.problem,
             Engine(params.engine),
             self.allowance,
@@ -183,6 +183,7 @@ class _Solve:
             cancel=self.cancel,
             on_progress=partial(self._tell, bound=bound),
         )
+        return answer if bound is None else replace(answer, bound=bound)
 
     def _tell(self, answer: Answer, *, bound: int | None) -> None:
         """Tell of progress, unless another search has come further.
@@ -210,9 +211,8 @@ class _Solve:
         """
         concerned = {vm_id for violation in self.before.broken for vm_id in violation.vm_ids}
         movable = np.array([vm.id in concerned for vm in self.cluster.vms], dtype=np.bool_)
-        answer = self._search(self.problem.restricted_to(movable))
-        narrow = replace(answer, bound=relaxed_bound(self.problem))
-        judged = self._judge(self.problem.placement(answer.hosts))
+        narrow = self._search(self.problem.restricted_to(movable))
+        judged = self._judge(self.problem.placement(narrow.hosts))
         repair = judged.score.repair
         heated = needs_balancing(
             judged.contention,

@@ -97,7 +97,8 @@ def _forced(
     """Let a VM leave for any host, which may become short by it; that VM, ``-1`` for none."""
     if live.num_on[home] == 0:
         return -1
-    v, h = _best_to_leave(facts, live, asked, random, home, -1), below(random, len(live.first))
+    v, _ = _best_to_leave(facts, live, asked, random, home, -1)
+    h = below(random, len(live.first))
     if v < 0 or h == home or relocation_delta(facts, live, v, h) >= FORBIDDEN:
         return -1
     move(facts, live, away, log, tally, v, h)
@@ -137,12 +138,12 @@ def _return(
 @inner
 def _best_to_leave(
     facts: Facts, live: Live, asked: Asked, random: Draws, h: int, spared: int
-) -> int:
-    """Return of a few VMs on a host the one that relieves it most for its price.
+) -> tuple[int, int]:
+    """Return of a few VMs on a host the one that relieves it most for its price, and by how much.
 
     Those that have come to it hardly cost more elsewhere. ``-1`` for none; never the VM spared.
     """
-    best, worth = -1, 0.0
+    best, most, worth = -1, 0, 0.0
     for _ in range(RIVALS):
         v = live.first[h]
         for _ in range(below(random, live.num_on[h])):
@@ -151,8 +152,8 @@ def _best_to_leave(
             relief = -removal_change(facts, live, v, h)
             mine = float(relief) / float(1 + max(0, facts.by_rate[v, 0] - live.paid[v]))
             if mine > worth:
-                best, worth = v, mine
-    return best
+                best, most, worth = v, relief, mine
+    return best, most
 
 
 @inner
@@ -168,16 +169,16 @@ def _one_leaves(
     tally: IntArray,
 ) -> bool:
     """Let a VM leave that relieves its host for little, for the best of some hosts; if it pays."""
-    v = _best_to_leave(facts, live, asked, random, a, spared)
+    v, relief = _best_to_leave(facts, live, asked, random, a, spared)
     if v < 0:
         return False
-    change, where, relief = 0, -1, removal_change(facts, live, v, a)
-    least = relief - live.paid[v] - asked.most_saved[v]
+    change, where = 0, -1
+    least = -relief - live.paid[v] - asked.most_saved[v]
     for _ in range(PLACES):
         h = below(random, len(live.first))
         if h != a:
             price = least + move_price(facts, v, h)
-            change, where = better_of(facts, live, v, a, h, relief, price, change, where)
+            change, where = better_of(facts, live, v, a, h, -relief, price, change, where)
     if where < 0:
         return False
     move(facts, live, away, log, tally, v, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -43,18 +44,28 @@ def instance() -> tuple[Problem, Synthetic]:
     return compile_problem(made.cluster, made.futures(), Weights()), made
 
 
-def test_progress_is_exact_and_never_falls_back(instance: tuple[Problem, Synthetic]) -> None:
-    """Everything told is better, or better known, than what came before; the last is the answer."""
-    problem, made = instance
-    told: list[Answer] = []
-    answer = run(
+def searched(
+    problem: Problem,
+    *,
+    seed: int = 0,
+    on_progress: Callable[[Answer], None] = lambda answer: None,
+) -> Answer:
+    """Return what the portfolio finds with a little work."""
+    return run(
         problem,
         Engine.PORTFOLIO,
         Allowance(LIMIT_S, WORK),
         threshold=0,
-        on_progress=told.append,
-        seed=0,
+        seed=seed,
+        on_progress=on_progress,
     )
+
+
+def test_progress_is_exact_and_never_falls_back(instance: tuple[Problem, Synthetic]) -> None:
+    """Everything told is better, or better known, than what came before; the last is the answer."""
+    problem, made = instance
+    told: list[Answer] = []
+    answer = searched(problem, on_progress=told.append)
     assert len(told) > 2
     assert told[0].engine == "none"
     for one, other in itertools.pairwise(told):
@@ -78,7 +89,7 @@ def test_what_an_engine_finds_is_told_before_it_is_done(
     total = -1  # below anything that an engine can come to
 
     def search(self: Search, share: Share) -> Found:
-        share.board.placement(LOCAL_SEARCH, share.base, total)
+        self.board.placement(LOCAL_SEARCH, share.base, total)
         # Ends only once that was told, or the test has failed.
         assert seen.wait(LIMIT_S)
         return Found(share.base, LOCAL_SEARCH)
@@ -88,14 +99,7 @@ def test_what_an_engine_finds_is_told_before_it_is_done(
             seen.set()
 
     monkeypatch.setattr(Search, "by_local_search", search)
-    run(
-        problem,
-        Engine.PORTFOLIO,
-        Allowance(LIMIT_S, WORK),
-        threshold=0,
-        on_progress=told,
-        seed=0,
-    )
+    searched(problem, on_progress=told)
     assert seen.is_set()
 
 
@@ -129,14 +133,7 @@ def test_a_better_bound_is_not_told_with_a_worse_placement(
     by_local_search = Search.by_local_search
     monkeypatch.setattr(Search, "by_local_search", local)
     monkeypatch.setattr(Search, "by_cpsat", proof)
-    run(
-        problem,
-        Engine.PORTFOLIO,
-        Allowance(LIMIT_S, WORK),
-        threshold=0,
-        seed=0,
-        on_progress=progress,
-    )
+    searched(problem, on_progress=progress)
     totals = [answer.total for answer in told]
     assert totals == sorted(totals, reverse=True)
     bounds = [answer.bound for answer in told]
@@ -146,9 +143,6 @@ def test_a_better_bound_is_not_told_with_a_worse_placement(
 def test_the_same_seed_and_work_give_the_same_answer(instance: tuple[Problem, Synthetic]) -> None:
     """Whenever engines tell what they find."""
     problem, _ = instance
-    one, other = (
-        run(problem, Engine.PORTFOLIO, Allowance(LIMIT_S, WORK), threshold=0, seed=4)
-        for _ in range(2)
-    )
+    one, other = (searched(problem, seed=4) for _ in range(2))
     assert (one.hosts == other.hosts).all()
     assert (one.total, one.bound, one.engine) == (other.total, other.bound, other.engine)
