@@ -29,7 +29,9 @@ HOTTEST: Final = 1.0
 """Initial assignments are bad: what is kept of them is only in the way."""
 
 HOMESICK: Final = (4.0, 0.0)
-"""Of each thread: some instances need many moves, others room for a few large processes."""
+FREEZING: Final = (0.4, 0.8)
+"""Of each thread: some instances need room for a few large processes and then as few moves as can
+be, others many moves, and these well chosen."""
 
 WRITING_S: Final = 0.2
 """Kept for writing the answer and ending."""
@@ -69,6 +71,7 @@ def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Eve
             seed=NUM_THREADS * seed + thread,
             hottest=HOTTEST,
             homesick=HOMESICK[thread],
+            freezing=FREEZING[thread],
             cancel=cancel.is_set,
             on_better=best.offer,
         )

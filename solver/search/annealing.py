@@ -1,11 +1,14 @@
 """Simulated annealing over a compiled problem: worse is taken for a while, to get to better.
 
-Three proposals, each looked at exactly and taken if it costs less than a random threshold that
+Four proposals, each looked at exactly and taken if it costs less than a random threshold that
 falls with the temperature: a VM goes to another host; two VMs change places; a VM goes to a host
 and another one leaves it for a third, most often for where it started. The last matters where room
 is short: what left its start may still hold resources there, so a stranger that goes home makes
-room twice. The two VMs are always alike in what they need: once a placement is good, others hardly
-ever fit. What is refused is refused early: first what fits nowhere, then by loads, rules last.
+room twice. These two VMs are alike in what they need: once a placement is good, others hardly ever
+fit. Last, a VM that is away goes home, and one that is there makes room, most often by going where
+it came from. The colder it gets, the more of the proposals are of this kind: loads are settled
+then, and what is left to save is moves that were not needed.
+What is refused is refused early: first what fits nowhere, then by loads, rules last.
 """
 
 from __future__ import annotations
@@ -45,11 +48,23 @@ FREEZING: Final = 0.8
 """The share of the limit at which it is cold, and freezes in the rest: what differs least between
 placements is decided last, and on large clusters that is most of what is left."""
 
+HOMECOMING: Final = 0.6
+"""The share of proposals to go home once it is cold; it rises from none at the start, evenly."""
+
+HOMECOMING_SWAP: Final = 0.9
+"""How often who makes room for who comes home goes where that came from."""
+
+TRIES: Final = 4
+"""Most VMs drawn to find one that is away."""
+
+DEPTH: Final = 32
+"""Most VMs of a host to choose from who makes room: those that came last, so most are away."""
+
 SAMPLES: Final = 4096
 
 SWAP: Final = 0.4
 CHAIN: Final = 0.4
-"""Shares of the proposals; the others are relocations."""
+"""Shares of the proposals not to go home; the others are relocations."""
 
 HOMEWARD: Final = 0.95
 """How often the second VM of a chain goes to where it started."""
@@ -75,6 +90,7 @@ def improve(
     seed: int = 0,
     hottest: float = HOTTEST,
     homesick: float = HOMESICK,
+    freezing: float = FREEZING,
     cancel: Callable[[], bool] = lambda: False,
     on_better: Callable[[IntArray, int], None] = lambda _hosts, _total: None,
 ) -> IntArray:
@@ -97,6 +113,9 @@ def improve(
     homesick
         How many temperatures a VM away from its start counts as dearer, if it holds room there too:
         the more, the fewer VMs move, and the more room is left for large ones.
+    freezing
+        Share of the limit at which it is cold. The less, the longer for what differs least: for
+        clusters of many thousand VMs that are all to be placed anew.
     cancel
         Asked many times a second; once true, the best so far is returned.
     on_better
@@ -115,7 +134,7 @@ def improve(
         homesick = 0.0
     scale = _scale(*state.for_kernels, movable, random, SAMPLES)
     for turn in limited:
-        temperature = scale * _heat(hottest, turn.used)
+        temperature = scale * _heat(hottest, freezing, turn.used)
         _anneal(
             *state.for_kernels,
             movable,
@@ -124,6 +143,7 @@ def improve(
             random,
             temperature,
             int(homesick * temperature),
+            HOMECOMING * min(1.0, turn.used / freezing),
             turn.proposals,
             record.log,
             record.tally,
@@ -133,11 +153,11 @@ def improve(
     return record.best
 
 
-def _heat(hottest: float, used: float) -> float:
+def _heat(hottest: float, freezing: float, used: float) -> float:
     """Return the temperature when a share of the limit is used; falls geometrically."""
-    if used < FREEZING:
-        return hottest * float((COLD / hottest) ** (used / FREEZING))
-    return COLD * float((FROZEN / COLD) ** ((used - FREEZING) / (1.0 - FREEZING)))
+    if used < freezing:
+        return hottest * float((COLD / hottest) ** (used / freezing))
+    return COLD * float((FROZEN / COLD) ** ((used - freezing) / (1.0 - freezing)))
 
 
 @kernel
@@ -163,6 +183,7 @@ def _anneal(
     random: Draws,
     temperature: float,
     dearer_away: int,
+    homecoming: float,
     proposals: int,
     log: IntArray,
     tally: IntArray,
@@ -175,6 +196,8 @@ def _anneal(
         VMs to propose, shape ``(n,)``, and those each may change places with, shape ``(n, k)``.
     dearer_away
         What a VM away from its start is thought to cost more.
+    homecoming
+        Share of the proposals that a VM goes home.
     log
         See ``Record``, and so ``tally``.
     """
@@ -182,35 +205,50 @@ def _anneal(
     for _ in range(proposals):
         limit = int(-temperature * np.log(unit(random)))
         at = below(random, len(movable))
+        goes_home = unit(random) < homecoming
+        if goes_home:
+            for _ in range(TRIES):
+                if migrates(facts, movable[at], live.hosts[movable[at]]):
+                    break
+                at = below(random, len(movable))
         v = movable[at]
         a = live.hosts[v]
         kind = unit(random)
-        if kind >= SWAP + CHAIN:
+        if goes_home and migrates(facts, v, a) and live.first[facts.start[v]] >= 0:
+            b = facts.start[v]
+            w = live.first[b]
+            for _ in range(below(random, min(live.num_on[b], DEPTH))):
+                w = live.following[w]
+            swaps = kind < HOMECOMING_SWAP
+        elif kind < SWAP + CHAIN:
+            w = kin[at, below(random, kin.shape[1])]
+            b = live.hosts[w]
+            if a == b:
+                continue
+            swaps = kind < SWAP
+        else:
             h = facts.start[v]
             if h in (NOWHERE, a) or unit(random) >= HOMEWARD_ALONE:
                 h = below(random, num_hosts)
             limit -= dearer_away * (migrates(facts, v, h) - migrates(facts, v, a))
             if h != a and relocation_within(facts, live, most_saved, v, a, h, limit):
                 noted(facts, live, log, tally, v, h)
-        else:
-            w = kin[at, below(random, kin.shape[1])]
-            b = live.hosts[w]
-            if a == b:
+                keep_best(live, tally)
+            continue
+        c = a
+        if not swaps:
+            c = facts.start[w]
+            if c in (NOWHERE, b) or unit(random) >= HOMEWARD:
+                c = below(random, num_hosts)
+            if c == b:
                 continue
-            c = a
-            if kind >= SWAP:
-                c = facts.start[w]
-                if c in (NOWHERE, b) or unit(random) >= HOMEWARD:
-                    c = below(random, num_hosts)
-                if c == b:
-                    continue
-            limit -= dearer_away * (migrates(facts, v, b) - migrates(facts, v, a))
-            limit -= dearer_away * (migrates(facts, w, c) - migrates(facts, w, b))
-            if c == a:
-                if swap_within(facts, live, most_saved, v, w, a, b, limit):
-                    noted(facts, live, log, tally, v, b)
-                    noted(facts, live, log, tally, w, a)
-            elif chain_within(facts, live, most_saved, v, w, a, b, c, limit):
-                noted(facts, live, log, tally, w, c)
+        limit -= dearer_away * (migrates(facts, v, b) - migrates(facts, v, a))
+        limit -= dearer_away * (migrates(facts, w, c) - migrates(facts, w, b))
+        if c == a:
+            if swap_within(facts, live, most_saved, v, w, a, b, limit):
                 noted(facts, live, log, tally, v, b)
+                noted(facts, live, log, tally, w, a)
+        elif chain_within(facts, live, most_saved, v, w, a, b, c, limit):
+            noted(facts, live, log, tally, w, c)
+            noted(facts, live, log, tally, v, b)
         keep_best(live, tally)
