@@ -169,3 +169,21 @@ def test_a_cluster_of_which_nothing_may_move_is_left_alone() -> None:
     cluster = make_cluster([make_host("h1")], [make_vm("a"), make_vm("b")])
     problem = compile_problem(cluster, make_scenarios(cluster, {"a": 9.0, "b": 9.0}), Weights())
     assert relieve(problem, problem.start, limit_s=NO_WALL_LIMIT_S).tolist() == [0, 0]
+
+
+def test_vms_that_need_not_be_away_go_home_where_nobody_has_room() -> None:
+    """Hosts are full: each goes home only if the one VM of hundreds that is in its place leaves."""
+    num_hosts, each = 40, 8
+    cluster = make_cluster(
+        [make_host(f"h{h}", memory_gib=64) for h in range(num_hosts)],
+        [
+            make_vm(f"v{h}-{i}", f"h{h}", memory_gib=8)
+            for h in range(num_hosts)
+            for i in range(each)
+        ],
+    )
+    problem = compile_problem(cluster, make_scenarios(cluster, {}), Weights())
+    away = np.random.default_rng(0).permutation(problem.start)
+    assert (away != problem.start).mean() > 0.9
+    better = improve(problem, away, limit_s=NO_WALL_LIMIT_S, work_limit=4 * WORK_AT_ONCE)
+    assert better.tolist() == problem.start.tolist()
