@@ -2,12 +2,14 @@
 
 Four proposals, each looked at exactly and taken if it costs less than a random threshold that
 falls with the temperature: a VM goes to another host; two VMs change places; a VM goes to a host
-and another one leaves it for a third, most often for where it started. The last matters where room
-is short: what left its start may still hold resources there, so a stranger that goes home makes
-room twice. These two VMs are alike in what they need: once a placement is good, others hardly ever
-fit. Last, a VM that is away goes home, and one that is there makes room, most often by going where
-it came from. The colder it gets, the more of the proposals are of this kind: loads are settled
-then, and what is left to save is moves that were not needed.
+and another one leaves it for a third, most often for where it started; a VM that is away goes home,
+and one that is there, away itself if there is one, makes room by going where the first comes from.
+
+The third matters where room is short: what left its start may still hold resources there, so a
+stranger that goes home makes room twice. VMs of the second and the third are alike in what they
+need: once a placement is good, others hardly ever fit. The fourth is made more often the colder it
+gets: loads are settled then, and what is left to save is moves that were not needed.
+
 What is refused is refused early: first what fits nowhere, then by loads, rules last.
 """
 
@@ -20,20 +22,21 @@ from typing import Final
 import numpy as np
 
 from solver.problem import NOWHERE, IntArray, Problem
+from solver.search.away import Away, away_of, move, one_away
 from solver.search.deltas import insertion_change, removal_change
 from solver.search.draws import Draws, below, draws_of, unit
 from solver.search.effort import MOST_AT_ONCE, Effort, turns
 from solver.search.facts import Facts
 from solver.search.kin import kin_of
 from solver.search.live import Live, migrates
-from solver.search.native import kernel
+from solver.search.native import inner, kernel
 from solver.search.proposals import (
     chain_within,
     most_saved_of,
     relocation_within,
     swap_within,
 )
-from solver.search.record import Record, keep_best, noted
+from solver.search.record import Record, keep_best
 from solver.search.state import State
 
 EFFORT: Final = Effort(proposal=2e-7, column=2e-10)
@@ -51,14 +54,14 @@ placements is decided last, and on large clusters that is most of what is left."
 HOMECOMING: Final = 0.6
 """The share of proposals to go home once it is cold; it rises from none at the start, evenly."""
 
-HOMECOMING_SWAP: Final = 0.9
-"""How often who makes room for who comes home goes where that came from."""
+HOME_ALONE: Final = 0.15
+"""How often nobody makes room for who goes home."""
 
-TRIES: Final = 4
-"""Most VMs drawn to find one that is away."""
+HOME_SWAP: Final = 0.9
+"""How often who makes room goes where that one comes from."""
 
 DEPTH: Final = 32
-"""Most VMs of a host to choose from who makes room: those that came last, so most are away."""
+"""Most VMs of a host that are passed over, and then looked at, to find one that is away itself."""
 
 SAMPLES: Final = 4096
 
@@ -114,8 +117,8 @@ def improve(
         How many temperatures a VM away from its start counts as dearer, if it holds room there too:
         the more, the fewer VMs move, and the more room is left for large ones.
     freezing
-        Share of the limit at which it is cold. The less, the longer for what differs least: for
-        clusters of many thousand VMs that are all to be placed anew.
+        Share of the limit that is used when it is cold, above 0 and at most 1. The less, the more
+        time for what differs least: for many thousand VMs that are all to be placed anew.
     cancel
         Asked many times a second; once true, the best so far is returned.
     on_better
@@ -129,6 +132,7 @@ def improve(
     random = draws_of(seed)
     most_saved = most_saved_of(problem)
     kin = kin_of(problem, movable)
+    away = away_of(problem, hosts)
     record = Record(hosts, state.total, 2 * MOST_AT_ONCE)
     if not problem.held.any():
         homesick = 0.0
@@ -140,6 +144,7 @@ def improve(
             movable,
             kin,
             most_saved,
+            away,
             random,
             temperature,
             int(homesick * temperature),
@@ -180,6 +185,7 @@ def _anneal(
     movable: IntArray,
     kin: IntArray,
     most_saved: IntArray,
+    away: Away,
     random: Draws,
     temperature: float,
     dearer_away: int,
@@ -196,46 +202,44 @@ def _anneal(
         VMs to propose, shape ``(n,)``, and those each may change places with, shape ``(n, k)``.
     dearer_away
         What a VM away from its start is thought to cost more.
+    away
+        See ``Away``.
     homecoming
-        Share of the proposals that a VM goes home.
+        Share of the proposals, if any VM is away, that one goes home.
     log
         See ``Record``, and so ``tally``.
     """
     num_hosts = len(live.first)
     for _ in range(proposals):
         limit = int(-temperature * np.log(unit(random)))
-        at = below(random, len(movable))
-        goes_home = unit(random) < homecoming
-        if goes_home:
-            for _ in range(TRIES):
-                if migrates(facts, movable[at], live.hosts[movable[at]]):
-                    break
-                at = below(random, len(movable))
-        v = movable[at]
-        a = live.hosts[v]
         kind = unit(random)
-        if goes_home and migrates(facts, v, a) and live.first[facts.start[v]] >= 0:
-            b = facts.start[v]
-            w = live.first[b]
-            for _ in range(below(random, min(live.num_on[b], DEPTH))):
-                w = live.following[w]
-            swaps = kind < HOMECOMING_SWAP
-        elif kind < SWAP + CHAIN:
-            w = kin[at, below(random, kin.shape[1])]
-            b = live.hosts[w]
-            if a == b:
-                continue
-            swaps = kind < SWAP
+        goes_home = away.number[0] > 0 and unit(random) < homecoming
+        if goes_home:
+            v = one_away(away, random)
+            h, alone = facts.start[v], kind >= 1.0 - HOME_ALONE
         else:
-            h = facts.start[v]
-            if h in (NOWHERE, a) or unit(random) >= HOMEWARD_ALONE:
-                h = below(random, num_hosts)
+            at = below(random, len(movable))
+            v, h, alone = movable[at], NOWHERE, kind >= SWAP + CHAIN
+        a = live.hosts[v]
+        if alone:
+            if not goes_home:
+                h = facts.start[v]
+                if h in (NOWHERE, a) or unit(random) >= HOMEWARD_ALONE:
+                    h = below(random, num_hosts)
             limit -= dearer_away * (migrates(facts, v, h) - migrates(facts, v, a))
             if h != a and relocation_within(facts, live, most_saved, v, a, h, limit):
-                noted(facts, live, log, tally, v, h)
+                move(facts, live, away, log, tally, v, h)
                 keep_best(live, tally)
             continue
-        c = a
+        if goes_home:
+            w = _who_makes_room(facts, live, random, h)
+            swaps = kind < HOME_SWAP * (1.0 - HOME_ALONE)
+        else:
+            w = kin[at, below(random, kin.shape[1])]
+            swaps = kind < SWAP
+        if w < 0 or live.hosts[w] == a:
+            continue
+        b, c = live.hosts[w], a
         if not swaps:
             c = facts.start[w]
             if c in (NOWHERE, b) or unit(random) >= HOMEWARD:
@@ -246,9 +250,27 @@ def _anneal(
         limit -= dearer_away * (migrates(facts, w, c) - migrates(facts, w, b))
         if c == a:
             if swap_within(facts, live, most_saved, v, w, a, b, limit):
-                noted(facts, live, log, tally, v, b)
-                noted(facts, live, log, tally, w, a)
+                move(facts, live, away, log, tally, v, b)
+                move(facts, live, away, log, tally, w, a)
         elif chain_within(facts, live, most_saved, v, w, a, b, c, limit):
-            noted(facts, live, log, tally, w, c)
-            noted(facts, live, log, tally, v, b)
+            move(facts, live, away, log, tally, w, c)
+            move(facts, live, away, log, tally, v, b)
         keep_best(live, tally)
+
+
+@inner
+def _who_makes_room(facts: Facts, live: Live, random: Draws, h: int) -> int:
+    """Return a VM of a host, one that is away if there is one near a random place in its list.
+
+    Nobody, -1, if the host is empty.
+    """
+    w = live.first[h]
+    if w < 0:
+        return -1
+    for _ in range(below(random, min(live.num_on[h], DEPTH))):
+        w = live.following[w]
+    for _ in range(DEPTH):
+        if migrates(facts, w, h) or live.following[w] < 0:
+            break
+        w = live.following[w]
+    return int(w)

@@ -88,7 +88,8 @@ def asked_of(problem: Problem, hosts: IntArray) -> Asked:
 
 def away_of(problem: Problem, hosts: IntArray) -> Away:
     """Return who has migrated in a placement, shape ``(V,)``."""
-    moved = np.flatnonzero((hosts != problem.start) & (problem.start != NOWHERE))
+    runs = (hosts != NOWHERE) & (problem.start != NOWHERE)
+    moved = np.flatnonzero(runs & (hosts != problem.start))
     away = Away(
         vms=np.zeros(problem.num_vms, dtype=np.int64),
         position=np.full(problem.num_vms, -1, dtype=np.int64),

@@ -12,9 +12,8 @@ from typing import Final
 import numpy as np
 
 from solver.problem import IntArray
-from solver.search.facts import Facts
-from solver.search.live import TOTAL, Live, relocate
-from solver.search.native import inlined, inner
+from solver.search.live import TOTAL, Live
+from solver.search.native import inlined
 
 BEST: Final = 0
 LOGGED: Final = 1
@@ -63,13 +62,6 @@ class Record:
         self.tally[LOGGED] = 0
         self.tally[IMPROVED] = 0
         return improved
-
-
-@inner
-def noted(facts: Facts, live: Live, log: IntArray, tally: IntArray, v: int, h: int) -> None:
-    """Relocate a VM and note where it came from."""
-    note(live, log, tally, v)
-    relocate(facts, live, v, h)
 
 
 @inlined
