@@ -172,7 +172,7 @@ def test_a_cluster_of_which_nothing_may_move_is_left_alone() -> None:
 
 
 def test_vms_that_need_not_be_away_go_home_where_nobody_has_room() -> None:
-    """Hosts are full: each goes home only if the one VM of hundreds that is in its place leaves."""
+    """Hosts are full: each goes home only if one of the few there, of hundreds, leaves for it."""
     num_hosts, each = 40, 8
     cluster = make_cluster(
         [make_host(f"h{h}", memory_gib=64) for h in range(num_hosts)],
