@@ -17,7 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from executor.report import MeasuredMove
-from solver.domain.migration import MigrationEstimate, MigrationParameters, estimate
+from solver.domain.migration import (
+    LEAST_SENT_FRACTION,
+    MigrationEstimate,
+    MigrationParameters,
+    estimate,
+)
 
 MIN_MOVES: Final = 8
 """Fewer measured moves than that say more about chance than about the network."""
@@ -25,8 +30,7 @@ MIN_MOVES: Final = 8
 _EFFICIENCY: Final = (0.05, 1.0)
 """Fitted shares outside are no property of a link but a sign of wrong units."""
 
-_SENT: Final = (0.01, 1.0)
-"""A guest that has touched next to nothing still has a kernel."""
+_SENT: Final = (LEAST_SENT_FRACTION, 1.0)
 
 _ROUNDS: Final = 5
 """Setup and efficiency are fitted in turn; each round shrinks what is left of their mixing."""

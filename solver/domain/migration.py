@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,9 @@ class MigrationParameters:
 
 
 DEFAULT_MIGRATION = MigrationParameters()
+
+LEAST_SENT_FRACTION: Final = 0.01
+"""No fitted ``sent_fraction`` is below: a guest that has touched next to nothing has a kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

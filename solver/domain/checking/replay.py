@@ -21,14 +21,20 @@ from solver.domain.plan import Plan, Step
 from solver.domain.units import HostId
 
 
-def check_plan(cluster: Cluster, plan: Plan) -> tuple[Violation, ...]:
+def check_plan(cluster: Cluster, plan: Plan, *, least_sent: float = 1.0) -> tuple[Violation, ...]:
     """Replay a plan event by event and return everything new or worse than at its start.
 
     Empty means: every step starts where its VM is, fits the caps and the bandwidth, and at every
     instant each hard rule and capacity holds or is at most as broken as it was before the plan.
     What an instant broke is reported with that instant.
+
+    Parameters
+    ----------
+    least_sent
+        Share of a VM's resident memory that a migration sends at the least: the ``sent_fraction``
+        that the plan was made with; 0 where VMs may have grown since it was made.
     """
-    problems = tuple(malformed_steps(cluster, plan))
+    problems = tuple(malformed_steps(cluster, plan, least_sent))
     if problems:
         return problems
     course = Course(cluster)

@@ -11,8 +11,14 @@ from solver.domain.plan import Plan, Step, StepKind
 from solver.domain.units import HostId, VmId
 
 
-def malformed_steps(cluster: Cluster, plan: Plan) -> Iterator[Violation]:
-    """Yield steps that do not connect: unknown names, wrong source, one VM moved twice at once."""
+def malformed_steps(cluster: Cluster, plan: Plan, least_sent: float) -> Iterator[Violation]:
+    """Yield steps that do not connect: unknown names, wrong source, one VM moved twice at once.
+
+    Parameters
+    ----------
+    least_sent
+        See ``solver.domain.checking.replay.check_plan``.
+    """
     hosts = {host.id for host in cluster.hosts}
     vms = {vm.id: vm for vm in cluster.vms}
     where = dict(cluster.placement)
@@ -26,7 +32,7 @@ def malformed_steps(cluster: Cluster, plan: Plan) -> Iterator[Violation]:
         elif step.start_ms < free_at.get(step.vm_id, 0):
             wrong = f"starts at {step.start_ms} ms while the VM is under way"
         else:
-            wrong = _impossible(step, vms[step.vm_id], where[step.vm_id])
+            wrong = _impossible(step, vms[step.vm_id], where[step.vm_id], least_sent)
         if wrong:
             yield Violation(
                 key=("step", str(i), step.vm_id),
@@ -40,16 +46,17 @@ def malformed_steps(cluster: Cluster, plan: Plan) -> Iterator[Violation]:
         free_at[step.vm_id] = step.end_ms
 
 
-def _impossible(step: Step, vm: VM, host_id: HostId | None) -> str:
+def _impossible(step: Step, vm: VM, host_id: HostId | None, least_sent: float) -> str:
     """Return why a VM on a host cannot make the step; empty when it can."""
     if step.source_id != host_id:
         return f"leaves {step.source_id!r}, but the VM is on {host_id!r}"
     if step.kind is StepKind.START:
         return ""
-    if step.transferred_mib < vm.memory_footprint_mib:
+    if step.transferred_mib < math.floor(vm.memory_footprint_mib * least_sent):
+        share = "" if least_sent == 1.0 else f", of which {least_sent:.1%} is sent at the least"
         return (
             f"sends {step.transferred_mib} MiB, but the VM has "
-            f"{vm.memory_footprint_mib} MiB resident"
+            f"{vm.memory_footprint_mib} MiB resident{share}"
         )
     if not _long_enough(step):
         return (
