@@ -6,17 +6,23 @@ each other takes a search: ``solver.validate``.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from solver.domain.rules import Ban, HostRule, Pin, PlacementRule
 from solver.domain.units import HostId, VmId
+
+MOST_LOOKED_AT: Final = 1_000_000
+"""Hosts of rules that are looked at to find the smallest set, in a fraction of a second. The number
+of sets grows without bounds, and the sentence is waited for."""
 
 
 def find_contradiction(rules: Iterable[PlacementRule], host_ids: Sequence[HostId]) -> str | None:
     """Return one sentence about hard pins and bans that leave some VM no host, or ``None``.
 
-    The sentence names the smallest set of rules that does.
+    The sentence names the smallest set of rules that does; where that is too long a search, one of
+    which no rule can be left out.
     """
     by_vm: dict[VmId, list[HostRule]] = defaultdict(list)
     named: dict[str, frozenset[HostId]] = {}
@@ -51,24 +57,35 @@ def _leave_a_host(
     return bool(pins[0].intersection(*pins[1:]).difference(*bans))
 
 
+class _TooManyError(Exception):
+    """More sets were tried than may be."""
+
+
 def _smallest_cover(
     forbidden: Mapping[str, frozenset[HostId]], host_ids: frozenset[HostId]
 ) -> tuple[str, ...]:
     """Return the fewest rules that together forbid every host, in their order.
 
     Some rule must forbid the host that fewest rules forbid: each of those is tried in turn, for
-    sets of one rule, of two, and so on.
+    sets of one rule, of two, and so on. Past ``MOST_LOOKED_AT``, the rules without those that can
+    be left out, the last ones first.
     """
+    looked_at = 0
+    at_once = sum(map(len, forbidden.values()))
 
     def cover(left: frozenset[HostId], size: int) -> tuple[str, ...] | None:
+        nonlocal looked_at
         if not left:
             return ()
         if size == 0:
             return None
-        by_host = {
-            host_id: [rule_id for rule_id, hosts in forbidden.items() if host_id in hosts]
-            for host_id in left
-        }
+        looked_at += at_once
+        if looked_at > MOST_LOOKED_AT:
+            raise _TooManyError
+        by_host: dict[HostId, list[str]] = {host_id: [] for host_id in left}
+        for rule_id, hosts in forbidden.items():
+            for host_id in hosts & left:
+                by_host[host_id].append(rule_id)
         for rule_id in min(by_host.values(), key=len):
             rest = cover(left - forbidden[rule_id], size - 1)
             if rest is not None:
@@ -76,7 +93,23 @@ def _smallest_cover(
         return None
 
     size, found = 0, None
-    while found is None:
-        size += 1
-        found = cover(host_ids, size)
+    try:
+        while found is None:
+            size += 1
+            found = cover(host_ids, size)
+    except _TooManyError:
+        found = _without_idle(forbidden)
     return tuple(rule_id for rule_id in forbidden if rule_id in found)
+
+
+def _without_idle(forbidden: Mapping[str, frozenset[HostId]]) -> tuple[str, ...]:
+    """Return rules that forbid as many hosts as all do, none of which can be left out."""
+    by_host = Counter(host_id for hosts in forbidden.values() for host_id in hosts)
+    kept = []
+    for rule_id in reversed(list(forbidden)):
+        hosts = forbidden[rule_id]
+        if all(by_host[host_id] > 1 for host_id in hosts):
+            by_host.subtract(hosts)
+        else:
+            kept.append(rule_id)
+    return tuple(kept)
