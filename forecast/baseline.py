@@ -87,9 +87,12 @@ def row_quantiles(rows: Floats, levels: Sequence[float] = QUANTILES) -> Floats:
 
 
 def scaled(history: History, resource: Resource, first: int, end: int) -> Floats:
-    """Return readings of a window on the common scale, cut where the history begins."""
-    unit = unit_of(history, resource)
-    return scale(history.readings[resource, :, max(0, first) : end], unit, resource)
+    """Return readings of a window on the common scale, cut where the history begins.
+
+    As they were known at its end: what was filled by later readings is NaN.
+    """
+    window = history.readings[resource, :, max(0, first) : end]
+    return history.hide_ahead(scale(window, unit_of(history, resource), resource), end - 1)
 
 
 def wide_errors(levels: Levels, generic: Floats) -> Floats:

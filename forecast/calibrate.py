@@ -110,6 +110,11 @@ class Calibrator:
         ratio = self.hits / np.where(known, self.weight, 1.0)
         return np.where(known, ratio, np.nan).astype(np.float32)
 
+    def forget_coverage(self) -> None:
+        """Count anew how much is covered; corrections stay."""
+        self.hits[:] = 0.0
+        self.weight[:] = 0.0
+
     def observe(
         self,
         forecast: QuantileForecast,

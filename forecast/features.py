@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from forecast.activity import LAGS, implied_by_activity
 from forecast.forecaster import HORIZON_MINUTES
 from forecast.history import STEP_SECONDS, BinState, Floats, History
 from forecast.scaling import scale, unit_of
+from solver.domain.errors import InvalidInputError
 from solver.domain.units import Resource
 
 MODELLED_MINUTES: Final = (5, 15, 30, 45, 60)
@@ -99,7 +100,7 @@ RELATIVE: Final = tuple(
 trees cannot subtract (docs/decisions/0010).
 """
 _RELATIVE_COLUMNS: Final = [FEATURE_NAMES.index(name) for name in RELATIVE]
-SIGNATURE: Final = hashlib.sha256(repr((4, FEATURE_NAMES, MODELLED_MINUTES)).encode()).hexdigest()[
+SIGNATURE: Final = hashlib.sha256(repr((5, FEATURE_NAMES, MODELLED_MINUTES)).encode()).hexdigest()[
     :16
 ]
 """Changes whenever a model trained with these features could not read other ones."""
@@ -115,10 +116,24 @@ class FeatureSettings:
         Zone of the calendar features: people work by the cluster's clock, not by UTC.
     app_types
         Category of an application type; types that are not named count as unknown, 0.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such zone.
     """
 
     time_zone: str = "UTC"
     app_types: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise InvalidInputError(
+                f"expected a time zone such as Europe/Berlin, got {self.time_zone!r}",
+                path="time_zone",
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -163,7 +178,10 @@ def features_at(
         np.arange(history.num_vms) if positions is None else np.asarray(positions, dtype=np.intp)
     )
     unit = unit_of(history, resource)
-    day = _scaled_window(history, resource, at_bin - DAY + 1, at_bin + 1, chosen, unit)
+    # A bin more than a day: the one that was the present yesterday.
+    longer = _scaled_window(history, resource, at_bin - DAY, at_bin + 1, chosen, unit)
+    history.hide_ahead(longer, at_bin, positions=chosen)
+    day, day_ago = longer[:, 1:], longer[:, 0]
     known = np.count_nonzero(~np.isnan(day), axis=1)
     level = _newest(day[:, -FILL_BINS:])
     columns = [*_recent(day, level), *_windows(day)]
@@ -193,7 +211,7 @@ def features_at(
     ]
     for h, bins in enumerate(MODELLED_BINS):
         own = [*_calendar(history, at_bin + bins, settings), *_same_minute(day, bins)]
-        own += [*_same_day_time(day, bins), week[:, bins - 1], *_past_errors(day, bins)]
+        own += [*_same_day_time(day, day_ago, bins), week[:, bins - 1], *_past_errors(day, bins)]
         own += [yesterday[h, chosen], *implied_by_activity(day, activity, bins)]
         for k, column in enumerate([np.float32(MODELLED_MINUTES[h]), *own]):
             values[:, h, len(_VM_NAMES) + k] = column
@@ -279,15 +297,16 @@ def _fleet(
     Returns
     -------
     tuple
-        Means of the fleet, 0 when nobody is known; and by VM, shape ``(2, num_vms)``, those of
-        the VMs of its type, NaN where it has none or none of them is known.
+        Means of the fleet, and by VM, shape ``(2, num_vms)``, those of the VMs of its type; NaN
+        where nobody is known, as while telemetry failed: that none was read is no sudden calm.
     """
     everyone = np.arange(history.num_vms)
     window = _scaled_window(history, resource, at_bin - HOUR, at_bin + 1, everyone, unit)
+    history.hide_ahead(window, at_bin)
     means = []
     for column in (window[:, -1], window[:, 0]):
         known = ~np.isnan(column)
-        means.append(float(column[known].mean()) if known.any() else 0.0)
+        means.append(float(column[known].mean()) if known.any() else math.nan)
     return means, _means_of_types(window[:, [-1, 0]].T, type_of)
 
 
@@ -378,13 +397,13 @@ def _same_minute(day: Floats, bins: int) -> list[Floats]:
     ]
 
 
-def _same_day_time(day: Floats, bins: int) -> list[Floats]:
+def _same_day_time(day: Floats, day_ago: Floats, bins: int) -> list[Floats]:
     """Return yesterday at the target's time: the bin, its neighbourhood, and the change to it."""
     at = bins - 1  # column of t + bins - 288 in a window that begins at t - 287
     around = day[:, max(0, at - 3) : at + 4]
     known = np.maximum(np.count_nonzero(~np.isnan(around), axis=1), 1e-9)
     mean = np.where(known < 1, np.nan, np.nansum(around, axis=1) / known)
-    return [day[:, at], mean, np.fmax.reduce(around, axis=1), day[:, at] - day[:, 0]]
+    return [day[:, at], mean, np.fmax.reduce(around, axis=1), day[:, at] - day_ago]
 
 
 def _past_errors(day: Floats, bins: int) -> list[Floats]:

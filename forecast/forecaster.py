@@ -48,7 +48,7 @@ class QuantileForecast:
     present
         Which VMs exist at ``at``; the others' demand is forecast as zero.
     cold
-        Which VMs had too little clean history and were given generic bands.
+        Which VMs had too little clean history of some resource, and got generic bands for it.
     recent_coverage
         Share of recent readings of the busier VMs at or below each quantile, shape
         ``(num_resources, num_horizons, num_quantiles)``; NaN while nothing has been observed.

@@ -38,6 +38,8 @@ from solver.domain.errors import InvalidInputError
 from solver.domain.units import NUM_RESOURCES, Resource, VmId
 
 STEP_SECONDS: Final = 300
+MAX_FILLED_BINS: Final = 3
+"""Longest gap that readers fill, by lines between the readings on both sides."""
 CPU_CLIP: Final = 1.1
 """CPU readings are kept up to this multiple of the vCPUs (turbo clocks), and clipped beyond."""
 
@@ -49,7 +51,8 @@ class BinState(enum.IntEnum):
 
     MEASURED = 0
     INTERPOLATED = 1
-    """Filled over a gap of at most three bins; good as input, not as truth to be judged by."""
+    """Filled over a gap of at most ``MAX_FILLED_BINS``; once that is over good as input, never as
+    truth to be judged by."""
     OFF = 2
     MISSING = 3
     ABSENT = 255
@@ -340,6 +343,38 @@ class History:
         read = self.state[:, at_bin::-1] <= BinState.OFF
         return np.where(read.any(axis=1), at_bin - np.argmax(read, axis=1), -1)
 
+    def filled_ahead(self, at_bin: int) -> npt.NDArray[np.bool_]:
+        """Tell which of the last bins up to ``at_bin`` lie in a gap that goes on there.
+
+        They were filled by a reading that is later than ``at_bin``: nobody knows them at that time.
+
+        Returns
+        -------
+        npt.NDArray[np.bool_]
+            Shape ``(num_vms, MAX_FILLED_BINS)``, or fewer bins where the history begins.
+        """
+        first = max(0, at_bin + 1 - MAX_FILLED_BINS)
+        filled = self.state[:, first : at_bin + 1] == BinState.INTERPOLATED
+        return np.logical_and.accumulate(filled[:, ::-1], axis=1)[:, ::-1]
+
+    def hide_ahead(
+        self, rows: Floats, at_bin: int, *, positions: npt.NDArray[np.intp] | None = None
+    ) -> Floats:
+        """Set to NaN what nobody knows yet in rows that end with a bin, see ``filled_ahead``.
+
+        Parameters
+        ----------
+        rows
+            Shape ``(num_chosen_vms, n)``; changed in place, and returned.
+        positions
+            VMs of the rows; all if ``None``.
+        """
+        ahead = self.filled_ahead(at_bin)
+        ahead = ahead if positions is None else ahead[positions]
+        width = min(ahead.shape[1], rows.shape[1])
+        rows[:, rows.shape[1] - width :][ahead[:, ahead.shape[1] - width :]] = np.nan
+        return rows
+
     def latest(self, at_bin: int, *, max_age_bins: int = 12) -> Floats:
         """Return the newest known reading of every VM at a bin.
 
@@ -357,8 +392,13 @@ class History:
         """
         first = max(0, at_bin - max_age_bins)
         recent = self.readings[:, :, first : at_bin + 1][:, :, ::-1]
-        newest = np.argmax(~np.isnan(recent), axis=2)
-        return np.take_along_axis(recent, newest[:, :, None], axis=2)[:, :, 0]
+        known = ~np.isnan(recent)
+        ahead = self.filled_ahead(at_bin)[:, ::-1][:, : recent.shape[2]]
+        known[:, :, : ahead.shape[1]] &= ~ahead
+        newest = np.argmax(known, axis=2)[:, :, None]
+        readings = np.take_along_axis(recent, newest, axis=2)
+        is_known = np.take_along_axis(known, newest, axis=2)
+        return np.where(is_known, readings, np.float32(np.nan))[:, :, 0]
 
 
 def utc(at: datetime) -> datetime:

@@ -15,10 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forecast.history import STEP_SECONDS, BinState
+from forecast.history import MAX_FILLED_BINS, STEP_SECONDS, BinState
 from solver.domain.errors import InvalidInputError
 
-MAX_FILLED_BINS: Final = 3
 MAX_GRID_BINS: Final = 5_000_000
 """47 years of bins; more means a wrong time stamp."""
 ROW_GROUP_ROWS: Final = 400_000

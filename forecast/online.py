@@ -38,8 +38,9 @@ ECHO: Final = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Pending:
-    """A forecast whose readings are still to come, what was handed out, and what was known then."""
+    """A forecast whose readings are still to come, who made it, and what was known then."""
 
+    forecaster: Forecaster
     raw: QuantileForecast
     corrected: QuantileForecast
     newest: Floats
@@ -126,7 +127,9 @@ class OnlineForecaster:
         raw = self.forecaster.forecast(history, at_bin=at_bin, resources=self.resources)
         corrected = self.calibrator.correct(raw, self.class_codes(history.vm_ids))
         newest = history.latest(at_bin)
-        self._pending.append(_Pending(raw=raw, corrected=corrected, newest=newest))
+        self._pending.append(
+            _Pending(forecaster=self.forecaster, raw=raw, corrected=corrected, newest=newest)
+        )
         return corrected
 
     def scenarios(
@@ -153,6 +156,17 @@ class OnlineForecaster:
             present=present,
             common_share=self.sums.share if joint else None,
         )
+
+    def go_on_with(self, forecaster: Forecaster) -> None:
+        """Forecast with another model of the same kind from now on, and keep what was learned.
+
+        Corrections and joint errors of two models of one fleet are alike, and follow the new one
+        hour by hour; to make them anew from the latest days would be to judge the model on what it
+        was trained on. How good its forecasts are is learned from the beginning.
+        """
+        self.forecaster = forecaster
+        self.calibrator.forget_coverage()
+        self.accuracy = Accuracy()
 
     def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
         """Take note of a migration, so that what it did to the VM is not taken for demand.
@@ -202,7 +216,8 @@ class OnlineForecaster:
             )
             # On days it was fitted on a model looks better than it is.
             fitted_until = getattr(self.forecaster, "trained_until_", None)
-            if fitted_until is None or pending.raw.at >= fitted_until:
+            unseen = fitted_until is None or pending.raw.at >= fitted_until
+            if unseen and pending.forecaster is self.forecaster:
                 self.accuracy.observe(
                     pending.corrected, pending.newest, actual, hours_since_last=hours
                 )

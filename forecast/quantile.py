@@ -45,7 +45,7 @@ from forecast.forecaster import (
 from forecast.history import Floats, History
 from forecast.scaling import unit_of, unscale
 from forecast.training_rows import MIN_KNOWN, TrainingRows, draw_rows
-from solver.domain.units import Resource
+from solver.domain.units import NUM_RESOURCES, Resource
 
 LEAST_ROWS: Final = 20_000
 PAIRS_PER_ROW: Final = 4
@@ -183,8 +183,8 @@ class QuantileModel:
     ) -> QuantileForecast:
         """Forecast the next hour of every VM; see :class:`~forecast.forecaster.Forecaster`.
 
-        A VM with less than an hour of clean readings in the last day, or none in the last hour,
-        gets the cold-start forecast.
+        Of a resource that was cleanly read for less than an hour of the last day, or not in the
+        last hour, a VM gets the cold-start forecast.
 
         Raises
         ------
@@ -194,7 +194,7 @@ class QuantileModel:
         require_bin(history, at_bin)
         require_fitted(self.models_, resources)
         values = empty_values(history.num_vms)
-        cold = np.zeros(history.num_vms, dtype=bool)
+        cold = np.zeros((NUM_RESOURCES, history.num_vms), dtype=bool)
         running = history.present(at_bin) & ~history.is_off(at_bin)
         for resource in resources:
             block = features_at(history, resource, at_bin, settings=self.features)
@@ -204,13 +204,18 @@ class QuantileModel:
             errors = self._predict(resource, block.values, needed=running & ~young)
             scaled = interpolated(level[:, None, None] + errors, MODELLED_MINUTES)
             values[resource] = unscale(scaled, unit_of(history, resource), resource)
-            cold |= young
-        if cold.any():
-            stand_in = Persistence().forecast(history, at_bin=at_bin, resources=resources)
-            for resource in resources:
-                values[resource, cold] = stand_in.values[resource, cold]
+            cold[resource] = young
+        unread = [resource for resource in resources if cold[resource].any()]
+        if unread:
+            stand_in = Persistence().forecast(history, at_bin=at_bin, resources=unread)
+            for resource in unread:
+                values[resource, cold[resource]] = stand_in.values[resource, cold[resource]]
         return finished_forecast(
-            history, at_bin=at_bin, resources=resources, values=values, cold=cold
+            history,
+            at_bin=at_bin,
+            resources=resources,
+            values=values,
+            cold=np.logical_or.reduce(cold, axis=0),
         )
 
     def _predict(

@@ -56,7 +56,8 @@ def levels_at(history: History, resource: Resource, at_bin: int) -> Levels:
     wanted = np.flatnonzero(present)
     for num_bins, factor in ((FILL_BINS, 1.0), (WEEK, STALE_WIDENING)):
         window = history.readings[resource, :, max(0, at_bin + 1 - num_bins) : at_bin + 1]
-        newest = scale(_newest(window[wanted]), unit[wanted], resource)
+        rows = history.hide_ahead(window[wanted], at_bin, positions=wanted)
+        newest = scale(_newest(rows), unit[wanted], resource)
         known = ~np.isnan(newest)
         values[wanted[known]], widening[wanted[known]] = newest[known], factor
         wanted = wanted[~known]

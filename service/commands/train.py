@@ -39,16 +39,21 @@ def train(
     judge_days: Annotated[
         float, typer.Option(help="How many latest days the two are judged on.", min=0.1)
     ] = 3.0,
+    time_zone: Annotated[
+        str, typer.Option(help="By whose clock people work, as in the tz database.")
+    ] = "UTC",
     seed: Seed = 0,
     mend: Annotated[bool, typer.Option("--mend", help=MEND_HELP)] = False,
 ) -> None:
     """Train the forecaster on a history; `foreswap solve --model` uses it."""
+    from forecast.features import FeatureSettings
     from forecast.persist import load_model, save_model
     from forecast.quantile import QuantileModel, TrainingSettings
     from forecast.tidy import read_history
 
     require_writable(model, "MODEL")
     until_at = None if until is None else instant(until, "--until")
+    features = FeatureSettings(time_zone=time_zone)
     current = None if unless_worse_than is None else load_model(unless_worse_than)
     with console.err().status("reading"):
         known = read_history(history, until_at=until_at, mend=mend)
@@ -56,6 +61,7 @@ def train(
     trained = QuantileModel(
         resources=known.resources,
         training=TrainingSettings(seed=seed),
+        features=features,
     )
     verdict = None
     if current is not None:

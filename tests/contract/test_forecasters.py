@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from forecast.baseline import Persistence, SeasonalNaive, WindowQuantiles
+from forecast.completed import CompletedModel
 from forecast.forecaster import HORIZON_MINUTES, NUM_QUANTILES, Forecaster
 from forecast.history import BinState, History
 from forecast.linear import LinearQuantiles, RidgeAutoregression
@@ -42,6 +43,10 @@ def history() -> History:
         WindowQuantiles(),
         SeasonalNaive(),
         QuantileModel(training=SMALL, resources=RESOURCES),
+        pytest.param(
+            CompletedModel(QuantileModel(training=SMALL, resources=(Resource.MEMORY,))),
+            id="completed",
+        ),
         LinearQuantiles(resources=RESOURCES, rows_per_horizon=480, num_jobs=1),
         RidgeAutoregression(num_rows=4_000),
     ],

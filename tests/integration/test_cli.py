@@ -346,7 +346,11 @@ def test_a_new_model_takes_over_only_if_it_is_not_worse(
     trace, model = noisy_trace(tmp_path), tmp_path / "fleet.model"
     newer = tmp_path / "newer.model"
     in_use = ["--unless-worse-than", str(model), "--judge-days", "0.5"]
-    assert run(["train", str(trace), str(model)]) == 0
+    assert run(["train", str(trace), str(model), "--time-zone", "Mars/Base"]) == 2
+    assert "time zone such as Europe/Berlin, got 'Mars/Base'" in capsys.readouterr().err
+    assert not model.exists()
+    assert run(["train", str(trace), str(model), "--time-zone", "Europe/Berlin"]) == 0
+    assert load_model(model).model.features.time_zone == "Europe/Berlin"
     assert run(["train", str(trace), str(newer), *in_use]) == 2
     assert "half a day or more after the model in use was trained" in capsys.readouterr().err
     assert run(["train", str(trace), str(model), "--until", "2026-03-02T00:00Z"]) == 0

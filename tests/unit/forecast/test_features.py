@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from forecast.features import DAY, FEATURE_NAMES, WEEK, FeatureSettings, features_at
-from forecast.history import Floats, History
+from forecast.history import BinState, Floats, History
 from forecast.scaling import scale, unit_of, unscale
 from solver.domain.units import Resource
 from tests.histories import make_history
@@ -44,7 +44,8 @@ def column(history: History, name: str, *, at_bin: int, horizon: int = 0) -> Flo
         ("horizon_minutes", 4, 60.0),
         ("yesterday", 1, -0.288 + 0.003),
         ("yesterday", 4, -0.288 + 0.012),
-        ("yesterday_change", 2, 0.005),
+        ("yesterday_change", 0, 0.001),
+        ("yesterday_change", 2, 0.006),
         ("hour_ago", 2, -0.012 + 0.006),
         ("error_q25_24h", 3, 0.009),
         ("error_abs_24h", 4, 0.012),
@@ -52,7 +53,47 @@ def column(history: History, name: str, *, at_bin: int, horizon: int = 0) -> Flo
 )
 def test_values_on_a_ramp(ramp: History, name: str, horizon: int, expected: float) -> None:
     """On a series that counts its bins every feature can be told by hand."""
-    assert column(ramp, name, at_bin=1900, horizon=horizon)[0] == pytest.approx(expected, abs=2e-3)
+    assert column(ramp, name, at_bin=1900, horizon=horizon)[0] == pytest.approx(expected, abs=2e-4)
+
+
+def test_a_gap_is_not_filled_with_what_is_yet_to_come(ramp: History) -> None:
+    """At its end, filled bins count as unread; once it is over, they are readings like others.
+
+    They lie on a line to the reading after the gap: three quarters of the next one were known.
+    """
+    at_bin = 1900
+    state, readings = ramp.state.copy(), ramp.readings.copy()
+    state[:2, at_bin - 1 : at_bin + 1] = BinState.INTERPOLATED
+    filled = replace(ramp, state=state)
+    state = state.copy()
+    state[:2, at_bin - 1 : at_bin + 1] = BinState.MISSING
+    readings[:, :2, at_bin - 1 : at_bin + 1] = np.nan
+    missing = replace(ramp, state=state, readings=readings)
+    for resource in (Resource.CPU, Resource.MEMORY):
+        inside = [
+            features_at(history, resource, at_bin, settings=SETTINGS)
+            for history in (filled, missing)
+        ]
+        assert_array_equal(inside[0].values, inside[1].values)
+        assert_array_equal(inside[0].level, inside[1].level)
+        assert_array_equal(
+            filled.latest(at_bin)[resource], missing.latest(at_bin)[resource], strict=True
+        )
+        after, whole = (
+            features_at(history, resource, at_bin + 1, settings=SETTINGS)
+            for history in (filled, ramp)
+        )
+        assert_array_equal(after.values, whole.values)
+
+
+def test_an_outage_is_no_calm(ramp: History) -> None:
+    """Where nobody was read an hour ago, how the fleet changed is not known; it was all of it."""
+    readings = ramp.readings.copy()
+    readings[:, :, 1888] = np.nan
+    after = replace(ramp, readings=readings)
+    assert np.isnan(column(after, "fleet_delta_1h", at_bin=1900)).all()
+    assert np.isfinite(column(after, "fleet_mean", at_bin=1900)).all()
+    assert np.isnan(column(after, "fleet_mean", at_bin=1888)).all()
 
 
 def test_last_week(ramp: History) -> None:

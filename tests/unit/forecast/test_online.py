@@ -144,3 +144,22 @@ def test_a_move_cannot_end_before_it_began(history: History) -> None:
     with pytest.raises(InvalidInputError, match="'vm1': expected a move that ends no earlier"):
         forecaster.note_move(history.vm_ids[1], at, at - timedelta(seconds=1))
     assert not forecaster._moves
+
+
+def test_another_model_goes_on_with_what_was_learned(history: History) -> None:
+    """Corrections and joint errors stay; how good forecasts are is asked of the new model alone."""
+    forecaster = online()
+    forecaster.warm_up(history, until_bin=2 * DAY, days=1.0)
+    shift, dates = forecaster.calibrator.shift.copy(), len(forecaster.memory)
+    assert shift.any()
+    assert np.isfinite(forecaster.calibrator.coverage()).any()
+    forecaster.go_on_with(Persistence(window_bins=2 * DAY))
+    assert np.array_equal(forecaster.calibrator.shift, shift)
+    assert len(forecaster.memory) == dates
+    assert np.isnan(forecaster.calibrator.coverage()).all()
+    forecaster.forecast(history, at_bin=2 * DAY + 6)
+    forecaster.forecast(history, at_bin=2 * DAY + 12)
+    # Readings have come for forecasts of the model before, and for none of the new one yet.
+    assert not forecaster.accuracy.recent_loss.any()
+    forecaster.forecast(history, at_bin=2 * DAY + 18)
+    assert forecaster.accuracy.recent_loss.any()
