@@ -17,21 +17,26 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from benchmarks.instances.machine_reassignment import read_problem, write_assignment
 from solver.problem import IntArray, Problem
 from solver.search.annealing import improve
 
-NUM_THREADS: Final = 2
-
 HOTTEST: Final = 1.0
 """Initial assignments are bad: what is kept of them is only in the way."""
 
-HOMESICK: Final = (4.0, 0.0)
-FREEZING: Final = (0.4, 0.8)
-"""Of each thread: some instances need room for a few large processes and then as few moves as can
-be, others many moves, and these well chosen."""
+
+class Manner(NamedTuple):
+    """How one thread anneals, see ``improve``."""
+
+    homesick: float
+    freezing: float
+
+
+MANNERS: Final = (Manner(homesick=4.0, freezing=0.4), Manner(homesick=0.0, freezing=0.8))
+"""One of each thread: some instances need room for a few large processes and then as few moves as
+can be, others many moves, and these well chosen."""
 
 WRITING_S: Final = 0.2
 """Kept for writing the answer and ending."""
@@ -63,20 +68,23 @@ def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Eve
     deadline_s = time.monotonic() + limit_s
     best = Best(problem.start)
 
-    def run(thread: int) -> None:
+    def run(thread: int, manner: Manner) -> None:
         improve(
             problem,
             problem.start,
             limit_s=deadline_s - time.monotonic(),
-            seed=NUM_THREADS * seed + thread,
+            seed=len(MANNERS) * seed + thread,
             hottest=HOTTEST,
-            homesick=HOMESICK[thread],
-            freezing=FREEZING[thread],
+            homesick=manner.homesick,
+            freezing=manner.freezing,
             cancel=cancel.is_set,
             on_better=best.offer,
         )
 
-    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(NUM_THREADS)]
+    threads = [
+        threading.Thread(target=run, args=(i, manner), daemon=True)
+        for i, manner in enumerate(MANNERS)
+    ]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

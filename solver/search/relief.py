@@ -34,14 +34,10 @@ from solver.search.effort import MOST_AT_ONCE, Effort, turns
 from solver.search.facts import Facts
 from solver.search.live import Live, move_price
 from solver.search.native import inner, kernel
-from solver.search.proposals import (
-    chain_within,
-    relocation_within,
-    swap_within,
-)
 from solver.search.record import LOGGED, Record, keep_best
 from solver.search.renewal import longest_of, renew
 from solver.search.state import State
+from solver.search.taking import take_exchange, take_relocation
 from solver.search.threes import at_once, by_two, two_by
 
 EFFORT: Final = Effort(proposal=6e-7, column=1.5e-9)
@@ -185,7 +181,8 @@ def _anneal(
                 _replace_elsewhere(facts, live, asked, away, random, limit, log, tally)
             else:
                 v, w = one_away(away, random), one_away(away, random)
-                _trade(facts, live, asked, away, v, w, limit, log, tally)
+                a = live.hosts[v]
+                take_exchange(facts, live, asked.most_saved, away, v, w, a, limit, log, tally)
         elif kind < TWO_BY and away.number[0] > 0:
             if kind < BY_TWO:
                 some = by_two(facts, live, asked, away, random)
@@ -214,8 +211,9 @@ def _replace(
     """A VM goes home, and another one that is at home there leaves for where it was."""
     w = one_away(away, random)
     v = one_of_home(asked, facts.start[w], random)
-    if live.hosts[v] == facts.start[w]:
-        _trade(facts, live, asked, away, v, w, limit, log, tally)
+    a = live.hosts[v]
+    if a == facts.start[w]:
+        take_exchange(facts, live, asked.most_saved, away, v, w, a, limit, log, tally)
 
 
 @inner
@@ -231,33 +229,10 @@ def _replace_elsewhere(
 ) -> None:
     """A VM goes home, and another one that is at home there leaves for any host."""
     w = one_away(away, random)
-    home, b = facts.start[w], live.hosts[w]
-    v = one_of_home(asked, home, random)
+    v = one_of_home(asked, facts.start[w], random)
     c = below(random, len(live.first))
-    if live.hosts[v] != home or c in (home, b):
-        return
-    if chain_within(facts, live, asked.most_saved, w, v, b, home, c, limit):
-        move(facts, live, away, log, tally, v, c)
-        move(facts, live, away, log, tally, w, home)
-
-
-@inner
-def _trade(
-    facts: Facts,
-    live: Live,
-    asked: Asked,
-    away: Away,
-    v: int,
-    w: int,
-    limit: int,
-    log: IntArray,
-    tally: IntArray,
-) -> None:
-    """Two VMs change places."""
-    a, b = live.hosts[v], live.hosts[w]
-    if a != b and swap_within(facts, live, asked.most_saved, v, w, a, b, limit):
-        move(facts, live, away, log, tally, v, b)
-        move(facts, live, away, log, tally, w, a)
+    if live.hosts[v] == facts.start[w] and c != live.hosts[w]:
+        take_exchange(facts, live, asked.most_saved, away, w, v, c, limit, log, tally)
 
 
 @inner
@@ -273,15 +248,8 @@ def _push(
 ) -> None:
     """A VM leaves for where another one is that has moved, and that one goes to any host."""
     v, w = one_of(asked.leaving, random), one_away(away, random)
-    a, b = live.hosts[v], live.hosts[w]
     c = below(random, len(live.first))
-    if b in (a, c):
-        return
-    if c == a:
-        _trade(facts, live, asked, away, v, w, limit, log, tally)
-    elif chain_within(facts, live, asked.most_saved, v, w, a, b, c, limit):
-        move(facts, live, away, log, tally, w, c)
-        move(facts, live, away, log, tally, v, b)
+    take_exchange(facts, live, asked.most_saved, away, v, w, c, limit, log, tally)
 
 
 @inner
@@ -311,8 +279,8 @@ def _single(
         return
     if clump >= 0:
         _together(facts, live, asked, away, clump, a, h, limit, log, tally)
-    elif relocation_within(facts, live, asked.most_saved, v, a, h, limit):
-        move(facts, live, away, log, tally, v, h)
+    else:
+        take_relocation(facts, live, asked.most_saved, away, v, h, limit, log, tally)
 
 
 @inner
