@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from solver.domain.errors import InvalidInputError
 from solver.domain.score import HostContention
 from solver.domain.units import HostId
 from solver.domain.weights import to_units
@@ -23,37 +22,6 @@ the same shortfall in the end (docs/decisions/0013)."""
 
 DEFAULT_STOP_HOST_S: Final = 1.0
 """Stop below this: what is left is worth about two moves."""
-
-
-def needs_balancing(
-    contention: Sequence[HostContention],
-    *,
-    act_host_s: float = DEFAULT_ACT_HOST_S,
-    stop_host_s: float = DEFAULT_STOP_HOST_S,
-    was_acting: bool = False,
-) -> bool:
-    """Return whether some host's contention score is above the threshold in force.
-
-    Parameters
-    ----------
-    contention
-        Of every host, from ``solver.domain.score.host_contention``.
-    act_host_s, stop_host_s
-        Thresholds in host-seconds; ``stop_host_s`` at most ``act_host_s``.
-    was_acting
-        Whether the cycle before this one was balancing: then the lower threshold is in force.
-
-    Raises
-    ------
-    InvalidInputError
-        If a threshold is negative or they are in the wrong order.
-    """
-    if not 0 <= stop_host_s <= act_host_s:
-        raise InvalidInputError(
-            f"expected 0 <= stop <= act, got stop {stop_host_s} and act {act_host_s} host-seconds",
-            path="stop_threshold_host_s",
-        )
-    return bool(hot_hosts(contention, stop_host_s if was_acting else act_host_s))
 
 
 def hot_hosts(contention: Sequence[HostContention], threshold_host_s: float) -> list[HostId]:

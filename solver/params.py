@@ -59,6 +59,11 @@ class SolveParams:
     was_acting: bool = False
     """Whether the cycle before this one was balancing."""
 
+    @property
+    def threshold_host_s(self) -> float:
+        """The threshold in force: the lower one while balancing goes on."""
+        return self.stop_threshold_host_s if self.was_acting else self.act_threshold_host_s
+
     def __post_init__(self) -> None:
         engines = [engine.value for engine in Engine]
         if self.engine not in engines:

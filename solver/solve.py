@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.compiler.compile import compile_problem
-from solver.contention import needs_balancing
+from solver.contention import hot_hosts
 from solver.domain.check import Violation, check_placement
 from solver.domain.cluster import Cluster, Placement
 from solver.domain.plan import Plan
@@ -57,6 +57,10 @@ LONGEST_ASKING_S: Final = 0.5
 LATE_SHARE: Final = 0.05
 """Time, also as a share of the wall limit, to ask whether rules that stay broken can be kept."""
 
+TOO_LATE: Final = "its relief would come too late"
+BY_WAY_OF_ANOTHER: Final = "getting there by way of another host costs more than it saves"
+"""Why VMs stay whose moves are in order."""
+
 LAST_WORDS_S: Final = 0.1
 """Seconds for which an answer is still explained after its time is over or it was cancelled; half a
 second after the limit it has to be there."""
@@ -73,8 +77,8 @@ def solve(
     """Return what to move, in which order and why; an empty plan when nothing is worth it.
 
     The answer never breaks a hard rule or capacity that held, nor makes a broken one worse; it is
-    never worse than doing nothing, nor (with the portfolio) than greedy. While no host is above
-    the threshold only what is broken is repaired.
+    never worse than doing nothing, nor (with the portfolio) than greedy. While no host that some VM
+    may leave is above the threshold only what is broken is repaired.
 
     Parameters
     ----------
@@ -148,12 +152,7 @@ class _Solve:
         self.allowance.hold_back(max(HELD_BACK * params.limit_s, self._begun_s))
 
     def result(self) -> Result:
-        balancing = needs_balancing(
-            self.before.contention,
-            act_host_s=self.params.act_threshold_host_s,
-            stop_host_s=self.params.stop_threshold_host_s,
-            was_acting=self.params.was_acting,
-        )
+        balancing = self._heated(self.before, self.params.threshold_host_s)
         if not balancing and not self.before.broken:
             return self._package(
                 Plan(made_at=self.cluster.observed_at),
@@ -164,10 +163,21 @@ class _Solve:
             )
         answer = self._search() if balancing else self._repair()
         plan, cut_off = self._sequence(answer.hosts, search_again=balancing)
-        if self._too_late(plan):
-            cut_off |= {step.vm_id: "its relief would come too late" for step in plan.steps}
-            plan = Plan(made_at=self.cluster.observed_at)
         return self._package(plan, answer, status=None, balancing=balancing, cut_off=cut_off)
+
+    def _heated(self, judged: _Judged, threshold_host_s: float) -> bool:
+        """Whether a host is contended that something could be done about.
+
+        One whose VMs all have to stay, as on a host that is not reachable, would keep the gate open
+        for ever, and have the lower threshold in force for all others.
+        """
+        may_leave = self.problem.num_choices() > 1
+        helped = {
+            judged.placement[vm.id]
+            for vm, may in zip(self.cluster.vms, may_leave, strict=True)
+            if may
+        }
+        return any(host_id in helped for host_id in hot_hosts(judged.contention, threshold_host_s))
 
     def _search(self, restricted: Problem | None = None) -> Answer:
         """Return what the portfolio finds, with some VMs left where they are if so restricted."""
@@ -214,11 +224,7 @@ class _Solve:
         narrow = self._search(self.problem.restricted_to(movable))
         judged = self._judge(self.problem.placement(narrow.hosts))
         repair = judged.score.repair
-        heated = needs_balancing(
-            judged.contention,
-            act_host_s=self.params.act_threshold_host_s,
-            stop_host_s=self.params.stop_threshold_host_s,
-        )
+        heated = self._heated(judged, self.params.act_threshold_host_s)
         if self._over() or (not repair and not heated):
             return narrow
         wide = self._search()
@@ -231,7 +237,8 @@ class _Solve:
         """Return a safe plan, and the VMs for which there was no safe way, with the reason.
 
         What the cut leaves behind is pruned, or solved again without the VMs cut off where that
-        is better, and sequenced again, until a plan reaches all of it.
+        is better, and sequenced again, until a plan reaches all of it. A plan that saves nothing,
+        because moves in it take too long, is cut of those.
         """
         cut_off: dict[VmId, str] = {}
         problem = self.problem
@@ -246,15 +253,23 @@ class _Solve:
                 move_costs=move_costs,
                 patience_s=self._patience_s(),
             )
-            if not sequenced.cut_off:
+            late = {} if sequenced.cut_off else self._too_late(sequenced.plan)
+            if not sequenced.cut_off and not late:
                 return sequenced.plan, cut_off
             cut_off.update(sequenced.reasons_cut)
+            cut_off.update(late)
             self._told = None  # it cannot be reached
             movable = np.array([vm.id not in cut_off for vm in self.cluster.vms], dtype=np.bool_)
-            reached = problem.positions(sequenced.plan.placement_after(self.cluster.placement))
+            if late:
+                # Others may have counted on the room of those that stay: sequencing would tell.
+                reached = np.where(movable, hosts, self.problem.start)
+            else:
+                after = sequenced.plan.placement_after(self.cluster.placement)
+                reached = problem.positions(after)
             if self._over():
                 # No time to decide the rest anew: what can be reached, if it is worth it.
-                worth_it = State(problem, reached).total < self.before.score.total
+                saves = State(problem, reached).total < self.before.score.total
+                worth_it = saves and not late and not self._too_late(sequenced.plan)
                 return sequenced.plan if worth_it else replace(sequenced.plan, steps=()), cut_off
             problem = self.problem.restricted_to(movable)
             pruned = State(problem, reached)
@@ -286,21 +301,30 @@ class _Solve:
         limit_s = max(moment_s, self.params.limit_s)
         return lambda: self.allowance.elapsed_s >= (moment_s if self._cancelled() else limit_s)
 
-    def _too_late(self, plan: Plan) -> bool:
-        """Whether a drawn-out plan saves nothing once its relief is counted as it comes.
+    def _too_late(self, plan: Plan) -> dict[VmId, str]:
+        """Return who is to stay, and why, if a plan saves nothing once relief counts as it comes.
 
         Engines price a placement as if its moves took no time and parking cost nothing. That is
         near enough while a plan is over within a step; one that is not, or that parks VMs, is
         scored again along its schedule, the way back of a parked VM charged like the way there.
+        Those that arrive last stay first, half of them at a time: others may well be in time.
         """
         step_ms = self.scenarios.step_seconds * 1000
         parked = {step.vm_id for step in plan.steps if step.parking}
-        if not parked and plan.makespan_ms <= step_ms:
-            return False
+        ends_ms = {step.vm_id: step.end_ms for step in plan.steps}
+        late = [vm_id for vm_id in ends_ms if ends_ms[vm_id] > step_ms or vm_id in parked]
+        if not late:
+            return {}
         _, contention = score_plan(self.cluster, self.scenarios, self.params.weights, plan)
         after = self._judge(plan.placement_after(self.cluster.placement)).score
         ways_back = sum(cost.total for vm_id, cost in after.move_costs.items() if vm_id in parked)
-        return after.total - after.contention + contention + ways_back >= self.before.score.total
+        if after.total - after.contention + contention + ways_back < self.before.score.total:
+            return {}
+        late.sort(key=lambda vm_id: (-ends_ms[vm_id], vm_id))
+        return {
+            vm_id: BY_WAY_OF_ANOTHER if vm_id in parked else TOO_LATE
+            for vm_id in late[: -(-len(late) // 2)]
+        }
 
     def _package(
         self,
@@ -331,7 +355,7 @@ class _Solve:
             hosts,
             contention=judged.contention,
             violations=judged.violations,
-            hot_host_s=self.params.act_threshold_host_s,
+            hot_host_s=self.params.threshold_host_s,
             cut_off=cut_off,
             contradictions=self._contradictions(judged.broken),
             out_of_time=out_of_time,

@@ -201,7 +201,10 @@ class Occupancy:
         for i, role in self._roles.get(vm.id, ()):
             if not self._counts[i].admits(role, source, host):
                 rule = self._counts[i].rule
-                yield f"rule {rule.id!r} ({rule.kind}) keeps it away from there"
+                yield (
+                    f"rule {rule.id!r} ({rule.kind}) would not hold while it is under way, as it "
+                    f"has to (continuous)"
+                )
 
     def _take_room(self, vm: VM, host: int, sign: int) -> None:
         load = self._loads.get(host)

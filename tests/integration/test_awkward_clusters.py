@@ -306,7 +306,9 @@ def test_no_weight_at_all(tmp_path: Path) -> None:
 
 
 def test_the_largest_numbers_that_are_accepted(tmp_path: Path) -> None:
-    """Two PiB and two million cores a host: totals stay exact, and the hot host is relieved."""
+    """Two PiB and two million cores a host: totals stay exact; a move would take days, and why
+    nothing moves is told.
+    """
     cluster = cluster_document(TWO_HOSTS, {"v1": ("h1", 4), "v2": ("h1", 4)})
     for item in (*cluster["hosts"], *cluster["vms"]):
         size = item.get("capacity") or item["allocation"]
@@ -315,8 +317,12 @@ def test_the_largest_numbers_that_are_accepted(tmp_path: Path) -> None:
     demand = demand_document({"v1": 1, "v2": 1})
     for wanted in demand["demand"].values():
         wanted["cpu_millicores"] = [[MAX_AMOUNT] * 3]
-    answered = Answered(tmp_path, cluster, demand)
-    assert 0 <= answered.result.after.total < 2**62
+    result = Answered(tmp_path, cluster, demand).result
+    assert 0 < result.before.total < 2**62
+    assert result.after.total == result.before.total
+    assert not result.plan.steps
+    assert "h1" in {refusal.subject for refusal in result.refusals}
+    assert "too late" in str(result.refusals)
 
 
 def test_numbers_beyond_64_bits_are_refused(

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from service.pipeline import Planner
+from solver.domain.cluster import Cluster
 from solver.domain.errors import InvalidInputError
 from solver.domain.plan_score import score_plan
 from solver.domain.result import SolveStatus
+from solver.domain.scenario import ScenarioSet
 from solver.domain.score import score_placement
 from solver.domain.units import Resource
 from solver.domain.weights import Weights
@@ -110,6 +112,53 @@ def test_relief_that_comes_after_the_horizon_is_no_reason_to_move() -> None:
     assert with_plan + result.after.migration <= without
     assert result.plan.steps == ()
     assert result.status is SolveStatus.NO_BENEFICIAL_MOVE
+
+
+def _hot_twice() -> tuple[Cluster, ScenarioSet]:
+    """Return a host that only a move of over an hour can cool, and one that a quick one can."""
+    slow = {"memory_gib": 600, "migration_bandwidth_mib_per_s": 5}
+    cluster = make_cluster(
+        [make_host("h1", **slow), make_host("h2", **slow), make_host("h3"), make_host("h4")],
+        [
+            make_vm("big", "h1", memory_gib=20, priority=1),
+            make_vm("x", "h1", memory_gib=200, not_migratable_reason="p", priority=10),
+            make_vm("a", "h3", memory_gib=1),
+            make_vm("y", "h3", memory_gib=1, not_migratable_reason="p"),
+        ],
+    )
+    return cluster, make_scenarios(cluster, {"big": 9, "x": 9, "a": 5.1, "y": 5.1})
+
+
+def test_a_slow_move_takes_no_quick_ones_with_it() -> None:
+    """The plan of both saved nothing, since the slow move costs what it does and relieves nothing
+    in time; it was thrown away as a whole, and every VM told that its relief would come too late.
+    """
+    cluster, scenarios = _hot_twice()
+    result = solve(cluster, scenarios, PARAMS)
+    assert [step.vm_id for step in result.plan.steps] == ["a"]
+    reasons = {refusal.subject: refusal.sentence for refusal in result.refusals}
+    assert "too late" in reasons["big"]
+    assert "a" not in reasons
+
+
+def test_quick_moves_are_kept_when_there_is_no_time_to_decide_them_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The search has used its time, as it mostly does; what is over by then is a tenth of it."""
+    clock = [0.0]
+
+    def slow_sequence(*args: Any, **more: Any) -> Sequenced:
+        clock[0] = 19.0
+        return sequence(*args, **more)
+
+    monkeypatch.setattr("solver.solve.sequence", slow_sequence)
+    monkeypatch.setattr(
+        "solver.solve.Allowance",
+        lambda limit_s, work_limit: Allowance(limit_s, work_limit, lambda: clock[0]),
+    )
+    cluster, scenarios = _hot_twice()
+    result = solve(cluster, scenarios, SolveParams(limit_s=20, work_limit=2))
+    assert [step.vm_id for step in result.plan.steps] == ["a"]
 
 
 def test_what_cannot_be_repaired_does_not_open_the_gate_for_balancing() -> None:

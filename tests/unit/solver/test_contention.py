@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from solver.contention import hot_hosts, needs_balancing
+from solver.contention import hot_hosts
 from solver.domain.errors import InvalidInputError
 from solver.domain.score import HostContention, host_contention
 from solver.domain.units import HostId
 from solver.domain.weights import Weights, to_units
+from solver.params import SolveParams
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
 
@@ -47,7 +48,8 @@ def hosts_at(*host_s: float) -> list[HostContention]:
 )
 def test_hysteresis(score: float, was_acting: bool, expected: bool) -> None:
     """Balancing begins above the higher threshold and ends below the lower."""
-    assert needs_balancing(hosts_at(0.0, score), was_acting=was_acting) is expected
+    threshold_host_s = SolveParams(was_acting=was_acting).threshold_host_s
+    assert bool(hot_hosts(hosts_at(0.0, score), threshold_host_s)) is expected
 
 
 def test_hot_hosts_come_worst_first() -> None:
@@ -58,4 +60,4 @@ def test_hot_hosts_come_worst_first() -> None:
 def test_thresholds_in_the_wrong_order_are_refused() -> None:
     """A stop above act would never rest."""
     with pytest.raises(InvalidInputError, match=r"stop 3\.0 and act 2\.0"):
-        needs_balancing([], act_host_s=2.0, stop_host_s=3.0)
+        SolveParams(act_threshold_host_s=2.0, stop_threshold_host_s=3.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,7 +97,11 @@ def test_a_group_stays_in_its_part() -> None:
     assert solved(cluster, {"v1": "h2", "v2": "h2"}).cut_off == ()
     answer = solved(cluster, {"v1": "h3", "v2": "h3"})
     assert answer.cut_off == ids("v1", "v2")
-    assert "rule 'one' (among)" in answer.reasons_cut[VmId("v1")]
+    reason = answer.reasons_cut[VmId("v1")]
+    assert "rule 'one' (among) would not hold while it is under way" in reason
+    assert "(continuous)" in reason
+    at_rest = make_cluster(zoned("", "", ""), vms, rules=(replace(rule, continuous=False),))
+    assert solved(at_rest, {"v1": "h3", "v2": "h3"}).cut_off == ()
 
 
 def test_split_groups_pass_each_other() -> None:
