@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.whatif.change import Changed, change, flavour_demand
 from service.whatif.measure import Headroom, Measure, headroom, measure
@@ -149,7 +149,7 @@ def _room(
 def _needed(changed: Changed, asked: HostsQuestion | None, limit_s: float) -> HostsNeeded | None:
     if asked is None:
         return None
-    return hosts_needed(
+    found = hosts_needed(
         changed.cluster.vms,
         changed.scenarios,
         asked.types,
@@ -157,3 +157,8 @@ def _needed(changed: Changed, asked: HostsQuestion | None, limit_s: float) -> Ho
         survive_loss=asked.survive_loss,
         limit_s=limit_s,
     )
+    if not changed.cluster.rules:
+        return found
+    # Rules name hosts and zones that the hosts to be bought do not have yet.
+    unseen = f"the cluster's rules ({len(changed.cluster.rules)}) are not looked at"
+    return replace(found, limits=f"{found.limits}; {unseen}" if found.limits else unseen)

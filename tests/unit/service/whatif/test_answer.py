@@ -202,6 +202,20 @@ def test_room_and_hosts_needed_are_answered_on_demand() -> None:
     assert found.room.number == 6  # 40 GiB are left on each of three hosts.
     assert found.needed is not None
     assert found.needed.counts == {"h": 2}  # Three VMs of 30 GiB fit on a host.
+    assert "rule" not in found.needed.limits
+
+
+def test_hosts_needed_tell_that_rules_are_not_looked_at() -> None:
+    """Two VMs kept apart are said to need one host; nothing told that this was not looked at."""
+    question = Question(
+        hosts_needed=HostsQuestion(types=(HostType(template=make_host("h"), price=1),)),
+        rules=(AntiAffinity(id="apart", vm_ids=(VmId("v0"), VmId("v1"))),),
+        removed_vm_ids=tuple(VmId(f"v{i}") for i in range(2, 6)),
+    )
+    found = ask(question)
+    assert found.needed is not None
+    assert found.needed.counts == {"h": 1}
+    assert found.needed.limits.endswith("the cluster's rules (1) are not looked at")
 
 
 @pytest.mark.parametrize(
