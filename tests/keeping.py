@@ -19,6 +19,7 @@ from service.plans import wishes
 from service.runtime.drivers import Opener, open_cluster
 from service.runtime.keeper import Keeper, KeeperParams
 from service.runtime.simulated import Load
+from service.runtime.training import NoTrainer, Trainer
 from service.security.principal import Principal, Role
 from service.store.base import KeptPlan, PlanStage, Store
 from service.store.sql import open_store
@@ -64,12 +65,19 @@ class Kept:
         driver: DriverSettings | None = None,
         opener: Opener = open_cluster,
         cluster: Cluster | None = None,
+        trainer: Callable[[Store], Trainer] = lambda store: NoTrainer(),
+        past: timedelta = PARAMS.past,
+        time_zone: str = "UTC",
     ) -> None:
         self._opener = opener
+        self._params = replace(PARAMS, past=past)
         self.clock = ManualClock(START)
         self.store: Store = open_store(f"sqlite:///{folder / 'store.db'}", now=self.clock.now)
+        self._trainer = trainer(self.store)
         settings = ClusterSettings(
-            name="one", driver=driver or DriverSettings(kind="simulated", seed=SEED)
+            name="one",
+            time_zone=time_zone,
+            driver=driver or DriverSettings(kind="simulated", seed=SEED),
         )
         with self.store.begin() as tx:
             put_cluster(tx, OPERATOR, CLUSTER, settings, expected_revision=0, now=self.clock.now())
@@ -87,8 +95,9 @@ class Kept:
             CLUSTER,
             lease=self.lease,
             clock=self.clock,
-            params=PARAMS,
+            params=self._params,
             opener=self._opener,
+            trainer=self._trainer,
             stop=stop,
         )
         return self.keeper

@@ -7,7 +7,9 @@ learnt from it: what moves took, which VMs are left alone for a while, whether t
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from executor.states import MoveState
 from service.plans.acting import why_not
@@ -35,6 +37,7 @@ class Execution:
         self._charge = charge
         self._sight = sight
         self._carrier = carrier
+        self._noted: set[tuple[str, int]] = set()
         if carrier is not None and carrier.recover():
             log.info("cluster %s: taking up the plan that was interrupted", charge.cluster_id)
 
@@ -61,6 +64,7 @@ class Execution:
         if not carrier.is_active():
             self._end(running, carrier.ended(running), schedule)
         elif (progress := carrier.progress()) != running.document.get("progress"):
+            self._note_moves(running, progress)
             self._charge.change(running, progress=progress)
 
     def begin(self, approved: KeptPlan, schedule: Schedule) -> None:
@@ -94,17 +98,30 @@ class Execution:
 
     def _learn(self, running: KeptPlan, ended: Ended) -> None:
         memory = self._charge.memory
+        self._note_moves(running, ended.progress)
+        self._noted.clear()
         entries = ended.progress.get("steps", ())
         for step, entry in zip(plan_of(running).steps, entries, strict=True):
-            if entry["started_at"] and entry["ended_at"]:
-                began = datetime.fromisoformat(entry["started_at"])
-                over = datetime.fromisoformat(entry["ended_at"])
-                self._sight.seer.note_move(step.vm_id, began, max(began, over))
             if entry["state"] == MoveState.DONE.value and entry["ended_at"]:
                 over_at = datetime.fromisoformat(entry["ended_at"])
                 memory.cooldowns.record(step.vm_id, over_at)
                 memory.moved_at.append(over_at)
         memory.add_measured(ended.measured)
+
+    def _note_moves(self, running: KeptPlan, progress: Mapping[str, Any]) -> None:
+        """Tell the forecaster of each move once it is over.
+
+        Not only once the plan is: an hour after the first moves, forecasts are held against what
+        was read during them.
+        """
+        entries = progress.get("steps", ())
+        for i, (step, entry) in enumerate(zip(plan_of(running).steps, entries, strict=True)):
+            if not (entry["started_at"] and entry["ended_at"]) or (running.id, i) in self._noted:
+                continue
+            began = datetime.fromisoformat(entry["started_at"])
+            over = datetime.fromisoformat(entry["ended_at"])
+            self._sight.seer.note_move(step.vm_id, began, max(began, over))
+            self._noted.add((running.id, i))
 
     def _plan_retry(self, running: KeptPlan, ended: Ended, schedule: Schedule) -> None:
         memory = self._charge.memory

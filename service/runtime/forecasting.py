@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,10 +20,12 @@ import numpy as np
 
 from forecast.baseline import Persistence
 from forecast.classes import classify
-from forecast.forecaster import QUANTILES, Forecaster, QuantileForecast
+from forecast.completed import CompletedModel
+from forecast.forecaster import QUANTILES, QuantileForecast
 from forecast.history import History
 from forecast.online import OnlineForecaster
 from forecast.persist import load_model
+from forecast.quantile import QuantileModel
 from forecast.scenarios import affordable_scenarios, make_scenarios, sample_paths
 from service.pipeline import Foresight
 from solver.domain.cluster import Cluster
@@ -33,6 +36,8 @@ from solver.domain.weights import Weights, to_host_s
 
 WARM_UP_DAYS: Final = 2.0
 """The least with which calibration and joint errors have seen each hour of the day twice."""
+DAILY: Final = timedelta(days=1)
+"""How often it is looked again which VMs are busy: some are born, others change their ways."""
 FAN_PATHS: Final = 64
 """Joint paths that the bands of hosts are taken from."""
 FRESH_STREAM: Final = 1
@@ -69,7 +74,9 @@ class Seer:
     def __init__(self, *, seed: int = 0) -> None:
         self._seed = seed
         self._online: OnlineForecaster | None = None
-        self._model: Forecaster | None = None
+        self._model: QuantileModel | None = None
+        self._classified_at: datetime | None = None
+        self._moves: list[tuple[VmId, datetime, datetime]] = []
         self._resources: tuple[Resource, ...] = ()
         self.latest: Forecasted | None = None
 
@@ -79,7 +86,7 @@ class Seer:
         return (self._model or Persistence()).name
 
     @property
-    def model(self) -> Forecaster | None:
+    def model(self) -> QuantileModel | None:
         """The trained model in use; ``None`` while there is none."""
         return self._model
 
@@ -88,8 +95,15 @@ class Seer:
         """What is carried from one forecast to the next; ``None`` before the first."""
         return self._online
 
+    @property
+    def moves(self) -> Sequence[tuple[VmId, datetime, datetime]]:
+        """VMs that migrated in the latest days, and from when to when."""
+        return self._moves
+
     def take_over(self, model_file: bytes) -> None:
         """Forecast with another model from now on.
+
+        What was learned of the model before is kept; of persistence it is not.
 
         Raises
         ------
@@ -99,11 +113,18 @@ class Seer:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model"
             path.write_bytes(model_file)
-            self._model = load_model(path).model
-        self._online = None
+            model = load_model(path).model
+        if self._online is not None and self._model is not None:
+            self._online.go_on_with(CompletedModel(model))
+        else:
+            self._online = None
+        self._model, self._classified_at = model, None
 
     def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
         """Take note of a migration, so that what it did to the VM is not taken for demand."""
+        old = ended_at - timedelta(days=WARM_UP_DAYS)
+        self._moves = [move for move in self._moves if move[2] >= old]
+        self._moves.append((vm_id, began_at, ended_at))
         if self._online is not None:
             self._online.note_move(vm_id, began_at, ended_at)
 
@@ -149,27 +170,24 @@ class Seer:
     def _ready(self, cluster: Cluster, history: History) -> OnlineForecaster:
         """Return the forecaster at work, warmed up anew where what it forecasts has changed."""
         resources = forecastable(cluster, history)
-        model = self._usable(resources)
         stale = self.latest is not None and self.latest.at >= history.end_at
-        if self._online is None or resources != self._resources or stale:
-            self._resources = resources
-            end_bin = history.num_bins
+        fresh = self._online is None or resources != self._resources or stale
+        if self._online is None or fresh:
             self._online = OnlineForecaster(
-                forecaster=model,
+                forecaster=Persistence() if self._model is None else CompletedModel(self._model),
                 resources=resources,
-                class_of=classify(history, until_bin=end_bin).by_vm(history.vm_ids),
                 seed=self._seed,
             )
-            self._online.warm_up(history, until_bin=end_bin - 1, days=WARM_UP_DAYS)
+        if fresh or self._classified_at is None or self._classified_at + DAILY <= history.end_at:
+            classes = classify(history, until_bin=history.num_bins)
+            self._online.class_of = classes.by_vm(history.vm_ids)
+            self._classified_at = history.end_at
+        if fresh:
+            self._resources = resources
+            for move in self._moves:
+                self._online.note_move(*move)
+            self._online.warm_up(history, until_bin=history.num_bins - 1, days=WARM_UP_DAYS)
         return self._online
-
-    def _usable(self, resources: tuple[Resource, ...]) -> Forecaster:
-        """Return the model if it knows all that is forecast, else what needs no training."""
-        known = getattr(self._model, "models_", {})
-        if self._model is not None and all(resource in known for resource in resources):
-            return self._model
-        self._model = None
-        return Persistence()
 
 
 def forecastable(cluster: Cluster, history: History) -> tuple[Resource, ...]:

@@ -140,13 +140,14 @@ class Sight:
         if self.seer.latest is not None and self.seer.latest.at >= end_at:
             return
         self._feed(end_at)
-        self.window.read_until(end_at)
+        last_seen = self._charge.store.telemetry.last_seen(self._charge.cluster_id)
+        self.window.read_until(end_at, last_seen=last_seen)
         self.objections = objections(
             quality,
             cluster,
             self.window.history,
             now=self._charge.now,
-            last_seen=self._charge.store.telemetry.last_seen(self._charge.cluster_id),
+            last_seen=last_seen,
         )
         self._learner.take_over()
         self._show(cluster, self.seer.look_ahead(cluster, self._history(cluster, end_at)))

@@ -17,17 +17,25 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 from forecast.accuracy import RetrainingRules, retraining_reason
 from forecast.baseline import Persistence
+from forecast.completed import CompletedModel
+from forecast.features import FeatureSettings
 from forecast.forecaster import Forecaster
-from forecast.history import History
+from forecast.history import BinState, History
 from forecast.persist import load_model, save_model
 from forecast.promotion import compare
 from forecast.quantile import QuantileModel, TrainingSettings
+from service.inventory.effective import effective
+from service.inventory.policies import ClusterSettings
 from service.runtime.forecasting import Seer
 from service.runtime.kept import MODEL
-from service.store.base import Store
-from solver.domain.errors import ForecastError, ForeswapError
+from service.runtime.window import first_read_bin, with_types
+from service.store.base import Kind, Store
+from solver.domain.errors import ForecastError, ForeswapError, NotEnoughHistoryError
+from solver.domain.units import Resource
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +44,14 @@ LEAST: Final = timedelta(days=3)
 MOST: Final = timedelta(days=28)
 """What is trained on."""
 JUDGED: Final = timedelta(days=1)
-"""Latest telemetry that the new model and the one in use are compared on."""
+"""Latest telemetry that the new model and the one in use are compared on. A model is younger than
+that for as long: no other is trained until there is a day that neither has seen."""
+LEAST_READ: Final = 0.2
+"""Share of what could be read of a resource that has to be there for a model to learn it: too few
+rows of one would leave all others without a model."""
+MUCH_READ: Final = 0.7
+"""Share of the latest days from which on a resource without a model is a reason to train: by then
+enough is there of all that is trained on."""
 AGAIN: Final = timedelta(hours=6)
 """Between two trainings: a model that was not taken over is not better an hour later."""
 
@@ -114,9 +129,15 @@ class ProcessTrainer:
         if seer.model is None:
             long_enough = history.end_at - history.start_at >= LEAST
             return "there is no model yet" if long_enough else ""
-        trained_until = getattr(seer.model, "trained_until_", None)
+        trained_until = seer.model.trained_until_
         if seer.online is None or seer.latest is None or trained_until is None:
             return ""
+        if now - trained_until < JUDGED:
+            return ""
+        much_read = read_to(MUCH_READ, history)
+        strange = [r.field for r in much_read if r not in seer.model.models_]
+        if strange:
+            return f"the model knows nothing of {', '.join(strange)}"
         found = retraining_reason(
             self._rules,
             trained_until=trained_until,
@@ -188,25 +209,48 @@ def train(
         If there is too little to learn from, or to judge on.
     """
     history = store.telemetry.history(cluster_id, until_at - MOST, until_at)
-    with store.begin() as tx:
+    # Instants before the first reading would be drawn like others, and nothing found there.
+    history = history.window(first_read_bin(history), history.num_bins)
+    with store.begin(read_only=True) as tx:
         kept = tx.blobs.get(cluster_id, MODEL)
-    current = _in_use(None if kept is None else kept[1], history)
+        about = ClusterSettings.from_document(tx.items.get(Kind.CLUSTER, "", cluster_id).document)
+        if tx.snapshots.observed_at(cluster_id) is not None:
+            history = with_types(history, effective(tx, cluster_id))
     judged_from = history.num_bins - JUDGED // timedelta(seconds=history.step_seconds)
-    candidate = QuantileModel(resources=history.resources, training=settings)
-    candidate.fit(history, until_bin=judged_from)
+    if judged_from <= 0:
+        raise NotEnoughHistoryError(
+            f"expected more than a day of telemetry, got {history.start_at} to {history.end_at}"
+        )
+    resources = read_to(LEAST_READ, history.until(judged_from)) or history.resources
+
+    def fitted(until_bin: int) -> QuantileModel:
+        features = FeatureSettings(time_zone=about.time_zone)
+        model = QuantileModel(resources=resources, training=settings, features=features)
+        model.fit(history, until_bin=until_bin)
+        return model
+
+    current = _in_use(None if kept is None else kept[1])
     verdict = compare(
-        candidate, current, history, from_bin=judged_from, resources=history.resources
+        fitted(judged_from), current, history, from_bin=judged_from, resources=resources
     )
     if verdict.accepted:
-        candidate = QuantileModel(resources=history.resources, training=settings)
-        candidate.fit(history, until_bin=history.num_bins)
-        data = _file_of(candidate, verdict.to_json())
+        data = _file_of(fitted(history.num_bins), verdict.to_json())
         with store.begin() as tx:
             tx.blobs.put(cluster_id, MODEL, until_at, data)
     return verdict.to_json()
 
 
-def _in_use(model_file: bytes | None, history: History) -> Forecaster:
+def read_to(share: float, history: History) -> tuple[Resource, ...]:
+    """Return the resources of which such a share of what VMs could have told was read."""
+    told = int((history.state != BinState.ABSENT).sum())
+    return tuple(
+        resource
+        for resource in Resource
+        if told and int((~np.isnan(history.readings[resource])).sum()) >= share * told
+    )
+
+
+def _in_use(model_file: bytes | None) -> Forecaster:
     """Return the model in use; persistence where there is none, or none that still fits."""
     if model_file is None:
         return Persistence()
@@ -214,11 +258,9 @@ def _in_use(model_file: bytes | None, history: History) -> Forecaster:
         path = Path(folder) / "model"
         path.write_bytes(model_file)
         try:
-            model = load_model(path).model
+            return CompletedModel(load_model(path).model)
         except ForecastError:
             return Persistence()
-    known = all(resource in model.models_ for resource in history.resources)
-    return model if known else Persistence()
 
 
 def _file_of(model: QuantileModel, verdict: Mapping[str, Any]) -> bytes:

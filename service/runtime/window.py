@@ -5,6 +5,7 @@ Reading weeks of every VM from the store every five minutes would be most of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -16,12 +17,12 @@ from forecast.history import STEP_SECONDS, BinState, Floats, History
 from service.store.base import Telemetry
 from solver.domain.cluster import Cluster
 from solver.domain.errors import NotEnoughHistoryError
-from solver.domain.units import NUM_RESOURCES, VmId
+from solver.domain.units import NUM_RESOURCES, HostId, VmId
 
 SPAN: Final = timedelta(days=8)
 """What a forecast looks back to: the same hour a week ago, and the warming up before it."""
 LATE: Final = timedelta(hours=1)
-"""Readings that come later than that are not seen before a restart."""
+"""What was read is read again for so long: minutes come in late, and are rolled up later."""
 BIN: Final = timedelta(seconds=STEP_SECONDS)
 
 
@@ -38,13 +39,28 @@ class Window:
         self._telemetry = telemetry
         self._cluster_id = cluster_id
         self._span = span
+        self._last_seen: dict[HostId, datetime] = {}
+        self._behind: dict[HostId, datetime] = {}
+        self._again_from: datetime | None = None
         self.history: History | None = None
 
-    def read_until(self, end_at: datetime) -> None:
-        """Take in what came up to an instant on the grid, and let go what is too old."""
+    def read_until(
+        self, end_at: datetime, *, last_seen: Mapping[HostId, datetime] | None = None
+    ) -> None:
+        """Take in what came up to an instant on the grid, and let go what is too old.
+
+        Parameters
+        ----------
+        last_seen
+            Start of the latest minute that each host delivered: one that was cut off for a day
+            delivers the day when it is back, and once it has, all of it is taken in.
+        """
         known = self.history
         start_at = end_at - self._span
-        begin_at = start_at if known is None else max(start_at, min(known.end_at, end_at) - LATE)
+        begin_at = start_at
+        again = self._caught_up(last_seen or {}, start_at, end_at)
+        if known is not None:
+            begin_at = max(start_at, min(known.end_at, end_at, *again) - LATE)
         try:
             newer = self._telemetry.history(self._cluster_id, begin_at, end_at)
         except NotEnoughHistoryError:
@@ -55,11 +71,31 @@ class Window:
             known = known.window(known.bin_at(start_at), known.num_bins)
         self.history = known
 
+    def _caught_up(
+        self, last_seen: Mapping[HostId, datetime], start_at: datetime, end_at: datetime
+    ) -> list[datetime]:
+        """Return from when on to read again: hosts that were behind have caught up since then.
+
+        Told at this look and the next: what has just come is rolled up a minute or so later. A host
+        that stays behind, as one whose clock is, would have days read anew at every look.
+        """
+        first = self.history is None
+        for host_id, at in last_seen.items():
+            before = self._last_seen.get(host_id)
+            if before is None and not first:
+                self._behind[host_id] = start_at
+            elif before is not None and at > before and end_at - before > LATE:
+                self._behind.setdefault(host_id, on_grid(before))
+        caught_up = [h for h in self._behind if end_at - last_seen.get(h, start_at) <= LATE]
+        now_from = min((self._behind.pop(host_id) for host_id in caught_up), default=None)
+        before_from, self._again_from = self._again_from, now_from
+        self._last_seen = dict(last_seen)
+        return [at for at in (before_from, now_from) if at is not None]
+
 
 def _begun(history: History) -> History:
     """Return a history from its first reading on: a day of 10,000 VMs takes 60 MB, read or not."""
-    first = int((history.state != BinState.ABSENT).any(axis=0).argmax())
-    later = history.window(first, history.num_bins)
+    later = history.window(first_read_bin(history), history.num_bins)
     # Copies, so that nothing holds what came before.
     return replace(
         later,
@@ -67,6 +103,11 @@ def _begun(history: History) -> History:
         state=later.state.copy(),
         granted_mib=later.granted_mib.copy(),
     )
+
+
+def first_read_bin(history: History) -> int:
+    """Return the first bin in which some VM is known."""
+    return int((history.state != BinState.ABSENT).any(axis=0).argmax())
 
 
 def on_grid(at: datetime) -> datetime:
@@ -119,6 +160,7 @@ def with_cluster(history: History | None, cluster: Cluster, end_at: datetime) ->
     """
     if history is None:
         return _unread(cluster, tuple(vm.id for vm in cluster.vms), end_at - BIN, 1)
+    history = with_types(history, cluster)
     known = set(history.vm_ids)
     strangers = tuple(vm.id for vm in cluster.vms if vm.id not in known)
     if strangers:
@@ -127,6 +169,16 @@ def with_cluster(history: History | None, cluster: Cluster, end_at: datetime) ->
     if missing > 0:
         history = joined(history, _unread(cluster, history.vm_ids, history.end_at, missing))
     return history
+
+
+def with_types(history: History, cluster: Cluster) -> History:
+    """Return a history that knows of what type its VMs are: telemetry does not tell."""
+    type_of = {vm.id: vm.app_type for vm in cluster.vms}
+    types = (
+        type_of.get(vm_id) or known
+        for vm_id, known in zip(history.vm_ids, history.app_types, strict=True)
+    )
+    return replace(history, app_types=tuple(types))
 
 
 def _unread(

@@ -15,6 +15,7 @@ from service.inventory.clusters import put_cluster
 from service.inventory.maintenance import set_maintenance
 from service.inventory.policies import ClusterSettings, DriverSettings, Maintenance
 from service.plans import wishes
+from service.plans.document import plan_of
 from service.runtime.drivers import last_snapshot
 from service.runtime.kept import FORECAST, fan_from_bytes
 from service.runtime.past_fans import LEVELS, past_fans
@@ -353,8 +354,12 @@ def test_restart_in_the_middle_goes_on(tmp_path: Path) -> None:
     kept.wish(wishes.approve, name)
     kept.pass_time(lambda: _num_done(kept, name) == 1, hours=0.5, step_s=1)
     assert kept.plan(name).stage is PlanStage.RUNNING
+    # An hour after it the forecaster learns from what was read during a move: it is told at once.
+    assert len(kept.keeper.seer.moves) == 1
     kept.new_keeper()
     kept.pass_time(lambda: kept.plan(name).stage is not PlanStage.RUNNING, hours=0.5)
+    moved = [vm_id for vm_id, _, _ in kept.keeper.seer.moves]
+    assert sorted(moved) == sorted(step.vm_id for step in plan_of(kept.plan(name)).steps)
     plan = kept.plan(name)
     assert plan.stage is PlanStage.DONE, plan.document["progress"]
     moves = len(plan.document["progress"]["steps"])
