@@ -154,10 +154,11 @@ class _Solve:
     def result(self) -> Result:
         balancing = self._heated(self.before, self.params.threshold_host_s)
         if not balancing and not self.before.broken:
+            hot = hot_hosts(self.before.contention, self.params.threshold_host_s)
             return self._package(
                 Plan(made_at=self.cluster.observed_at),
                 None,
-                status=SolveStatus.BELOW_THRESHOLD,
+                status=SolveStatus.NO_BENEFICIAL_MOVE if hot else SolveStatus.BELOW_THRESHOLD,
                 balancing=False,
                 cut_off={},
             )

@@ -177,5 +177,5 @@ _STATUS: Final = {
     "optimal": "proven optimal",
     "feasible": "best found within the limit",
     "no_beneficial_move": "no move is worth its cost",
-    "below_threshold": "no host that a VM may leave is contended, and nothing is broken",
+    "below_threshold": "no host is contended and nothing is broken: nothing to do",
 }

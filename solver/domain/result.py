@@ -21,7 +21,7 @@ class SolveStatus(enum.Enum):
     NO_BENEFICIAL_MOVE = "no_beneficial_move"
     """Nothing found is worth its cost; the plan is empty."""
     BELOW_THRESHOLD = "below_threshold"
-    """Nothing is broken, and no host is contended that some VM may leave: nothing was solved."""
+    """No host is contended and nothing is broken: nothing was solved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
