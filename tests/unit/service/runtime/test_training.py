@@ -93,6 +93,12 @@ def test_after_a_training_nothing_is_trained_for_a_while(monkeypatch: pytest.Mon
     assert trainer.reason(Seer(), history, now=late) != ""
 
 
+@pytest.fixture
+def only_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learn nothing but the CPU: a quarter of the models."""
+    monkeypatch.setattr("service.runtime.training.read_to", lambda *_: (Resource.CPU,))
+
+
 class Here(ProcessTrainer):
     """Trains at once, in this process; an hour after one model another is wanted."""
 
@@ -107,13 +113,16 @@ class Here(ProcessTrainer):
         self.verdicts.append((until_at, verdict))
 
 
-def test_a_model_is_trained_and_taken_over(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("only_cpu")
+def test_a_model_is_trained_and_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the fourth day on the cluster is forecast by a model; a day later by another one.
 
     What was learned of the first one's errors stays: it was made anew from days that the second had
     been trained on. And none is judged on a day that the one in use has seen, though another was
-    wanted an hour after the first.
+    wanted an hour after the first. Days are hours here, or all the forecasts would take minutes.
     """
+    monkeypatch.setattr("service.runtime.training.JUDGED", timedelta(hours=7))
+    monkeypatch.setattr("service.runtime.forecasting.WARM_UP_DAYS", 0.25)
     trainers: list[Here] = []
 
     def trainer(store: Store) -> Here:
@@ -137,7 +146,7 @@ def test_a_model_is_trained_and_taken_over(tmp_path: Path) -> None:
     assert first.features.time_zone == "Europe/Berlin"
     (verdicts,) = [trainer.verdicts for trainer in trainers]
     assert [verdict["accepted"] for _, verdict in verdicts] == [True]
-    kept.pass_time(hours=23, step_s=1800)
+    kept.pass_time(hours=6.5, step_s=1800)
     assert len(verdicts) == 1
     online.class_of.clear()
     kept.pass_time(until=lambda: seer.model is not first, hours=3, step_s=1800)
@@ -145,7 +154,7 @@ def test_a_model_is_trained_and_taken_over(tmp_path: Path) -> None:
     assert second is not None
     assert second is not first
     assert len(verdicts) == 2
-    assert verdicts[1][0] - verdicts[0][0] >= timedelta(days=1)
+    assert verdicts[1][0] - verdicts[0][0] >= timedelta(hours=7)
     assert seer.online is online
     assert online.class_of, "who is busy is looked at anew"
     assert online.forecaster == CompletedModel(second)
@@ -168,6 +177,7 @@ def _model(kept: Kept) -> Any:
     return seer.model
 
 
+@pytest.mark.usefixtures("only_cpu")
 def test_types_of_the_inventory_are_learned(tmp_path: Path) -> None:
     """Telemetry knows no application types; those of the snapshot were never looked at."""
     history = replace(make_history(num_vms=6, num_bins=4 * DAY), start_at=FOUR_DAYS_AGO)
