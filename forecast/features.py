@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +21,8 @@ from forecast.activity import LAGS, implied_by_activity
 from forecast.forecaster import HORIZON_MINUTES
 from forecast.history import STEP_SECONDS, BinState, Floats, History
 from forecast.scaling import scale, unit_of
-from solver.domain.errors import InvalidInputError
 from solver.domain.units import Resource
+from solver.domain.zones import time_zone
 
 MODELLED_MINUTES: Final = (5, 15, 30, 45, 60)
 """Horizons that models are fitted for; between them quantiles change little, and are interpolated.
@@ -127,13 +126,7 @@ class FeatureSettings:
     app_types: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise InvalidInputError(
-                f"expected a time zone such as Europe/Berlin, got {self.time_zone!r}",
-                path="time_zone",
-            ) from error
+        time_zone(self.time_zone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -375,7 +368,7 @@ def _app_codes(history: History, chosen: npt.NDArray[np.intp], settings: Feature
 
 def _calendar(history: History, bin_idx: int, settings: FeatureSettings) -> list[np.float32]:
     """Return time of day, day of week and minute of the hour at the start of a bin."""
-    local = history.time_of(bin_idx).astimezone(ZoneInfo(settings.time_zone))
+    local = history.time_of(bin_idx).astimezone(time_zone(settings.time_zone))
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
     day = 2.0 * math.pi * ((local - midnight) / timedelta(days=1))
     week = 2.0 * math.pi * local.weekday() / 7.0

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from service.store.base import Document
 from solver.domain.cluster import MAX_PRIORITY, MIN_PRIORITY
 from solver.domain.errors import InvalidInputError
+from solver.domain.zones import time_zone
 
 MAX_TEXT: Final = 255
 """Characters of a name; of a reason four times as many."""
@@ -177,13 +177,7 @@ class ClusterSettings:
         _require_text(self.name, "name", most=MAX_TEXT)
         if not self.name.strip():
             raise InvalidInputError(f"expected a name, got {self.name!r}", path="name")
-        try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise InvalidInputError(
-                f"expected a time zone such as Europe/Rome, got {self.time_zone!r}",
-                path="time_zone",
-            ) from error
+        time_zone(self.time_zone)
 
     def to_document(self) -> dict[str, Any]:
         """Return them as the store keeps them."""

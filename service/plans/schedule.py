@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from pydantic import Field
 
 from solver.domain.errors import InvalidInputError
+from solver.domain.zones import time_zone
 from solver.schema import Name, Strict, checked
 
 DEFAULT_INTERVAL_MINUTES: Final = 15
@@ -195,7 +196,7 @@ def schedule_from_document(document: Mapping[str, Any] | None) -> Schedule:
     model = checked(ScheduleModel, {} if document is None else dict(document))
     if model.cron is not None and model.interval_minutes is not None:
         raise InvalidInputError("expected an interval or a cron, got both", path="cron")
-    zone = _zone(model.time_zone)
+    zone = time_zone(model.time_zone)
     if model.cron is not None:
         _require_cron(model.cron)
     minutes = model.interval_minutes or DEFAULT_INTERVAL_MINUTES
@@ -275,15 +276,6 @@ def blackout_ends_at(schedule: Schedule, now: datetime) -> datetime | None:
         if not in_blackout(schedule, at):
             return at
     return None
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidInputError(
-            f"expected a time zone such as Europe/Berlin, got {name!r}", path="time_zone"
-        ) from error
 
 
 def _require_cron(expression: str) -> None:
