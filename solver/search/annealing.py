@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from solver.problem import NOWHERE, IntArray, Problem
-from solver.search.away import Away, away_of, one_away
+from solver.search.away import Away, away_of, move, one_away
 from solver.search.deltas import insertion_change, removal_change
 from solver.search.draws import Draws, below, draws_of, unit
 from solver.search.effort import MOST_AT_ONCE, Effort, turns
@@ -30,10 +30,14 @@ from solver.search.facts import Facts
 from solver.search.kin import kin_of
 from solver.search.live import Live, migrates
 from solver.search.native import inner, kernel
-from solver.search.proposals import most_saved_of
+from solver.search.proposals import (
+    chain_within,
+    most_saved_of,
+    relocation_within,
+    swap_within,
+)
 from solver.search.record import Record, keep_best
 from solver.search.state import State
-from solver.search.taking import take_exchange, take_relocation
 
 EFFORT: Final = Effort(proposal=2e-7, column=2e-10)
 
@@ -61,8 +65,6 @@ DEPTH: Final = 32
 
 SAMPLES: Final = 4096
 
-NOBODY: Final = -1
-
 SWAP: Final = 0.4
 CHAIN: Final = 0.4
 """Shares of the proposals not to go home; the others are relocations."""
@@ -80,24 +82,6 @@ There are as many ways to be away as there are hosts, so while it is hot nearly 
 away, and each holds room twice: none is left for the large ones, which then stay where they are.
 Near the logarithm of the number of hosts the two balance; as it gets cold, the bias vanishes.
 """
-
-
-class Pool(NamedTuple):
-    """The VMs that are proposed.
-
-    Parameters
-    ----------
-    vms
-        All that run and may be elsewhere, shape ``(n,)``.
-    kin
-        Those each may change places with, shape ``(n, k)``.
-    most_saved
-        No less than what a VM's relocation can save besides loads, shape ``(V,)``.
-    """
-
-    vms: IntArray
-    kin: IntArray
-    most_saved: IntArray
 
 
 def improve(
@@ -146,7 +130,8 @@ def improve(
     if not movable.size:
         return hosts.copy()
     random = draws_of(seed)
-    pool = Pool(movable, kin_of(problem, movable), most_saved_of(problem))
+    most_saved = most_saved_of(problem)
+    kin = kin_of(problem, movable)
     away = away_of(problem, hosts)
     record = Record(hosts, state.total, 2 * MOST_AT_ONCE)
     if not problem.held.any():
@@ -156,7 +141,9 @@ def improve(
         temperature = scale * _heat(hottest, freezing, turn.used)
         _anneal(
             *state.for_kernels,
-            pool,
+            movable,
+            kin,
+            most_saved,
             away,
             random,
             temperature,
@@ -195,7 +182,9 @@ def _scale(facts: Facts, live: Live, movable: IntArray, random: Draws, samples: 
 def _anneal(
     facts: Facts,
     live: Live,
-    pool: Pool,
+    movable: IntArray,
+    kin: IntArray,
+    most_saved: IntArray,
     away: Away,
     random: Draws,
     temperature: float,
@@ -209,94 +198,75 @@ def _anneal(
 
     Parameters
     ----------
+    movable, kin
+        VMs to propose, shape ``(n,)``, and those each may change places with, shape ``(n, k)``.
     dearer_away
         What a VM away from its start is thought to cost more.
+    away
+        See ``Away``.
     homecoming
         Share of the proposals, if any VM is away, that one goes home.
     log
         See ``Record``, and so ``tally``.
     """
+    num_hosts = len(live.first)
     for _ in range(proposals):
         limit = int(-temperature * np.log(unit(random)))
         kind = unit(random)
-        if away.number[0] > 0 and unit(random) < homecoming:
-            v, w, c = _homecoming(facts, live, away, random, kind)
+        goes_home = away.number[0] > 0 and unit(random) < homecoming
+        if goes_home:
+            v = one_away(away, random)
+            h, alone = facts.start[v], kind >= 1.0 - HOME_ALONE
         else:
-            v, w, c = _any(facts, live, pool, random, kind)
-        if v == NOBODY:
+            at = below(random, len(movable))
+            v, h, alone = movable[at], NOWHERE, kind >= SWAP + CHAIN
+        a = live.hosts[v]
+        if alone:
+            if not goes_home:
+                h = facts.start[v]
+                if h in (NOWHERE, a) or unit(random) >= HOMEWARD_ALONE:
+                    h = below(random, num_hosts)
+            limit -= dearer_away * (migrates(facts, v, h) - migrates(facts, v, a))
+            if h != a and relocation_within(facts, live, most_saved, v, a, h, limit):
+                move(facts, live, away, log, tally, v, h)
+                keep_best(live, tally)
             continue
-        if w == NOBODY:
-            limit -= dearer_away * _more_away(facts, live, v, c)
-            take_relocation(facts, live, pool.most_saved, away, v, c, limit, log, tally)
+        if goes_home:
+            w = _who_makes_room(facts, live, random, h)
+            swaps = kind < HOME_SWAP * (1.0 - HOME_ALONE)
         else:
-            limit -= dearer_away * _more_away(facts, live, v, live.hosts[w])
-            limit -= dearer_away * _more_away(facts, live, w, c)
-            take_exchange(facts, live, pool.most_saved, away, v, w, c, limit, log, tally)
+            w = kin[at, below(random, kin.shape[1])]
+            swaps = kind < SWAP
+        if w < 0 or live.hosts[w] == a:
+            continue
+        b, c = live.hosts[w], a
+        if not swaps:
+            c = facts.start[w]
+            if c in (NOWHERE, b) or unit(random) >= HOMEWARD:
+                c = below(random, num_hosts)
+            if c == b:
+                continue
+        limit -= dearer_away * (migrates(facts, v, b) - migrates(facts, v, a))
+        limit -= dearer_away * (migrates(facts, w, c) - migrates(facts, w, b))
+        if c == a:
+            if swap_within(facts, live, most_saved, v, w, a, b, limit):
+                move(facts, live, away, log, tally, v, b)
+                move(facts, live, away, log, tally, w, a)
+        elif chain_within(facts, live, most_saved, v, w, a, b, c, limit):
+            move(facts, live, away, log, tally, w, c)
+            move(facts, live, away, log, tally, v, b)
         keep_best(live, tally)
-
-
-@inner
-def _homecoming(
-    facts: Facts, live: Live, away: Away, random: Draws, kind: float
-) -> tuple[int, int, int]:
-    """Return a VM that is to go home, who makes room for it, and where that one goes.
-
-    If nobody makes room, the first one's home stands last. If nobody is there, nobody goes.
-    """
-    v = one_away(away, random)
-    home = facts.start[v]
-    if kind >= 1.0 - HOME_ALONE:
-        return v, NOBODY, home
-    w = _who_makes_room(facts, live, random, home)
-    if w == NOBODY:
-        return NOBODY, NOBODY, home
-    if kind < HOME_SWAP * (1.0 - HOME_ALONE):
-        return v, w, live.hosts[v]
-    return v, w, _home_or_any(facts, live, random, w, HOMEWARD)
-
-
-@inner
-def _any(facts: Facts, live: Live, pool: Pool, random: Draws, kind: float) -> tuple[int, int, int]:
-    """Return any VM, the one whose place it is to take, and where that one goes.
-
-    If it takes nobody's place, where it goes itself stands last.
-    """
-    at = below(random, len(pool.vms))
-    v = pool.vms[at]
-    if kind >= SWAP + CHAIN:
-        return v, NOBODY, _home_or_any(facts, live, random, v, HOMEWARD_ALONE)
-    w = pool.kin[at, below(random, pool.kin.shape[1])]
-    if live.hosts[w] == live.hosts[v]:
-        return NOBODY, NOBODY, NOWHERE
-    if kind < SWAP:
-        return v, w, live.hosts[v]
-    return v, w, _home_or_any(facts, live, random, w, HOMEWARD)
-
-
-@inner
-def _home_or_any(facts: Facts, live: Live, random: Draws, v: int, homeward: float) -> int:
-    """Return the host that VM ``v`` started on, if it is elsewhere, so often; or any host."""
-    home = facts.start[v]
-    if home in (NOWHERE, live.hosts[v]) or unit(random) >= homeward:
-        return below(random, len(live.first))
-    return home
-
-
-@inner
-def _more_away(facts: Facts, live: Live, v: int, h: int) -> int:
-    """Return how many more VMs are away once VM ``v`` is on host ``h``: one, none or one fewer."""
-    return migrates(facts, v, h) - migrates(facts, v, live.hosts[v])
 
 
 @inner
 def _who_makes_room(facts: Facts, live: Live, random: Draws, h: int) -> int:
     """Return a VM of a host, one that is away if there is one near a random place in its list.
 
-    ``NOBODY`` if the host is empty.
+    Nobody, -1, if the host is empty.
     """
     w = live.first[h]
     if w < 0:
-        return NOBODY
+        return -1
     for _ in range(below(random, min(live.num_on[h], DEPTH))):
         w = live.following[w]
     for _ in range(DEPTH):
