@@ -37,7 +37,6 @@ class Execution:
         self._charge = charge
         self._sight = sight
         self._carrier = carrier
-        self._noted: set[tuple[str, int]] = set()
         if carrier is not None and carrier.recover():
             log.info("cluster %s: taking up the plan that was interrupted", charge.cluster_id)
 
@@ -99,7 +98,6 @@ class Execution:
     def _learn(self, running: KeptPlan, ended: Ended) -> None:
         memory = self._charge.memory
         self._note_moves(running, ended.progress)
-        self._noted.clear()
         entries = ended.progress.get("steps", ())
         for step, entry in zip(plan_of(running).steps, entries, strict=True):
             if entry["state"] == MoveState.DONE.value and entry["ended_at"]:
@@ -115,13 +113,11 @@ class Execution:
         was read during them.
         """
         entries = progress.get("steps", ())
-        for i, (step, entry) in enumerate(zip(plan_of(running).steps, entries, strict=True)):
-            if not (entry["started_at"] and entry["ended_at"]) or (running.id, i) in self._noted:
-                continue
-            began = datetime.fromisoformat(entry["started_at"])
-            over = datetime.fromisoformat(entry["ended_at"])
-            self._sight.seer.note_move(step.vm_id, began, max(began, over))
-            self._noted.add((running.id, i))
+        for step, entry in zip(plan_of(running).steps, entries, strict=True):
+            if entry["started_at"] and entry["ended_at"]:
+                began = datetime.fromisoformat(entry["started_at"])
+                over = datetime.fromisoformat(entry["ended_at"])
+                self._sight.seer.note_move(step.vm_id, began, max(began, over))
 
     def _plan_retry(self, running: KeptPlan, ended: Ended, schedule: Schedule) -> None:
         memory = self._charge.memory

@@ -121,7 +121,12 @@ class Seer:
         self._model, self._classified_at = model, None
 
     def note_move(self, vm_id: VmId, began_at: datetime, ended_at: datetime) -> None:
-        """Take note of a migration, so that what it did to the VM is not taken for demand."""
+        """Take note of a migration, so that what it did to the VM is not taken for demand.
+
+        It may be told again and again; it counts once.
+        """
+        if (vm_id, began_at, ended_at) in self._moves:
+            return
         old = ended_at - timedelta(days=WARM_UP_DAYS)
         self._moves = [move for move in self._moves if move[2] >= old]
         self._moves.append((vm_id, began_at, ended_at))
