@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 
 from solver.problem import NOWHERE, IntArray, Problem
-from solver.search.away import Away, away_of, move, one_away
+from solver.search.away import Away, away_of, one_away
 from solver.search.deltas import insertion_change, removal_change
 from solver.search.draws import Draws, below, draws_of, unit
 from solver.search.effort import MOST_AT_ONCE, Effort, turns
@@ -30,14 +30,10 @@ from solver.search.facts import Facts
 from solver.search.kin import kin_of
 from solver.search.live import Live, migrates
 from solver.search.native import inner, kernel
-from solver.search.proposals import (
-    chain_within,
-    most_saved_of,
-    relocation_within,
-    swap_within,
-)
+from solver.search.proposals import most_saved_of
 from solver.search.record import Record, keep_best
 from solver.search.state import State
+from solver.search.taking import take_exchange, take_relocation
 
 EFFORT: Final = Effort(proposal=2e-7, column=2e-10)
 
@@ -227,9 +223,8 @@ def _anneal(
                 if h in (NOWHERE, a) or unit(random) >= HOMEWARD_ALONE:
                     h = below(random, num_hosts)
             limit -= dearer_away * (migrates(facts, v, h) - migrates(facts, v, a))
-            if h != a and relocation_within(facts, live, most_saved, v, a, h, limit):
-                move(facts, live, away, log, tally, v, h)
-                keep_best(live, tally)
+            take_relocation(facts, live, most_saved, away, v, h, limit, log, tally)
+            keep_best(live, tally)
             continue
         if goes_home:
             w = _who_makes_room(facts, live, random, h)
@@ -248,13 +243,7 @@ def _anneal(
                 continue
         limit -= dearer_away * (migrates(facts, v, b) - migrates(facts, v, a))
         limit -= dearer_away * (migrates(facts, w, c) - migrates(facts, w, b))
-        if c == a:
-            if swap_within(facts, live, most_saved, v, w, a, b, limit):
-                move(facts, live, away, log, tally, v, b)
-                move(facts, live, away, log, tally, w, a)
-        elif chain_within(facts, live, most_saved, v, w, a, b, c, limit):
-            move(facts, live, away, log, tally, w, c)
-            move(facts, live, away, log, tally, v, b)
+        take_exchange(facts, live, most_saved, away, v, w, c, limit, log, tally)
         keep_best(live, tally)
 
 
