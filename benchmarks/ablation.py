@@ -56,7 +56,7 @@ class WithoutLocalSearch(Search):
 
     def by_local_search(self, share: Share) -> Found:
         """Leave it out."""
-        return Found(share.base, "none")
+        return Found(share.base)
 
 
 class WithoutCpsat(Search):
@@ -64,7 +64,7 @@ class WithoutCpsat(Search):
 
     def by_cpsat(self, share: Share) -> Found:
         """Leave it out."""
-        return Found(share.base, "none")
+        return Found(share.base)
 
 
 class WithoutNeighbourhoods(Search):

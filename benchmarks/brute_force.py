@@ -10,6 +10,7 @@ equal        The portfolio's total is that of the best of all placements, tried 
              checker and scorer, where there are at most 1,024; of a proven optimum elsewhere.
 bounds       No bound is above the best total, and no engine below it.
 scorer       What an engine says its placement costs is what the scorer says, to the last unit.
+engines      None ends in an error.
 plans        The sequenced plan of the whole ``solve`` breaks nothing and makes nothing worse at
              any instant, by the checker; nor do the placements of the engines.
 
@@ -225,6 +226,7 @@ def judge_plan(instance: Small, finding: Finding) -> None:
         stop_threshold_host_s=0.0,
     )
     result = solve(cluster, scenarios, params)
+    finding.expect(not result.failures, "engines", "; ".join(result.failures))
     finding.steps = len(result.plan.steps)
     for violation in check_plan(cluster, result.plan):
         finding.expect(False, "plans", f"the plan: {violation.message}")
@@ -247,7 +249,7 @@ def judge_plan(instance: Small, finding: Finding) -> None:
 
 def summary(findings: list[Finding]) -> dict[str, Any]:
     """Return counts of what was seen, and for each kind of fault the numbers of the clusters."""
-    about = ("equal", "bounds", "scorer", "plans")
+    about = ("equal", "bounds", "scorer", "engines", "plans")
     return {
         "clusters": len(findings),
         "brute_forced": sum(one.best is not None for one in findings),
@@ -287,6 +289,7 @@ def report(rows: list[dict[str, Any]]) -> str:
         ("equal", "unequal"),
         ("bounds", "wrong bounds"),
         ("scorer", "wrong totals"),
+        ("engines", "failed engines"),
         ("plans", "violations"),
     ):
         numbers = [number for row in rows for number in row["faults"][kind]]

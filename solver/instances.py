@@ -352,6 +352,7 @@ def result_to_document(result: Result) -> Document:
         "explanations": [dataclasses.asdict(item) for item in result.explanations],
         "refusals": [dataclasses.asdict(item) for item in result.refusals],
         "remaining": [_violation_document(item) for item in result.remaining],
+        "failures": list(result.failures),
     }
 
 

@@ -9,11 +9,15 @@ greedy or than doing nothing.
 
 A limit of work makes the answer depend on it and the seed alone: each engine's share is counted in
 steps of its own, and engines meet only at the ends of rounds.
+
+An engine that ends in an error has no part in what is left; the others go on, and the answer says
+so.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -64,6 +68,8 @@ SECONDS_TO_END: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
+_LOG: Final = logging.getLogger(__name__)
+
     """A placement, its total, and what is known about better ones.
 
     Parameters
@@ -77,12 +83,15 @@ class Answer:
     """
 
     hosts: IntArray
+    failures
+        A sentence for each engine that ended in an error; what is here was found by the others.
     total: int
     bound: int
     engine: str
 
     @property
     def proven(self) -> bool:
+    failures: tuple[str, ...] = ()
         """Whether no placement is better."""
         return self.total <= self.bound
 
@@ -170,7 +179,6 @@ class Found(NamedTuple):
     """What an engine has to show for a round."""
 
     hosts: IntArray
-    engine: str
     bound: int = NO_BOUND
 
 
@@ -215,6 +223,8 @@ class Search:
         """Return the best placement found; see :func:`run`."""
         self._show()
         if self._best.proven:
+        self._failed: set[str] = set()
+        """Engines that ended in an error."""
             return self._best
         descend(self._begin, threshold=threshold, out_of_time=self._late)
         self._take(self._begin, "greedy")
@@ -247,13 +257,13 @@ class Search:
             work=work,
             over=threading.Event(),
         )
-        engines = [self.by_parts if self._problem.num_hosts > MOST_WHOLE else self.by_cpsat]
-        if self._engine is Engine.PORTFOLIO:
-            engines.append(self.by_local_search)
+        engines = self._engines()
+        if not engines:
+            return
         with ThreadPoolExecutor(len(engines), thread_name_prefix="engine") as pool:
-            running = [pool.submit(engine, share) for engine in engines]
+            running = {name: pool.submit(engine, share) for name, engine in engines.items()}
             try:
-                while wait(running, SECONDS_TO_END).not_done:
+                while wait(running.values(), SECONDS_TO_END).not_done:
                     self._show()
                     if self._late():
                         share.over.set()
@@ -262,11 +272,16 @@ class Search:
         if math.isfinite(work):
             self._allowance.spend(work)
         # In a fixed order: whoever was first must not matter.
-        for found in sorted((future.result() for future in running), key=lambda one: one.engine):
+        for name, future in sorted(running.items()):
+            error = future.exception()
+            if error is not None:
+                self._fail(name, error)
+                continue
+            found = future.result()
             if found.bound > self._best.bound:
                 self._best = replace(self._best, bound=found.bound)
                 self.board.bound(found.bound)
-            self._offer(found.hosts, found.engine)
+            self._offer(found.hosts, name)
         self._show()
 
     def by_local_search(self, share: Share) -> Found:
@@ -274,6 +289,28 @@ class Search:
         if share.number < len(ROUNDS) - 1:
             # Anew each time: two searches that begin hot end in different places.
             return self.by_relief(share, HOTTEST)
+    def _engines(self) -> dict[str, Callable[[Share], Found]]:
+        """Return who works in a round, by name."""
+        engines: dict[str, Callable[[Share], Found]] = {}
+        if self._problem.num_hosts > MOST_WHOLE:
+            engines[PARTS] = self.by_parts
+        else:
+            engines[CPSAT] = self.by_cpsat
+        if self._engine is Engine.PORTFOLIO:
+            engines[LOCAL_SEARCH] = self.by_local_search
+        return {name: engine for name, engine in engines.items() if name not in self._failed}
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        """Go on without an engine: a defect of one must not cost the operator the others' answer.
+
+        What it has told until then is judged like all that engines bring.
+        """
+        _LOG.error("engine %s failed", name, exc_info=error)
+        self._failed.add(name)
+        sentence = f"engine {name} failed: {type(error).__name__}: {error}".rstrip(": ")
+        self._best = replace(self._best, failures=(*self._best.failures, sentence))
+        self._offer(self.board.answer.hosts, self.board.answer.engine)
+
         half = replace(share, limit_s=share.limit_s / 2, work=share.work / 2)
         better = self.by_relief(half, AGAIN)
         return self.by_exchange(replace(half, base=better.hosts))
@@ -290,7 +327,7 @@ class Search:
             cancel=share.over.is_set,
             on_better=partial(self.board.placement, LOCAL_SEARCH),
         )
-        return Found(hosts, LOCAL_SEARCH)
+        return Found(hosts)
 
     def by_exchange(self, share: Share) -> Found:
         """Among all VMs, take what is better, then what is worse for a while."""
@@ -311,7 +348,7 @@ class Search:
             cancel=share.over.is_set,
             on_better=partial(self.board.placement, LOCAL_SEARCH),
         )
-        return Found(hosts, LOCAL_SEARCH)
+        return Found(hosts)
 
     def by_parts(self, share: Share) -> Found:
         """Search a very large cluster part by part."""
@@ -324,11 +361,11 @@ class Search:
             cancel=share.over.is_set,
             on_better=partial(self.board.placement, PARTS),
         )
-        return Found(hosts, PARTS)
+        return Found(hosts)
 
     def by_cpsat(self, share: Share) -> Found:
-        """First a proof, where the cluster is small enough; then neighbourhoods."""
-        if share.number or self._problem.num_vms * self._problem.num_hosts > MOST_PROVEN:
+        """First a bound, and a proof where the cluster is small enough; then neighbourhoods."""
+        if share.number:
             return self.by_neighbourhoods(share)
         return self.by_proof(share)
 
@@ -345,7 +382,7 @@ class Search:
             cancel=share.over.is_set,
             on_better=partial(self.board.placement, CPSAT),
         )
-        return Found(better.hosts, CPSAT)
+        return Found(better.hosts)
 
     def by_proof(self, share: Share) -> Found:
         """Let CP-SAT look for an optimum, and end the round when it is one."""
@@ -379,7 +416,7 @@ class Search:
         )
         if proof.total <= proof.bound:
             share.over.set()
-        return Found(proof.hosts, CPSAT, proof.bound)
+        return Found(proof.hosts, proof.bound)
 
     def _offer(self, hosts: IntArray, engine: str) -> None:
         """Take a placement if it is better, once its useless moves are taken back."""

@@ -140,6 +140,7 @@ class _Solve:
     ) -> None:
         self.cancel, self._on_progress = cancel, on_progress
         self._told: Answer | None = None
+        self._failures: dict[str, None] = {}
         self.allowance = Allowance(params.limit_s, params.work_limit)
         self._judged: _Judged | None = None
         self.cluster = cluster
@@ -194,6 +195,7 @@ class _Solve:
             cancel=self.cancel,
             on_progress=partial(self._tell, bound=bound),
         )
+        self._failures.update(dict.fromkeys(answer.failures))
         return answer if bound is None else replace(answer, bound=bound)
 
     def _tell(self, answer: Answer, *, bound: int | None) -> None:
@@ -376,6 +378,7 @@ class _Solve:
             explanations=explanations,
             refusals=refusals,
             remaining=judged.broken,
+            failures=tuple(self._failures),
         )
 
     def _contradictions(self, remaining: tuple[Violation, ...]) -> dict[tuple[str, ...], str]:

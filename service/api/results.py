@@ -140,6 +140,9 @@ class ResultBody(BaseModel):
     explanations: list[ExplanationBody]
     refusals: list[RefusalBody]
     remaining: list[ViolationBody]
+    failures: list[str] = Field(
+        description="a sentence for each engine that failed; the answer is the others'"
+    )
 
 
 class MeasureBody(BaseModel):

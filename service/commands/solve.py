@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from rich.markup import escape
 
 from service.commands import console
 from service.options import Seed, positive_seconds, require_writable
@@ -164,6 +165,8 @@ def _show(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
         out.print("remains: ", line, soft_wrap=True)
     for refusal in result.refusals:
         out.print(refusal.sentence, soft_wrap=True, markup=False)
+    for failure in result.failures:
+        console.note(f"{escape(failure)}; the answer is the others'")
     known = result.gap is not None and result.gap >= 0.0005
     gap = f"; at most {100 * (result.gap or 0):.1f} % above the best possible" if known else ""
     out.print(

@@ -109,11 +109,13 @@ def outcome(kept: KeptPlan) -> list[Component]:
 
 
 def refusals(kept: KeptPlan) -> list[Component]:
-    """Return what stays as it is, and why."""
-    found = (kept.document.get("result") or {}).get("refusals", ())
+    """Return what stays as it is, and why; first of all which engines had no part in it."""
+    result = kept.document.get("result") or {}
+    failed = [f"{failure}; the plan is the others'." for failure in result.get("failures", ())]
+    found = [*failed, *(item["sentence"] for item in result.get("refusals", ()))]
     if not found:
         return []
-    sentences = [dmc.ListItem(item["sentence"]) for item in found[:_MOST_SAID]]
+    sentences = [dmc.ListItem(sentence) for sentence in found[:_MOST_SAID]]
     more = len(found) - _MOST_SAID
     return [
         subheading("What stays as it is, and why"),

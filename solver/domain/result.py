@@ -176,6 +176,8 @@ class Result:
         Hosts left hot, rules left broken and moves cut off, each with what blocks it.
     remaining
         Hard violations that are still there after the plan.
+    failures
+        A sentence for each engine that ended in an error of its own; the answer is the others'.
     """
 
     status: SolveStatus
@@ -192,6 +194,7 @@ class Result:
     explanations: tuple[MoveExplanation, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     remaining: tuple[Violation, ...] = field(default=())
+    failures: tuple[str, ...] = ()
 
     @property
     def gap(self) -> float | None:

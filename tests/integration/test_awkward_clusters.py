@@ -94,6 +94,7 @@ class Answered:
         self.result: Result = solve(self.cluster, scenarios, params)
         before = check_placement(self.cluster, self.cluster.placement)
         after = check_placement(self.cluster, self.result.placement)
+        assert self.result.failures == ()
         assert check_plan(self.cluster, self.result.plan) == ()
         assert new_or_worse(before, after) == ()
         assert self.result.after.total <= self.result.before.total

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from forecast.linear import LinearQuantiles
 from forecast.persist import load_model
 from forecast.quantile import TrainingSettings
 from service.cli import run
+from solver import portfolio
+from solver.portfolio import Answer
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "foreswap"
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -197,6 +200,29 @@ def test_solve_from_scenarios(
     assert written["after"]["total"] < written["before"]["total"]
     assert written["plan"] == json.loads(plan.read_text(encoding="utf-8"))
     assert run(["check", str(cluster), str(plan)]) == 0
+
+
+def test_solve_says_which_engine_failed(
+    tmp_path: Path,
+    cluster: Path,
+    scenarios: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer is there all the same, and the document says so as well."""
+    failure = "engine cpsat failed: OSError: [Errno 12] Cannot allocate memory"
+
+    def half(*arguments: Any, **options: Any) -> Answer:
+        return replace(portfolio.run(*arguments, **options), failures=(failure,))
+
+    monkeypatch.setattr("solver.solve.run", half)
+    result = tmp_path / "result.json"
+    words = ["solve", str(cluster), "--scenarios", str(scenarios), "--json", str(result)]
+    assert run(words) == 0
+    told = capsys.readouterr()
+    assert "h1 → h2" in told.out
+    assert f"{failure}; the answer is the others'" in told.err
+    assert json.loads(result.read_text(encoding="utf-8"))["failures"] == [failure]
 
 
 @pytest.mark.parametrize("engine", ["greedy", "cpsat"])

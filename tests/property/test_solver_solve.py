@@ -27,6 +27,7 @@ def judge(
     cluster: Cluster, scenarios: ScenarioSet, result: Result, prices: Weights = WEIGHTS
 ) -> None:
     """Recompute everything a result says, and check everything it may not do."""
+    assert result.failures == ()
     assert check_plan(cluster, result.plan) == ()
     assert result.placement == result.plan.placement_after(cluster.placement)
     assert check_moves(cluster, result.placement) == ()

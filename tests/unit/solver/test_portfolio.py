@@ -50,7 +50,19 @@ def searched(
     seed: int = 0,
     on_progress: Callable[[Answer], None] = lambda answer: None,
 ) -> Answer:
-    """Return what the portfolio finds with a little work."""
+    """Return what the portfolio finds with a little work, no engine failing."""
+    answer = attempted(problem, seed=seed, on_progress=on_progress)
+    assert answer.failures == ()
+    return answer
+
+
+def attempted(
+    problem: Problem,
+    *,
+    seed: int = 0,
+    on_progress: Callable[[Answer], None] = lambda answer: None,
+) -> Answer:
+    """Return what the portfolio finds with a little work, whoever fails."""
     return run(
         problem,
         Engine.PORTFOLIO,
@@ -92,7 +104,7 @@ def test_what_an_engine_finds_is_told_before_it_is_done(
         self.board.placement(LOCAL_SEARCH, share.base, total)
         # Ends only once that was told, or the test has failed.
         assert seen.wait(LIMIT_S)
-        return Found(share.base, LOCAL_SEARCH)
+        return Found(share.base)
 
     def told(answer: Answer) -> None:
         if answer.total == total:
@@ -128,7 +140,7 @@ def test_a_better_bound_is_not_told_with_a_worse_placement(
         # Not before the other one was told, and from greedy's placement.
         assert seen.wait(LIMIT_S)
         bound = told[-1].bound + 1 if share.number == 0 else NO_BOUND
-        return Found(share.base, CPSAT, bound)
+        return Found(share.base, bound)
 
     by_local_search = Search.by_local_search
     monkeypatch.setattr(Search, "by_local_search", local)
@@ -146,3 +158,69 @@ def test_the_same_seed_and_work_give_the_same_answer(instance: tuple[Problem, Sy
     one, other = (searched(problem, seed=4) for _ in range(2))
     assert (one.hosts == other.hosts).all()
     assert (one.total, one.bound, one.engine) == (other.total, other.bound, other.engine)
+
+
+def raising(message: str, calls: list[Share]) -> Callable[[Search, Share], Found]:
+    """Return an engine that ends in an error."""
+
+    def engine(self: Search, share: Share) -> Found:
+        calls.append(share)
+        raise MemoryError(message)
+
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("by_cpsat", CPSAT), ("by_local_search", LOCAL_SEARCH)]
+)
+def test_an_engine_that_fails_does_not_cost_the_others_answer(
+    instance: tuple[Problem, Synthetic],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    name: str,
+) -> None:
+    """Regression: one engine's error ended the solve, though greedy and the other had answers."""
+    problem, _ = instance
+    greedy = run(problem, Engine.GREEDY, Allowance(LIMIT_S), threshold=0, seed=0)
+    calls: list[Share] = []
+    monkeypatch.setattr(Search, method, raising("out of room", calls))
+    answer = attempted(problem)
+    assert answer.total < greedy.total
+    assert answer.failures == (f"engine {name} failed: MemoryError: out of room",)
+    assert len(calls) == 1  # nobody asks it again
+    assert [record.getMessage() for record in caplog.records] == [f"engine {name} failed"]
+
+
+def test_if_all_engines_fail_the_answer_is_greedy_s(
+    instance: tuple[Problem, Synthetic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No engine is left for a second round; what greedy found stands."""
+    problem, _ = instance
+    greedy = run(problem, Engine.GREEDY, Allowance(LIMIT_S), threshold=0, seed=0)
+    for method in ("by_cpsat", "by_local_search"):
+        monkeypatch.setattr(Search, method, raising("", []))
+    answer = attempted(problem)
+    assert (answer.total, answer.engine) == (greedy.total, "greedy")
+    assert answer.failures == (
+        f"engine {CPSAT} failed: MemoryError",
+        f"engine {LOCAL_SEARCH} failed: MemoryError",
+    )
+
+
+def test_what_an_engine_found_before_it_failed_is_kept(
+    instance: tuple[Problem, Synthetic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told as progress already, and is judged like everything that engines bring."""
+    problem, _ = instance
+    found = searched(problem)
+
+    def engine(self: Search, _share: Share) -> Found:
+        self.board.placement(CPSAT, found.hosts, found.total)
+        raise RuntimeError
+
+    monkeypatch.setattr(Search, "by_cpsat", engine)
+    monkeypatch.setattr(Search, "by_local_search", raising("", []))
+    answer = attempted(problem)
+    assert (answer.total, answer.engine) == (found.total, CPSAT)
+    assert len(answer.failures) == 2

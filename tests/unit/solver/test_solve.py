@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.instances.synthetic import synthetic
 from solver.domain.errors import InvalidInputError
 from solver.domain.result import SolveStatus
 from solver.domain.rules import AntiAffinity
 from solver.domain.units import VmId
 from solver.params import SolveParams
-from solver.portfolio import Answer
+from solver.portfolio import Answer, Found, Search, Share
 from solver.solve import solve
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
@@ -52,7 +53,7 @@ def test_a_result_is_whole() -> None:
     assert [step.vm_id for step in result.plan.steps] == ["v2"]
     assert result.plan.made_at == cluster.observed_at
     assert result.after.move_costs[VmId("v2")] == result.plan.steps[0].cost
-    assert (result.remaining, result.refusals) == ((), ())
+    assert (result.remaining, result.refusals, result.failures) == ((), (), ())
 
 
 def test_urgent_relief_goes_first() -> None:
@@ -103,3 +104,18 @@ def test_progress_of_a_repair_in_two_searches_never_falls_back() -> None:
     assert totals == sorted(totals, reverse=True)
     assert all(answer.bound <= result.after.total for answer in told)
     assert totals[-1] == result.after.total
+
+
+def test_a_failed_engine_is_told_with_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever search of a solve it failed in, and once."""
+    made = synthetic(num_hosts=8, num_vms=80, fill=0.8, seed=1)
+
+    def failing(self: Search, share: Share) -> Found:
+        raise RuntimeError("no more room")
+
+    monkeypatch.setattr(Search, "by_cpsat", failing)
+    params = SolveParams(limit_s=60.0, work_limit=0.1)
+    result = solve(made.cluster, made.futures(), params)
+    assert result.failures == ("engine cpsat failed: RuntimeError: no more room",)
+    assert result.plan.steps
+    assert result.after.total < result.before.total
