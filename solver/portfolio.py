@@ -26,12 +26,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple
 
+from solver.bounds.relaxed import relaxed_bound
 from solver.limit import Allowance
 from solver.params import Engine
 from solver.partition import improve_by_parts
 from solver.problem import IntArray, Problem
 from solver.search.annealing import improve
-from solver.search.bound import relaxed_bound
 from solver.search.exchange import improve_by_exchange
 from solver.search.facts import facts_of
 from solver.search.greedy import descend
@@ -52,6 +52,9 @@ DESCENT_SHARE: Final = 0.4
 """Share of a search among all VMs that only takes what is better; the rest takes worse for a
 while."""
 
+BOUND_SHARE: Final = 0.25
+"""Most of the first round that CP-SAT, or the search by parts, leaves to bounds of single hosts."""
+
 AGAIN: Final = 0.3
 """First temperature of a search that begins where another one ended."""
 
@@ -65,11 +68,11 @@ CPSAT: Final = "cpsat"
 SECONDS_TO_END: Final = 0.05
 """What engines take to notice that their time is over."""
 
+_LOG: Final = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
-_LOG: Final = logging.getLogger(__name__)
-
     """A placement, its total, and what is known about better ones.
 
     Parameters
@@ -80,28 +83,30 @@ _LOG: Final = logging.getLogger(__name__)
         Proven lower bound on the total of any allowed placement.
     engine
         Name of the engine that found it; ``none`` for doing nothing.
+    failures
+        A sentence for each engine that ended in an error; what is here was found by the others.
     """
 
     hosts: IntArray
-    failures
-        A sentence for each engine that ended in an error; what is here was found by the others.
     total: int
     bound: int
     engine: str
+    failures: tuple[str, ...] = ()
 
     @property
     def proven(self) -> bool:
-    failures: tuple[str, ...] = ()
         """Whether no placement is better."""
         return self.total <= self.bound
 
 
 def load(engine: Engine, num_hosts: int) -> None:
-    """Import CP-SAT, which takes a second or two, unless greedy's plan need not wait for it.
+    """Import what takes a second or two, CP-SAT above all, unless greedy need not wait for it.
 
     Small plans are ordered by CP-SAT, whichever engine made them; very large clusters seldom have
     small ones.
     """
+    if engine is not Engine.GREEDY:
+        importlib.import_module("solver.bounds.shedding")
     if engine is not Engine.GREEDY or num_hosts <= MOST_WHOLE:
         importlib.import_module("solver.cpsat.exact")
         importlib.import_module("solver.cpsat.neighbourhoods")
@@ -218,13 +223,13 @@ class Search:
         """Where engines write what they find on the way: what is told, not what is returned."""
         self._shown: Answer | None = None
         """What of it was told last."""
+        self._failed: set[str] = set()
+        """Engines that ended in an error."""
 
     def run(self, threshold: int) -> Answer:
         """Return the best placement found; see :func:`run`."""
         self._show()
         if self._best.proven:
-        self._failed: set[str] = set()
-        """Engines that ended in an error."""
             return self._best
         descend(self._begin, threshold=threshold, out_of_time=self._late)
         self._take(self._begin, "greedy")
@@ -284,11 +289,6 @@ class Search:
             self._offer(found.hosts, name)
         self._show()
 
-    def by_local_search(self, share: Share) -> Found:
-        """Search in compiled kernels for what relieves hosts; at the end also among all VMs."""
-        if share.number < len(ROUNDS) - 1:
-            # Anew each time: two searches that begin hot end in different places.
-            return self.by_relief(share, HOTTEST)
     def _engines(self) -> dict[str, Callable[[Share], Found]]:
         """Return who works in a round, by name."""
         engines: dict[str, Callable[[Share], Found]] = {}
@@ -311,6 +311,11 @@ class Search:
         self._best = replace(self._best, failures=(*self._best.failures, sentence))
         self._offer(self.board.answer.hosts, self.board.answer.engine)
 
+    def by_local_search(self, share: Share) -> Found:
+        """Search in compiled kernels for what relieves hosts; at the end also among all VMs."""
+        if share.number < len(ROUNDS) - 1:
+            # Anew each time: two searches that begin hot end in different places.
+            return self.by_relief(share, HOTTEST)
         half = replace(share, limit_s=share.limit_s / 2, work=share.work / 2)
         better = self.by_relief(half, AGAIN)
         return self.by_exchange(replace(half, base=better.hosts))
@@ -352,6 +357,7 @@ class Search:
 
     def by_parts(self, share: Share) -> Found:
         """Search a very large cluster part by part."""
+        bound, share = self._bound_of_hosts(share)
         hosts = improve_by_parts(
             self._problem,
             share.base,
@@ -361,13 +367,32 @@ class Search:
             cancel=share.over.is_set,
             on_better=partial(self.board.placement, PARTS),
         )
-        return Found(hosts)
+        return Found(hosts, bound)
 
     def by_cpsat(self, share: Share) -> Found:
         """First a bound, and a proof where the cluster is small enough; then neighbourhoods."""
         if share.number:
             return self.by_neighbourhoods(share)
-        return self.by_proof(share)
+        bound, left = self._bound_of_hosts(share)
+        provable = self._problem.num_vms * self._problem.num_hosts <= MOST_PROVEN
+        found = self.by_proof(left) if provable else self.by_neighbourhoods(left)
+        return found._replace(bound=max(bound, found.bound))
+
+    def _bound_of_hosts(self, share: Share) -> tuple[int, Share]:
+        """Return what hosts prove each by itself, in the first round, and what is left of it."""
+        if share.number:
+            return NO_BOUND, share
+        from solver.bounds.shedding import shedding_bound
+
+        allowance = Allowance(BOUND_SHARE * share.limit_s, BOUND_SHARE * share.work)
+        bound = shedding_bound(
+            self._problem,
+            over=lambda: share.over.is_set() or allowance.over(),
+            spend=allowance.spend,
+        )
+        self.board.bound(bound)
+        left_s = share.limit_s - allowance.elapsed_s
+        return bound, replace(share, limit_s=left_s, work=share.work - allowance.spent)
 
     def by_neighbourhoods(self, share: Share) -> Found:
         """Let CP-SAT decide about some hosts at a time."""

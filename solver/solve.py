@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from solver.bounds.relaxed import relaxed_bound
 from solver.compiler.compile import compile_problem
 from solver.contention import hot_hosts
 from solver.domain.check import Violation, check_placement
@@ -38,7 +39,6 @@ from solver.limit import Allowance
 from solver.params import Engine, SolveParams
 from solver.portfolio import Answer, load, run
 from solver.problem import Problem
-from solver.search.bound import relaxed_bound
 from solver.search.prune import prune
 from solver.search.state import State
 from solver.search.warm import warm_up

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.instances.small_judge import best_total
+from solver.bounds.relaxed import relaxed_bound
+from solver.bounds.shedding import shedding_bound
 from solver.capacity.second_opinion import relaxed_opinion, second_opinion
 from solver.compiler.compile import compile_problem
 from solver.domain.check import check_moves, check_placement, new_or_worse
@@ -19,7 +21,6 @@ from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.params import Engine
 from solver.portfolio import run
-from solver.search.bound import relaxed_bound
 from tests.strategies import clusters, scenarios_of, weights
 
 WEIGHTS = Weights()
@@ -49,6 +50,7 @@ def test_highs_finds_the_optimum_of_exhaustive_search(
     assert not new_or_worse(before, check_placement(cluster, placement))
     assert score_placement(cluster, scenarios, prices, placement).total == best
     assert relaxed_bound(problem) <= best
+    assert shedding_bound(problem) <= best
     assert relaxed_opinion(problem).bound <= opinion.bound + 1 + best // 10**6
     assert best * (1 - 3e-6) - 2 <= opinion.bound <= best
 

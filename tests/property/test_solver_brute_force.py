@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.instances.small_judge import best_total
+from solver.bounds.relaxed import relaxed_bound
+from solver.bounds.shedding import shedding_bound
 from solver.compiler.compile import compile_problem
 from solver.domain.cluster import Cluster
 from solver.domain.scenario import ScenarioSet
@@ -14,7 +16,6 @@ from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.params import Engine
 from solver.portfolio import run
-from solver.search.bound import relaxed_bound
 from tests.strategies import problems, weights
 
 
@@ -29,6 +30,7 @@ def test_the_joint_model_finds_the_optimum_and_proves_it(
     problem = compile_problem(cluster, scenarios, prices)
     best = best_total(cluster, scenarios, prices)
     assert relaxed_bound(problem) <= best
+    assert shedding_bound(problem) <= best
     hasty = run(problem, engine, Allowance(60.0, 0.002), threshold=0, seed=0)
     assert hasty.bound <= best <= hasty.total
     answer = run(problem, engine, Allowance(60.0, 10.0), threshold=0, seed=0)

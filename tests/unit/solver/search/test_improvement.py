@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from solver.compiler.compile import compile_problem
-from solver.domain.cluster import Cluster, HostState
+from solver.domain.cluster import Cluster
 from solver.domain.rules import Affinity, MoveBudget
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights
 from solver.problem import Problem
-from solver.search.bound import relaxed_bound
 from solver.search.exchange import improve_by_exchange
 from solver.search.greedy import greedy
 from solver.search.prune import prune
@@ -109,31 +107,6 @@ def test_prune_takes_back_what_does_not_pay() -> None:
         state = State(problem, np.array(hosts))
         prune(state)
         assert state.hosts.tolist() == left
-
-
-@pytest.mark.parametrize(
-    ("demand", "tight"), [({"a": 30.0, "b": 5.0}, True), ({"a": 6.0, "b": 6.0}, False)]
-)
-def test_bound_is_exact_where_the_whole_cluster_is_short(
-    demand: dict[str, float], tight: bool
-) -> None:
-    """35 cores needed, 20 there: 15 short wherever the VMs are; with room enough, next to 0."""
-    cluster = make_cluster([make_host("h1"), make_host("h2")], [make_vm("a"), make_vm("b")])
-    problem = compiled(cluster, demand)
-    bound = relaxed_bound(problem)
-    best = min(State(problem, np.array([i, j])).total for i in (0, 1) for j in (0, 1))
-    assert 0 <= bound <= best
-    assert (bound > 0.5 * best) == tight
-
-
-def test_bound_is_the_total_where_nothing_may_move() -> None:
-    """Frozen hosts, over-full and out of place: the start is proven best."""
-    cluster = make_cluster(
-        [make_host("h1", memory_gib=6, state=HostState.UNREACHABLE), make_host("h2")],
-        [make_vm("a"), make_vm("b"), make_vm("c", "h2", not_migratable_reason="passthrough")],
-    )
-    problem = compiled(cluster, {"a": 12, "c": 14})
-    assert relaxed_bound(problem) == State(problem, problem.start).total
 
 
 def test_a_full_budget_forbids_and_going_home_is_free() -> None:

@@ -25,13 +25,17 @@ def relaxed_bound(problem: Problem) -> int:
     VM costs at least its cheapest place, the move there included; reservations that cannot leave
     an over-full host keep it over-full.
     """
-    choices = problem.num_choices()
-    stuck = np.flatnonzero((problem.start != NOWHERE) & (choices == 1))
-    return _least_shortfall(problem, stuck) + _least_places(problem) + _least_excess(problem, stuck)
+    return _least_shortfall(problem) + least_places(problem) + least_excess(problem)
 
 
-def _least_shortfall(problem: Problem, stuck: IntArray) -> int:
-    columns = problem.future
+def _stuck(problem: Problem) -> IntArray:
+    """Return the VMs that have to stay where they are."""
+    found: IntArray = np.flatnonzero((problem.start != NOWHERE) & (problem.num_choices() == 1))
+    return found
+
+
+def _least_shortfall(problem: Problem) -> int:
+    columns, stuck = problem.future, _stuck(problem)
     running = problem.start != NOWHERE
     stays = np.zeros(problem.num_vms, dtype=np.bool_)
     stays[stuck] = True
@@ -64,7 +68,7 @@ def _least_shortfall(problem: Problem, stuck: IntArray) -> int:
     return least
 
 
-def _least_places(problem: Problem) -> int:
+def least_places(problem: Problem) -> int:
     """Return the sum of every VM's cheapest place; staying is free unless a rule prices it."""
     places = problem.places
     idle = np.flatnonzero(problem.start == NOWHERE)
@@ -85,7 +89,9 @@ def _least_places(problem: Problem) -> int:
     return least
 
 
-def _least_excess(problem: Problem, stuck: IntArray) -> int:
+def least_excess(problem: Problem) -> int:
+    """Return what reservations that cannot leave an over-full host cost at least."""
+    stuck = _stuck(problem)
     fixed = np.zeros(problem.capacity.shape, dtype=np.int64)
     hosts = problem.start[stuck]
     np.add.at(fixed, hosts, problem.reserved[problem.host_class[hosts], stuck])
