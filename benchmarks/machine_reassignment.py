@@ -5,6 +5,10 @@
 
 Seconds count from the start of the interpreter, reading included. Interrupted (Ctrl-C), it writes
 the best assignment found so far.
+
+Each of two threads anneals in a manner of its own. Where there is time for more than that, these
+are but trials, a tenth of the time; then both threads anneal anew in the manner that did better,
+and after that again and again from the best that is known, less hot.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,6 +30,9 @@ from solver.search.annealing import improve
 
 HOTTEST: Final = 1.0
 """Initial assignments are bad: what is kept of them is only in the way."""
+
+AGAIN: Final = 0.12
+"""First temperature from a good assignment: some of it is to be found again."""
 
 
 class Manner(NamedTuple):
@@ -38,6 +46,16 @@ MANNERS: Final = (Manner(homesick=4.0, freezing=0.4), Manner(homesick=0.0, freez
 """One of each thread: some instances need room for a few large processes and then as few moves as
 can be, others many moves, and these well chosen."""
 
+ANNEALING_S_PER_VM: Final = 0.06
+"""Seconds for each VM after which annealing again brings more than to anneal more slowly: few large
+VMs end in different places each time."""
+
+TRIAL: Final = 0.1
+"""Share of the time in which both manners are tried, if there is time to anneal more than once."""
+
+SEEDS_APART: Final = 1_000_003
+"""Between the seeds of one thread's annealings."""
+
 WRITING_S: Final = 0.2
 """Kept for writing the answer and ending."""
 
@@ -46,18 +64,25 @@ GRACE_S: Final = 0.4
 
 
 class Best:
-    """The best assignment that any thread has found."""
+    """The best assignment that any thread has found, and what each manner came to."""
 
     def __init__(self, hosts: IntArray) -> None:
         self.hosts = hosts
         self.total: int | None = None
+        self._by_manner: dict[Manner, int] = {}
         self._lock = threading.Lock()
 
-    def offer(self, hosts: IntArray, total: int) -> None:
+    def offer(self, manner: Manner, hosts: IntArray, total: int) -> None:
         """Keep an assignment if it is better."""
         with self._lock:
+            self._by_manner[manner] = min(total, self._by_manner.get(manner, total))
             if self.total is None or total < self.total:
                 self.hosts, self.total = hosts.copy(), total
+
+    def manner(self) -> Manner:
+        """Return the manner in which the best was found, the first one before anything was."""
+        with self._lock:
+            return min(self._by_manner, key=self._by_manner.__getitem__, default=MANNERS[0])
 
 
 def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Event) -> Best:
@@ -68,23 +93,22 @@ def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Eve
     deadline_s = time.monotonic() + limit_s
     best = Best(problem.start)
 
-    def run(thread: int, manner: Manner) -> None:
-        improve(
-            problem,
-            problem.start,
-            limit_s=deadline_s - time.monotonic(),
-            seed=len(MANNERS) * seed + thread,
-            hottest=HOTTEST,
-            homesick=manner.homesick,
-            freezing=manner.freezing,
-            cancel=cancel.is_set,
-            on_better=best.offer,
-        )
+    def run(thread: int) -> None:
+        for number, share in enumerate(shares(problem.num_vms, limit_s)):
+            manner = best.manner() if number else MANNERS[thread]
+            improve(
+                problem,
+                problem.start if number < 2 else best.hosts,
+                limit_s=share * (deadline_s - time.monotonic()),
+                seed=len(MANNERS) * seed + thread + number * SEEDS_APART,
+                hottest=HOTTEST if number < 2 else AGAIN,
+                homesick=manner.homesick,
+                freezing=manner.freezing,
+                cancel=cancel.is_set,
+                on_better=partial(best.offer, manner),
+            )
 
-    threads = [
-        threading.Thread(target=run, args=(i, manner), daemon=True)
-        for i, manner in enumerate(MANNERS)
-    ]
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(len(MANNERS))]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
@@ -95,6 +119,14 @@ def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Eve
         if not threads[0].is_alive():
             threads[-1].join(timeout=min(left_s, 0.05))
     return best
+
+
+def shares(num_vms: int, limit_s: float) -> list[float]:
+    """Return what each annealing of a thread has of the time that is left when it begins."""
+    often = int((1.0 - TRIAL) * limit_s / (ANNEALING_S_PER_VM * num_vms))
+    if often < 2:
+        return [1.0]
+    return [TRIAL, *(1.0 / left for left in range(often, 0, -1))]
 
 
 def since_start_s() -> float:

@@ -9,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.instances.machine_reassignment import read_assignment
 from benchmarks.instances.machine_reassignment_known import KNOWN
+from benchmarks.machine_reassignment import MANNERS, Best, shares
 from benchmarks.machine_reassignment_table import read_rows, table
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -55,6 +57,28 @@ def test_a_run_ends_in_time(tmp_path: Path) -> None:
     assert time.monotonic() - begun_s < 7.0
     assert sorted(read_assignment(tmp_path / "new.txt").tolist()) in ([0, 0], [0, 1])
     assert json.loads((tmp_path / "report.json").read_text())["seconds_total"] < 7.0
+
+
+def test_time_for_more_is_used_for_more() -> None:
+    """A trial and annealings of the same length, as long as each has enough; one for the large."""
+    assert shares(50_000, 300.0) == shares(1_000, 100.0) == [1.0]  # too little for two more
+    left, lengths = 300.0, []
+    for share in shares(1_000, 300.0):
+        lengths.append(share * left)
+        left -= lengths[-1]
+    assert lengths == pytest.approx([30.0, 67.5, 67.5, 67.5, 67.5])
+    assert len(shares(100, 300.0)) == 46
+
+
+def test_the_better_manner_is_told_by_its_best() -> None:
+    """Not by what it found last, nor by how often."""
+    hosts = np.zeros(2, dtype=np.int64)
+    best = Best(hosts)
+    assert best.manner() == MANNERS[0]
+    for manner, total in ((0, 9), (1, 7), (1, 12), (0, 8), (0, 10)):
+        best.offer(MANNERS[manner], hosts + total, total)
+    assert best.manner() == MANNERS[1]
+    assert (best.total, best.hosts.tolist()) == (7, [7, 7])
 
 
 def test_the_table_sums_scores_of_feasible_runs(tmp_path: Path) -> None:
