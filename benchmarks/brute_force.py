@@ -70,6 +70,7 @@ class Claim:
     hosts: IntArray
     total: int
     bound: int | None = None
+    failures: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,7 +103,12 @@ def by_run(engine: Engine) -> Callable[[Problem], Claim]:
     def claim(problem: Problem) -> Claim:
         allowance = Allowance(NO_WALL_LIMIT_S, WORK)
         answer = run(problem, engine, allowance, threshold=0, seed=0)
-        return Claim(hosts=answer.hosts, total=answer.total, bound=answer.bound)
+        return Claim(
+            hosts=answer.hosts,
+            total=answer.total,
+            bound=answer.bound,
+            failures=answer.failures,
+        )
 
     return claim
 
@@ -191,6 +197,7 @@ def judge(instance: Small, problem: Problem, claims: dict[str, Claim], finding: 
     known = min(proven, default=None) if best is None else best
     finding.claims = len(claims)
     for name, claim in claims.items():
+        finding.expect(not claim.failures, "engines", "; ".join(claim.failures))
         placement = problem.placement(claim.hosts)
         score = score_placement(instance.cluster, instance.scenarios, instance.weights, placement)
         finding.expect(

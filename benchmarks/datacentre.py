@@ -158,6 +158,7 @@ def _figures(cluster: Cluster, result: Result) -> dict[str, Any]:
         "sum_end_s": sum(step.end_ms for step in plan.steps) / 1000,
         "solve_s": round(result.runtime_s, 2),
         "engine": result.engine,
+        "failures": list(result.failures),
         "total_host_s": to_host_s(result.after.total),
     }
 

@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -92,14 +93,22 @@ def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Eve
     """
     deadline_s = time.monotonic() + limit_s
     best = Best(problem.start)
+    tried = threading.Barrier(len(MANNERS))
 
     def run(thread: int) -> None:
         for number, share in enumerate(shares(problem.num_vms, limit_s)):
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0.0 or cancel.is_set():
+                return
+            if number == 1:
+                # A thread that is late has little to tell of its manner; the other goes on.
+                with suppress(threading.BrokenBarrierError):
+                    tried.wait(timeout=GRACE_S)
             manner = best.manner() if number else MANNERS[thread]
             improve(
                 problem,
                 problem.start if number < 2 else best.hosts,
-                limit_s=share * (deadline_s - time.monotonic()),
+                limit_s=share * left_s,
                 seed=len(MANNERS) * seed + thread + number * SEEDS_APART,
                 hottest=HOTTEST if number < 2 else AGAIN,
                 homesick=manner.homesick,

@@ -185,6 +185,7 @@ def _engines(
         "bound_host_s": to_host_s(best.bound),
         "gap": (best.total - best.bound) / best.total if best.total else 0.0,
         "engine": best.engine,
+        "failures": list(best.failures),
         "greedy": figures(quick.hosts),
         "portfolio": figures(best.hosts),
     }

@@ -11,7 +11,7 @@ A limit of work makes the answer depend on it and the seed alone: each engine's 
 steps of its own, and engines meet only at the ends of rounds.
 
 An engine that ends in an error has no part in what is left; the others go on, and the answer says
-so.
+so. When it failed may then decide about the answer as well.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DESCENT_SHARE: Final = 0.4
 while."""
 
 BOUND_SHARE: Final = 0.25
-"""Most of the first round that CP-SAT, or the search by parts, leaves to bounds of single hosts."""
+"""Most of the first round in which hosts prove bounds of their own, beside the engines."""
 
 AGAIN: Final = 0.3
 """First temperature of a search that begins where another one ended."""
@@ -62,6 +62,7 @@ NO_BOUND: Final = -(2**62)
 
 LOCAL_SEARCH: Final = "local search"
 PARTS: Final = "parts"
+BOUNDS: Final = "bounds"
 CPSAT: Final = "cpsat"
 """Names of engines."""
 
@@ -84,7 +85,7 @@ class Answer:
     engine
         Name of the engine that found it; ``none`` for doing nothing.
     failures
-        A sentence for each engine that ended in an error; what is here was found by the others.
+        A sentence for each engine that ended in an error; what is here was found by others.
     """
 
     hosts: IntArray
@@ -119,6 +120,7 @@ def run(
     *,
     threshold: int,
     seed: int,
+    failed: set[str] | None = None,
     cancel: threading.Event | None = None,
     on_progress: Callable[[Answer], None] = lambda answer: None,
 ) -> Answer:
@@ -135,13 +137,17 @@ def run(
         Contention score, in cost units, up to which greedy leaves a host alone.
     seed
         Same seed and same work limit, same answer.
+    failed
+        Engines that failed before, by name, and are left out; those that fail now are added.
     cancel
         Ends the search when set; what was found until then is returned.
     on_progress
         Told of the start and of everything better, from this thread, while engines go on.
     """
     load(engine, problem.num_hosts)
-    return Search(problem, engine, allowance, seed, cancel, on_progress).run(threshold)
+    search = Search(problem, engine, allowance, seed, cancel, on_progress)
+    search.failed = set() if failed is None else failed
+    return search.run(threshold)
 
 
 class Board:
@@ -211,6 +217,7 @@ class Search:
         facts_of(problem)  # kept, so that no later state has to make them
         begun_s = allowance.elapsed_s
         self._begin = State(problem, problem.start)
+        self._burden = self._begin.burden.copy()
         self._taking_s = allowance.elapsed_s - begun_s
         """What it takes to look at a placement: seconds, on very large clusters."""
         self._best = Answer(
@@ -223,7 +230,7 @@ class Search:
         """Where engines write what they find on the way: what is told, not what is returned."""
         self._shown: Answer | None = None
         """What of it was told last."""
-        self._failed: set[str] = set()
+        self.failed: set[str] = set()
         """Engines that ended in an error."""
 
     def run(self, threshold: int) -> Answer:
@@ -262,7 +269,7 @@ class Search:
             work=work,
             over=threading.Event(),
         )
-        engines = self._engines()
+        engines = self._engines(number)
         if not engines:
             return
         with ThreadPoolExecutor(len(engines), thread_name_prefix="engine") as pool:
@@ -289,7 +296,7 @@ class Search:
             self._offer(found.hosts, name)
         self._show()
 
-    def _engines(self) -> dict[str, Callable[[Share], Found]]:
+    def _engines(self, number: int) -> dict[str, Callable[[Share], Found]]:
         """Return who works in a round, by name."""
         engines: dict[str, Callable[[Share], Found]] = {}
         if self._problem.num_hosts > MOST_WHOLE:
@@ -298,18 +305,26 @@ class Search:
             engines[CPSAT] = self.by_cpsat
         if self._engine is Engine.PORTFOLIO:
             engines[LOCAL_SEARCH] = self.by_local_search
-        return {name: engine for name, engine in engines.items() if name not in self._failed}
+        if number == 0:
+            engines[BOUNDS] = self.by_bounds
+        return {name: engine for name, engine in engines.items() if name not in self.failed}
 
     def _fail(self, name: str, error: BaseException) -> None:
         """Go on without an engine: a defect of one must not cost the operator the others' answer.
 
-        What it has told until then is judged like all that engines bring.
+        What it has told until then counts: bounds are proven, and placements are judged like all
+        that engines bring.
         """
         _LOG.error("engine %s failed", name, exc_info=error)
-        self._failed.add(name)
+        self.failed.add(name)
         sentence = f"engine {name} failed: {type(error).__name__}: {error}".rstrip(": ")
-        self._best = replace(self._best, failures=(*self._best.failures, sentence))
-        self._offer(self.board.answer.hosts, self.board.answer.engine)
+        told = self.board.answer
+        self._best = replace(
+            self._best,
+            bound=max(self._best.bound, told.bound),
+            failures=(*self._best.failures, sentence),
+        )
+        self._offer(told.hosts, told.engine)
 
     def by_local_search(self, share: Share) -> Found:
         """Search in compiled kernels for what relieves hosts; at the end also among all VMs."""
@@ -357,7 +372,6 @@ class Search:
 
     def by_parts(self, share: Share) -> Found:
         """Search a very large cluster part by part."""
-        bound, share = self._bound_of_hosts(share)
         hosts = improve_by_parts(
             self._problem,
             share.base,
@@ -367,32 +381,28 @@ class Search:
             cancel=share.over.is_set,
             on_better=partial(self.board.placement, PARTS),
         )
-        return Found(hosts, bound)
+        return Found(hosts)
 
     def by_cpsat(self, share: Share) -> Found:
-        """First a bound, and a proof where the cluster is small enough; then neighbourhoods."""
-        if share.number:
+        """First a proof, where the cluster is small enough; then neighbourhoods."""
+        if share.number or self._problem.num_vms * self._problem.num_hosts > MOST_PROVEN:
             return self.by_neighbourhoods(share)
-        bound, left = self._bound_of_hosts(share)
-        provable = self._problem.num_vms * self._problem.num_hosts <= MOST_PROVEN
-        found = self.by_proof(left) if provable else self.by_neighbourhoods(left)
-        return found._replace(bound=max(bound, found.bound))
+        return self.by_proof(share)
 
-    def _bound_of_hosts(self, share: Share) -> tuple[int, Share]:
-        """Return what hosts prove each by itself, in the first round, and what is left of it."""
-        if share.number:
-            return NO_BOUND, share
+    def by_bounds(self, share: Share) -> Found:
+        """Let each host prove a bound by itself, and end the round when that is the optimum."""
         from solver.bounds.shedding import shedding_bound
 
-        allowance = Allowance(BOUND_SHARE * share.limit_s, BOUND_SHARE * share.work)
         bound = shedding_bound(
             self._problem,
-            over=lambda: share.over.is_set() or allowance.over(),
-            spend=allowance.spend,
+            self._burden,
+            allowance=Allowance(BOUND_SHARE * share.limit_s, BOUND_SHARE * share.work),
+            cancel=share.over.is_set,
         )
         self.board.bound(bound)
-        left_s = share.limit_s - allowance.elapsed_s
-        return bound, replace(share, limit_s=left_s, work=share.work - allowance.spent)
+        if self._best.total <= bound:
+            share.over.set()
+        return Found(share.base, bound)
 
     def by_neighbourhoods(self, share: Share) -> Found:
         """Let CP-SAT decide about some hosts at a time."""

@@ -140,7 +140,9 @@ class _Solve:
     ) -> None:
         self.cancel, self._on_progress = cancel, on_progress
         self._told: Answer | None = None
-        self._failures: dict[str, None] = {}
+        self._failed: set[str] = set()
+        self._failures: list[str] = []
+        self._bound: int | None = None
         self.allowance = Allowance(params.limit_s, params.work_limit)
         self._judged: _Judged | None = None
         self.cluster = cluster
@@ -185,18 +187,28 @@ class _Solve:
         """Return what the portfolio finds, with some VMs left where they are if so restricted."""
         params = self.params
         # A bound on what some VMs can reach says nothing of what all can.
-        bound = None if restricted is None else relaxed_bound(self.problem)
+        bound = None if restricted is None else self._proven()
         answer = run(
             restricted or self.problem,
             Engine(params.engine),
             self.allowance,
             threshold=to_units(params.stop_threshold_host_s),
             seed=params.seed,
+            failed=self._failed,
             cancel=self.cancel,
             on_progress=partial(self._tell, bound=bound),
         )
-        self._failures.update(dict.fromkeys(answer.failures))
-        return answer if bound is None else replace(answer, bound=bound)
+        self._failures += answer.failures
+        if bound is not None:
+            return replace(answer, bound=bound)
+        self._bound = answer.bound
+        return answer
+
+    def _proven(self) -> int:
+        """Return the bound that a search among all VMs has proven, before any a simple one."""
+        if self._bound is None:
+            self._bound = relaxed_bound(self.problem)
+        return self._bound
 
     def _tell(self, answer: Answer, *, bound: int | None) -> None:
         """Tell of progress, unless another search has come further.
@@ -234,7 +246,7 @@ class _Solve:
         mended = self._judge(self.problem.placement(wide.hosts)).score.repair
         if wide.total < narrow.total and (mended < repair or heated):
             return wide
-        return narrow
+        return replace(narrow, bound=wide.bound)
 
     def _sequence(self, hosts: IntArray, *, search_again: bool) -> tuple[Plan, dict[VmId, str]]:
         """Return a safe plan, and the VMs for which there was no safe way, with the reason.

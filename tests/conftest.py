@@ -5,6 +5,7 @@ Builders of clusters stand in ``tests/builders.py``; fixtures of one room stand 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,29 @@ def shared_data() -> Path:
     if not folder.is_dir():
         without(f"no data folder at {folder}; name one in FORESWAP_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_engine_fails(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which an engine did: the others' answer would hide it."""
+    logger, told = logging.getLogger("solver.portfolio"), _Errors()
+    logger.addHandler(told)
+    yield
+    logger.removeHandler(told)
+    if request.node.get_closest_marker("engine_fails") is None:
+        assert told.messages == []
+
+
+class _Errors(logging.Handler):
+    """Keeps what errors are logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message with what raised it."""
+        self.messages.append(self.format(record))
 
 
 @pytest.fixture(scope="session")

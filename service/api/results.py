@@ -141,7 +141,7 @@ class ResultBody(BaseModel):
     refusals: list[RefusalBody]
     remaining: list[ViolationBody]
     failures: list[str] = Field(
-        description="a sentence for each engine that failed; the answer is the others'"
+        description="a sentence for each engine that failed; the answer is what others found"
     )
 
 

@@ -166,9 +166,9 @@ def _show(cluster: Cluster, scenarios: ScenarioSet, result: Result) -> None:
     for refusal in result.refusals:
         out.print(refusal.sentence, soft_wrap=True, markup=False)
     for failure in result.failures:
-        console.note(f"{escape(failure)}; the answer is the others'")
+        console.note(f"{escape(failure)}; the answer is what other engines found")
     known = result.gap is not None and result.gap >= 0.0005
-    gap = f"; at most {100 * (result.gap or 0):.1f} % above the best possible" if known else ""
+    gap = f"; the best possible costs at most {100 * (result.gap or 0):.1f} % less" if known else ""
     out.print(
         f"{_STATUS[result.status.value]}; {counted(len(result.plan.steps), 'step')}; engine "
         f"{result.engine}, {result.runtime_s:.2f} s{gap}",

@@ -10,7 +10,8 @@ Fields of a document::
     asked_by    who asked for it; absent for plans made by schedule
     automation  how far balancing went by itself when it was made
     forecaster  who forecast
-    result      status, scores, plan, explanations, refusals, contention before and after
+    result      status, scores, plan, explanations, refusals, contention before and after, engines
+                that failed
     expected    shortfall of the next hour without and with it, on paths the solver never saw
     loads       peaks of the next hour on hosts that it touches, without and with it, on those paths
     decision    who approved, rejected or superseded it, when and why

@@ -109,19 +109,24 @@ def outcome(kept: KeptPlan) -> list[Component]:
 
 
 def refusals(kept: KeptPlan) -> list[Component]:
-    """Return what stays as it is, and why; first of all which engines had no part in it."""
-    result = kept.document.get("result") or {}
-    failed = [f"{failure}; the plan is the others'." for failure in result.get("failures", ())]
-    found = [*failed, *(item["sentence"] for item in result.get("refusals", ()))]
+    """Return what stays as it is, and why."""
+    found = (kept.document.get("result") or {}).get("refusals", ())
     if not found:
         return []
-    sentences = [dmc.ListItem(sentence) for sentence in found[:_MOST_SAID]]
+    sentences = [dmc.ListItem(item["sentence"]) for item in found[:_MOST_SAID]]
     more = len(found) - _MOST_SAID
     return [
         subheading("What stays as it is, and why"),
         dmc.List(sentences, size="sm"),
         dmc.Text(f"… and {more:,} more", size="sm") if more > 0 else None,
     ]
+
+
+def failures(kept: KeptPlan) -> list[Component]:
+    """Return which engines had no part in the plan, because they failed."""
+    found = (kept.document.get("result") or {}).get("failures", ())
+    said = [f"{failure}; the plan is what other engines found." for failure in found]
+    return [dmc.Alert(sentence, color="orange", mt="sm") for sentence in said]
 
 
 def _judged(kept: KeptPlan) -> str:

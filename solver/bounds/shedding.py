@@ -2,9 +2,9 @@
 
 Whatever becomes of the others, each VM of a host either stays or is gone, which costs at least its
 cheapest place elsewhere; what arrives only adds load. So a host costs at least what the cheapest
-choice of VMs to shed leaves it with: a covering problem, of which the linear relaxation is solved.
-A column counts for no more than it lacks of being covered (coefficient reduction [1]_), without
-which a fraction of a large VM would do.
+choice of VMs to shed leaves it with: a covering problem with a row for each column above its
+threshold, of which the linear relaxation is solved. Of each row a VM covers no more than is lacked
+there (coefficient reduction [1]_); else a fraction of a large VM would do.
 
 The bound is not the relaxation's value, which is rounded, but what its dual prices prove in whole
 numbers: with any prices between nothing and those of the columns, every VM by itself stays or goes.
@@ -17,6 +17,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -25,10 +26,11 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linprog
 
-from solver.bounds.relaxed import least_excess, least_places
+from solver.bounds.relaxed import VMS_AT_ONCE, least_excess, least_places
 from solver.domain.score import UNLIMITED
 from solver.domain.weights import UNITS_PER_HOST_S
-from solver.problem import NOWHERE, BoolArray, IntArray, Problem
+from solver.limit import Allowance
+from solver.problem import BoolArray, IntArray, Problem
 
 WORK_PER_HOST: Final = 2e-3
 WORK_PER_CELL: Final = 1e-6
@@ -62,8 +64,11 @@ class Cover:
         """What the VMs cost at least if no load counted."""
         return int(np.minimum(self.stay, self.leave).sum())
 
-    def prices(self) -> IntArray | None:
-        """Return dual prices of the linear relaxation, shape ``(m,)``; ``None`` if it fails."""
+    def prices(self, limit_s: float = math.inf) -> IntArray | None:
+        """Return dual prices of the linear relaxation, shape ``(m,)``.
+
+        ``None`` if it is not solved within so many wall seconds.
+        """
         num_columns, num_vms = self.covered.shape
         share = self.covered / self.lack[:, None]
         answer = linprog(
@@ -72,11 +77,12 @@ class Cover:
             b_ub=-np.ones(num_columns),
             bounds=[(0, 1)] * num_vms + [(0, None)] * num_columns,
             method="highs-ds",
+            options={} if math.isinf(limit_s) else {"time_limit": limit_s},
         )
         if not answer.success:
             return None
         dual = -answer.ineqlin.marginals * UNITS_PER_HOST_S / self.lack
-        prices: IntArray = np.clip(np.floor(dual).astype(np.int64), 0, self.price)
+        prices: IntArray = np.clip(np.rint(dual).astype(np.int64), 0, self.price)
         return prices
 
     def bound(self, prices: IntArray) -> int:
@@ -87,9 +93,10 @@ class Cover:
 
 def shedding_bound(
     problem: Problem,
+    burden: IntArray,
     *,
-    over: Callable[[], bool] = lambda: False,
-    spend: Callable[[float], None] = lambda work: None,
+    allowance: Allowance | None = None,
+    cancel: Callable[[], bool] = lambda: False,
 ) -> int:
     """Return a total that no allowed placement is below.
 
@@ -98,20 +105,25 @@ def shedding_bound(
 
     Parameters
     ----------
-    over
-        Asked before each host, the worst first; once true, the others count as if they had no load.
-    spend
-        Told of work done, in deterministic seconds.
+    burden
+        What each host costs at the start, shape ``(H,)``: the dearest are looked at first, those
+        that cost nothing not at all.
+    allowance
+        Time and work that it may take; hosts for which there is none left count as if they had no
+        load. Without, all are looked at.
+    cancel
+        Asked before each host; once true, what is known is returned.
     """
+    allowance = allowance or Allowance(math.inf)
     bound = least_places(problem) + least_excess(problem)
     # What counts below zero could be brought in to cool a host down.
-    usable: BoolArray = np.all(problem.future.demand >= 0, axis=0)
-    for h in _overloaded(problem, usable):
-        if over():
+    usable: BoolArray = problem.future.demand.min(axis=0, initial=0) >= 0
+    for h in np.argsort(-burden, kind="stable")[: np.count_nonzero(burden > 0)].tolist():
+        if allowance.over() or cancel():
             break
         cover = cover_of(problem, h, usable)
-        spend(WORK_PER_HOST + WORK_PER_CELL * cover.covered.size)
-        prices = cover.prices()
+        allowance.spend(WORK_PER_HOST + WORK_PER_CELL * cover.covered.size)
+        prices = cover.prices(allowance.left_s) if cover.lack.size else None
         if prices is not None:
             bound += max(0, cover.bound(prices) - cover.unloaded)
     return bound
@@ -126,12 +138,8 @@ def cover_of(problem: Problem, h: int, usable: BoolArray) -> Cover:
         Columns that are looked at: of those in which no VM needs less than nothing, ``(C,)``.
     """
     home = np.flatnonzero(problem.start == h)
-    costs = problem.place_prices(home) + problem.move_rows(home)
-    elsewhere = problem.allowed_hosts(home)
-    elsewhere[:, h] = False
-    stay = costs[:, h]
-    leave = costs.min(axis=1, initial=UNLIMITED, where=elsewhere)
-    fixed = ~elsewhere.any(axis=1)
+    stay, leave = _cheapest(problem, home, h)
+    fixed = leave == UNLIMITED
     demand = problem.future.demand[home][:, usable]
     threshold = problem.future.threshold[h, usable]
     lacks, prices, covers = [], [], []
@@ -153,20 +161,17 @@ def cover_of(problem: Problem, h: int, usable: BoolArray) -> Cover:
     )
 
 
-def _overloaded(problem: Problem, usable: BoolArray) -> list[int]:
-    """Return the hosts with a column above its threshold at the start, the dearest first."""
-    columns = problem.future
-    threshold = columns.threshold[:, usable]
-    load = np.zeros(threshold.shape, dtype=np.int64)
-    cost = np.zeros(problem.num_hosts)
-    for b in reversed(range(problem.num_bands)):
-        vms = np.flatnonzero((problem.band == b) & (problem.start != NOWHERE))
-        runs_on = sparse.csr_array(
-            (np.ones(len(vms), dtype=np.int64), (problem.start[vms], np.arange(len(vms)))),
-            shape=(problem.num_hosts, len(vms)),
-        )
-        load += runs_on @ columns.demand[vms][:, usable]
-        cost += np.maximum(0, load - threshold) @ columns.prices[b, usable].astype(np.float64)
-    found = np.flatnonzero(cost)
-    order: list[int] = found[np.argsort(-cost[found], kind="stable")].tolist()
-    return order
+def _cheapest(problem: Problem, home: IntArray, h: int) -> tuple[IntArray, IntArray]:
+    """Return what the VMs of a host cost if they stay, and at least if they go.
+
+    ``UNLIMITED`` for those that may be nowhere else.
+    """
+    stay, leave = np.zeros(len(home), dtype=np.int64), np.zeros(len(home), dtype=np.int64)
+    for begin in range(0, len(home), VMS_AT_ONCE):
+        some = slice(begin, begin + VMS_AT_ONCE)
+        costs = problem.place_prices(home[some]) + problem.move_rows(home[some])
+        elsewhere = problem.allowed_hosts(home[some])
+        elsewhere[:, h] = False
+        stay[some] = costs[:, h]
+        leave[some] = costs.min(axis=1, initial=UNLIMITED, where=elsewhere)
+    return stay, leave

@@ -177,7 +177,7 @@ class Result:
     remaining
         Hard violations that are still there after the plan.
     failures
-        A sentence for each engine that ended in an error of its own; the answer is the others'.
+        A sentence for each engine that ended in an error; the answer is what others found.
     """
 
     status: SolveStatus

@@ -221,7 +221,7 @@ def test_solve_says_which_engine_failed(
     assert run(words) == 0
     told = capsys.readouterr()
     assert "h1 → h2" in told.out
-    assert f"{failure}; the answer is the others'" in told.err
+    assert f"{failure}; the answer is what other engines found" in told.err
     assert json.loads(result.read_text(encoding="utf-8"))["failures"] == [failure]
 
 

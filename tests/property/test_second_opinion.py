@@ -21,6 +21,7 @@ from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.params import Engine
 from solver.portfolio import run
+from solver.search.state import State
 from tests.strategies import clusters, scenarios_of, weights
 
 WEIGHTS = Weights()
@@ -50,7 +51,7 @@ def test_highs_finds_the_optimum_of_exhaustive_search(
     assert not new_or_worse(before, check_placement(cluster, placement))
     assert score_placement(cluster, scenarios, prices, placement).total == best
     assert relaxed_bound(problem) <= best
-    assert shedding_bound(problem) <= best
+    assert shedding_bound(problem, State(problem, problem.start).burden) <= best
     assert relaxed_opinion(problem).bound <= opinion.bound + 1 + best // 10**6
     assert best * (1 - 3e-6) - 2 <= opinion.bound <= best
 

@@ -16,6 +16,7 @@ from solver.domain.weights import Weights
 from solver.limit import Allowance
 from solver.params import Engine
 from solver.portfolio import run
+from solver.search.state import State
 from tests.strategies import problems, weights
 
 
@@ -30,7 +31,7 @@ def test_the_joint_model_finds_the_optimum_and_proves_it(
     problem = compile_problem(cluster, scenarios, prices)
     best = best_total(cluster, scenarios, prices)
     assert relaxed_bound(problem) <= best
-    assert shedding_bound(problem) <= best
+    assert shedding_bound(problem, State(problem, problem.start).burden) <= best
     hasty = run(problem, engine, Allowance(60.0, 0.002), threshold=0, seed=0)
     assert hasty.bound <= best <= hasty.total
     answer = run(problem, engine, Allowance(60.0, 10.0), threshold=0, seed=0)

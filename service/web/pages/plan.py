@@ -62,6 +62,7 @@ def show(services: Services, visit: Visit) -> Component:
         html.Div(plan_moves.no_move(), id=_MOVE, role="status"),
         *plan_ends.hosts(kept, caps),
         html.Div(plan_ends.outcome(kept), id=_OUTCOME),
+        *plan_ends.failures(kept),
         *plan_ends.refusals(kept),
     ]
 

@@ -96,6 +96,9 @@ def test_wrong_claims_are_found(solved: tuple[Small, Problem, dict[str, Claim], 
     assert faults(solved, "proof", replace(right, bound=best + 1)) == {"bounds"}
     nothing = Claim(hosts=problem.start, total=State(problem, problem.start).total)
     assert faults(solved, "portfolio", nothing) == {"equal"}
+    assert faults(solved, "portfolio", replace(right, failures=("engine cpsat failed",))) == {
+        "engines"
+    }
     crowded = np.zeros_like(problem.start)
     assert "plans" in faults(solved, "exchange", Claim(hosts=crowded, total=0))
 

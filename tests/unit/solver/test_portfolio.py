@@ -9,6 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from benchmarks.instances.synthetic import Synthetic, synthetic
+from solver import portfolio
+from solver.bounds.relaxed import relaxed_bound
+from solver.bounds.shedding import shedding_bound
 from solver.compiler.compile import compile_problem
 from solver.domain.score import score_placement
 from solver.domain.weights import Weights
@@ -26,6 +29,7 @@ from solver.portfolio import (
     run,
 )
 from solver.problem import Problem
+from solver.search.state import State
 from solver.search.warm import warm_up
 
 LIMIT_S = 300.0
@@ -170,6 +174,7 @@ def raising(message: str, calls: list[Share]) -> Callable[[Search, Share], Found
     return engine
 
 
+@pytest.mark.engine_fails
 @pytest.mark.parametrize(
     ("method", "name"), [("by_cpsat", CPSAT), ("by_local_search", LOCAL_SEARCH)]
 )
@@ -192,6 +197,7 @@ def test_an_engine_that_fails_does_not_cost_the_others_answer(
     assert [record.getMessage() for record in caplog.records] == [f"engine {name} failed"]
 
 
+@pytest.mark.engine_fails
 def test_if_all_engines_fail_the_answer_is_greedy_s(
     instance: tuple[Problem, Synthetic], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,19 +214,84 @@ def test_if_all_engines_fail_the_answer_is_greedy_s(
     )
 
 
+@pytest.mark.engine_fails
 def test_what_an_engine_found_before_it_failed_is_kept(
     instance: tuple[Problem, Synthetic], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was told as progress already, and is judged like everything that engines bring."""
+    """It was told as progress already: what is returned must not fall behind that."""
     problem, _ = instance
     found = searched(problem)
+    told: list[Answer] = []
 
     def engine(self: Search, _share: Share) -> Found:
         self.board.placement(CPSAT, found.hosts, found.total)
+        self.board.bound(found.bound)
         raise RuntimeError
 
     monkeypatch.setattr(Search, "by_cpsat", engine)
     monkeypatch.setattr(Search, "by_local_search", raising("", []))
-    answer = attempted(problem)
-    assert (answer.total, answer.engine) == (found.total, CPSAT)
+    answer = attempted(problem, on_progress=told.append)
+    assert (answer.total, answer.engine, answer.bound) == (found.total, CPSAT, found.bound)
+    assert (told[-1].total, told[-1].bound) == (answer.total, answer.bound)
     assert len(answer.failures) == 2
+
+
+@pytest.mark.engine_fails
+def test_an_engine_that_failed_is_not_asked_in_another_search(
+    instance: tuple[Problem, Synthetic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A solve of several searches hands on who failed, and tells of it once."""
+    problem, _ = instance
+    calls: list[Share] = []
+    monkeypatch.setattr(Search, "by_cpsat", raising("", calls))
+    failed: set[str] = set()
+    answers = [
+        run(
+            problem,
+            Engine.PORTFOLIO,
+            Allowance(LIMIT_S, WORK),
+            threshold=0,
+            seed=0,
+            failed=failed,
+        )
+        for _ in range(2)
+    ]
+    assert [len(answer.failures) for answer in answers] == [1, 0]
+    assert failed == {CPSAT}
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("larger_than", ["MOST_PROVEN", "MOST_WHOLE"])
+def test_hosts_prove_a_bound_where_nobody_proves_an_optimum(
+    monkeypatch: pytest.MonkeyPatch, larger_than: str
+) -> None:
+    """Regression: of large clusters no bound was known but that of sums, which was nothing."""
+    made = synthetic(num_hosts=16, num_vms=200, fill=0.6, seed=2)
+    problem = compile_problem(made.cluster, made.futures(), Weights())
+    monkeypatch.setattr(portfolio, "MOST_PROVEN", 0)
+    monkeypatch.setattr(portfolio, larger_than, 0)
+    answer = searched(problem)
+    by_hosts = shedding_bound(problem, State(problem, problem.start).burden)
+    assert answer.total >= answer.bound == by_hosts > 10 * relaxed_bound(problem)
+
+
+def test_a_bound_that_is_reached_ends_the_search(
+    instance: tuple[Problem, Synthetic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hosts prove of greedy's answer ends the engines beside them."""
+    problem, _ = instance
+    greedy = run(problem, Engine.GREEDY, Allowance(LIMIT_S), threshold=0, seed=0)
+
+    def proven(*_: object, **__: object) -> int:
+        return greedy.total
+
+    def waits(self: Search, share: Share) -> Found:
+        assert share.over.wait(LIMIT_S)
+        return Found(share.base)
+
+    monkeypatch.setattr("solver.bounds.shedding.shedding_bound", proven)
+    monkeypatch.setattr(Search, "by_cpsat", waits)
+    monkeypatch.setattr(Search, "by_local_search", waits)
+    answer = searched(problem)
+    assert answer.proven
+    assert answer.total == greedy.total

@@ -106,6 +106,7 @@ def test_progress_of_a_repair_in_two_searches_never_falls_back() -> None:
     assert totals[-1] == result.after.total
 
 
+@pytest.mark.engine_fails
 def test_a_failed_engine_is_told_with_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever search of a solve it failed in, and once."""
     made = synthetic(num_hosts=8, num_vms=80, fill=0.8, seed=1)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from service.store.base import KeptPlan, PlanStage
-from service.web.plan_ends import refusals
+from service.web.plan_ends import failures, refusals
 
 
-def shown(result: dict[str, Any] | None) -> str:
-    """Return what the page says about what stays, as JSON text; empty for nothing."""
-    kept = KeptPlan(
+def kept(result: dict[str, Any] | None) -> KeptPlan:
+    """Return a plan with a result."""
+    return KeptPlan(
         id="p1",
         cluster_id="c1",
         made_at=datetime(2026, 11, 1, tzinfo=UTC),
@@ -20,19 +23,21 @@ def shown(result: dict[str, Any] | None) -> str:
         trigger="schedule",
         document={"result": result},
     )
-    return "".join(
-        json.dumps(part.to_plotly_json(), default=vars) for part in refusals(kept) if part
-    )
 
 
-def test_nothing_is_said_of_a_plan_that_left_nothing() -> None:
-    """Nor of one that has no result, or one kept before failures were."""
-    assert shown(None) == ""
-    assert shown({"refusals": []}) == ""
-    assert shown({"refusals": [], "failures": []}) == ""
+def said(parts: Sequence[Any]) -> str:
+    """Return parts of a page as JSON text; empty for nothing."""
+    return "".join(json.dumps(part.to_plotly_json(), default=vars) for part in parts if part)
+
+
+@pytest.mark.parametrize("result", [None, {}, {"refusals": [], "failures": []}])
+def test_nothing_is_said_where_there_is_nothing(result: dict[str, Any] | None) -> None:
+    """Nor of plans without a result, or kept before failures were."""
+    assert said(refusals(kept(result))) == said(failures(kept(result))) == ""
 
 
 def test_what_stays_and_who_failed_are_told() -> None:
-    """An engine that failed comes first."""
-    said = shown({"failures": ["engine cpsat failed"], "refusals": [{"sentence": "h1 stays hot."}]})
-    assert said.index("engine cpsat failed; the plan is the others'.") < said.index("h1 stays hot.")
+    """Each in a place of its own."""
+    plan = kept({"failures": ["engine cpsat failed"], "refusals": [{"sentence": "h1 stays hot."}]})
+    assert "engine cpsat failed; the plan is what other engines found." in said(failures(plan))
+    assert "h1 stays hot." in said(refusals(plan))
