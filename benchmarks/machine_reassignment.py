@@ -6,9 +6,9 @@
 Seconds count from the start of the interpreter, reading included. Interrupted (Ctrl-C), it writes
 the best assignment found so far.
 
-Each of two threads anneals in a manner of its own. Where there is time for more than that, these
-are but trials, a tenth of the time; then both threads anneal anew in the manner that did better,
-and after that again and again from the best that is known, less hot.
+Each of two threads anneals in a manner of its own. Where there is time for more than that, both
+threads then anneal anew in the manner that did better, and after that again and again from the best
+that is known, less hot.
 """
 
 from __future__ import annotations
@@ -50,9 +50,6 @@ can be, others many moves, and these well chosen."""
 ANNEALING_S_PER_VM: Final = 0.06
 """Seconds for each VM after which annealing again brings more than to anneal more slowly: few large
 VMs end in different places each time."""
-
-TRIAL: Final = 0.1
-"""Share of the time in which both manners are tried, if there is time to anneal more than once."""
 
 SEEDS_APART: Final = 1_000_003
 """Between the seeds of one thread's annealings."""
@@ -132,10 +129,8 @@ def search(problem: Problem, *, limit_s: float, seed: int, cancel: threading.Eve
 
 def shares(num_vms: int, limit_s: float) -> list[float]:
     """Return what each annealing of a thread has of the time that is left when it begins."""
-    often = int((1.0 - TRIAL) * limit_s / (ANNEALING_S_PER_VM * num_vms))
-    if often < 2:
-        return [1.0]
-    return [TRIAL, *(1.0 / left for left in range(often, 0, -1))]
+    often = max(1, int(limit_s / (ANNEALING_S_PER_VM * num_vms)))
+    return [1.0 / left for left in range(often, 0, -1)]
 
 
 def since_start_s() -> float:

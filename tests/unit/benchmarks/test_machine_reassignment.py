@@ -60,14 +60,14 @@ def test_a_run_ends_in_time(tmp_path: Path) -> None:
 
 
 def test_time_for_more_is_used_for_more() -> None:
-    """A trial and annealings of the same length, as long as each has enough; one for the large."""
-    assert shares(50_000, 300.0) == shares(1_000, 100.0) == [1.0]  # too little for two more
+    """Annealings of the same length, as long as each has enough; one for large instances."""
+    assert shares(50_000, 300.0) == shares(1_000, 100.0) == [1.0]
     left, lengths = 300.0, []
     for share in shares(1_000, 300.0):
         lengths.append(share * left)
         left -= lengths[-1]
-    assert lengths == pytest.approx([30.0, 67.5, 67.5, 67.5, 67.5])
-    assert len(shares(100, 300.0)) == 46
+    assert lengths == pytest.approx([60.0] * 5)
+    assert len(shares(100, 300.0)) == 50
 
 
 def test_the_better_manner_is_told_by_its_best() -> None:
