@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.scale import excess_percent, mean_interval, path_totals
+from benchmarks.scale import excess_percent, mean_interval, path_totals, raised
 from solver.domain.weights import to_host_s
 from tests.builders import make_cluster, make_host, make_scenarios, make_vm
 
@@ -52,6 +52,16 @@ def test_excess_is_over_the_best_known() -> None:
     assert excess_percent(100, 110) == 0.0
     assert excess_percent(0, 0) == 0.0
     assert excess_percent(1, 0) is None
+
+
+def test_a_margin_raises_the_future_alone() -> None:
+    """The present stays: what VMs use now is known."""
+    cluster = make_cluster([make_host("h1")], [make_vm("v1")])
+    scenarios = make_scenarios(cluster, {"v1": [2.0, 4.0]}, present={"v1": 3.0})
+    more = raised(scenarios, 5.0).demand
+    assert (more[..., 0] == scenarios.demand[..., 0]).all()
+    assert (more[..., 1:] * 100 == scenarios.demand[..., 1:] * 105).all()
+    assert (raised(scenarios, 0.0).demand == scenarios.demand).all()
 
 
 def test_every_path_is_scored_as_if_it_were_the_whole_future() -> None:
