@@ -52,7 +52,7 @@ DESCENT_SHARE: Final = 0.4
 """Share of a search among all VMs that only takes what is better; the rest takes worse for a
 while."""
 
-BOUND_SHARE: Final = 0.25
+BOUND_SHARE: Final = 0.5
 """Most of the first round in which hosts prove bounds of their own, beside the engines."""
 
 AGAIN: Final = 0.3
