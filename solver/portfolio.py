@@ -145,9 +145,7 @@ def run(
         Told of the start and of everything better, from this thread, while engines go on.
     """
     load(engine, problem.num_hosts)
-    search = Search(problem, engine, allowance, seed, cancel, on_progress)
-    search.failed = set() if failed is None else failed
-    return search.run(threshold)
+    return Search(problem, engine, allowance, seed, cancel, on_progress, failed).run(threshold)
 
 
 class Board:
@@ -207,6 +205,7 @@ class Search:
         seed: int,
         cancel: threading.Event | None,
         on_progress: Callable[[Answer], None],
+        failed: set[str] | None = None,
     ) -> None:
         self._problem = problem
         self._engine = engine
@@ -217,9 +216,10 @@ class Search:
         facts_of(problem)  # kept, so that no later state has to make them
         begun_s = allowance.elapsed_s
         self._begin = State(problem, problem.start)
-        self._burden = self._begin.burden.copy()
         self._taking_s = allowance.elapsed_s - begun_s
         """What it takes to look at a placement: seconds, on very large clusters."""
+        self._burden = self._begin.burden.copy()
+        """What each host costs at the start."""
         self._best = Answer(
             hosts=problem.start,
             total=self._begin.total,
@@ -230,8 +230,8 @@ class Search:
         """Where engines write what they find on the way: what is told, not what is returned."""
         self._shown: Answer | None = None
         """What of it was told last."""
-        self.failed: set[str] = set()
-        """Engines that ended in an error."""
+        self._failed = set[str]() if failed is None else failed
+        """Engines that ended in an error, here or in a search before."""
 
     def run(self, threshold: int) -> Answer:
         """Return the best placement found; see :func:`run`."""
@@ -307,7 +307,7 @@ class Search:
             engines[LOCAL_SEARCH] = self.by_local_search
         if number == 0:
             engines[BOUNDS] = self.by_bounds
-        return {name: engine for name, engine in engines.items() if name not in self.failed}
+        return {name: engine for name, engine in engines.items() if name not in self._failed}
 
     def _fail(self, name: str, error: BaseException) -> None:
         """Go on without an engine: a defect of one must not cost the operator the others' answer.
@@ -316,7 +316,7 @@ class Search:
         that engines bring.
         """
         _LOG.error("engine %s failed", name, exc_info=error)
-        self.failed.add(name)
+        self._failed.add(name)
         sentence = f"engine {name} failed: {type(error).__name__}: {error}".rstrip(": ")
         told = self.board.answer
         self._best = replace(
