@@ -20,7 +20,7 @@ import importlib
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -64,7 +64,8 @@ LOCAL_SEARCH: Final = "local search"
 PARTS: Final = "parts"
 BOUNDS: Final = "bounds"
 CPSAT: Final = "cpsat"
-"""Names of engines."""
+KNOWN: Final = "known"
+"""Names of engines, and of what was found before."""
 
 SECONDS_TO_END: Final = 0.05
 """What engines take to notice that their time is over."""
@@ -121,6 +122,7 @@ def run(
     threshold: int,
     seed: int,
     failed: set[str] | None = None,
+    known: Sequence[IntArray] = (),
     cancel: threading.Event | None = None,
     on_progress: Callable[[Answer], None] = lambda answer: None,
 ) -> Answer:
@@ -139,13 +141,17 @@ def run(
         Same seed and same work limit, same answer.
     failed
         Engines that failed before, by name, and are left out; those that fail now are added.
+    known
+        Allowed placements found before, host positions of shape ``(V,)``: the best of them and of
+        what greedy finds is where the others begin.
     cancel
         Ends the search when set; what was found until then is returned.
     on_progress
         Told of the start and of everything better, from this thread, while engines go on.
     """
     load(engine, problem.num_hosts)
-    return Search(problem, engine, allowance, seed, cancel, on_progress, failed).run(threshold)
+    search = Search(problem, engine, allowance, seed, cancel, on_progress, failed)
+    return search.run(threshold, known)
 
 
 class Board:
@@ -233,13 +239,15 @@ class Search:
         self._failed = set[str]() if failed is None else failed
         """Engines that ended in an error, here or in a search before."""
 
-    def run(self, threshold: int) -> Answer:
+    def run(self, threshold: int, known: Sequence[IntArray] = ()) -> Answer:
         """Return the best placement found; see :func:`run`."""
         self._show()
         if self._best.proven:
             return self._best
         descend(self._begin, threshold=threshold, out_of_time=self._late)
         self._take(self._begin, "greedy")
+        for hosts in known:
+            self._offer(hosts, KNOWN)
         self._show()
         del self._begin  # its arrays are large
         if self._engine is Engine.GREEDY:

@@ -44,6 +44,7 @@ from solver.search.state import State
 from solver.search.warm import warm_up
 from solver.sequencing.order import sequence
 from solver.validate import find_contradictions
+from solver.worst_futures import Weighing, solve_worst
 
 IntArray = npt.NDArray[np.int64]
 
@@ -80,6 +81,10 @@ def solve(
     never worse than doing nothing, nor (with the portfolio) than greedy. While no host that some VM
     may leave is above the threshold only what is broken is repaired.
 
+    Where only the worst futures count (``weights.tail_share`` below 1), it is solved several times
+    (:mod:`solver.worst_futures`). It is then not compared with greedy in the futures that are worst
+    for greedy's answer, and progress is told after each solve.
+
     Parameters
     ----------
     scenarios
@@ -99,7 +104,15 @@ def solve(
     """
     params = params or SolveParams()
     prepare(params, num_hosts=len(cluster.hosts))
-    return _Solve(cluster, scenarios, params, cancel, on_progress).result()
+    if params.weights.tail_share == 1.0 or scenarios.num_scenarios == 1:
+        return _Solve(cluster, scenarios, params, cancel, on_progress).result()
+
+    def solve_weighing(share: SolveParams, weighing: Weighing) -> Result:
+        return _Solve(cluster, scenarios, share, cancel, lambda answer: None, weighing).result()
+
+    return solve_worst(
+        cluster, scenarios, params, solve_weighing, cancel=cancel, on_progress=on_progress
+    )
 
 
 def prepare(params: SolveParams, *, num_hosts: int) -> None:
@@ -137,10 +150,11 @@ class _Solve:
         params: SolveParams,
         cancel: threading.Event | None,
         on_progress: Callable[[Answer], None],
+        weighing: Weighing | None = None,
     ) -> None:
         self.cancel, self._on_progress = cancel, on_progress
         self._told: Answer | None = None
-        self._failed: set[str] = set()
+        self._failed: set[str] = set() if weighing is None else weighing.failed
         self._failures: list[str] = []
         self._bound: int | None = None
         self.allowance = Allowance(params.limit_s, params.work_limit)
@@ -148,14 +162,32 @@ class _Solve:
         self.cluster = cluster
         self.params = params
         self.scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
-        self.problem = compile_problem(cluster, self.scenarios, params.weights, params.migration)
+        self._weighing = weighing
+        self._counted_ppm = None if weighing is None else weighing.counted_ppm
+        self.problem = compile_problem(
+            cluster,
+            self.scenarios,
+            params.weights,
+            params.migration,
+            counted_ppm=self._counted_ppm,
+        )
+        known = () if weighing is None else weighing.known
+        self._known = tuple(self.problem.positions(placement) for placement in known)
         self.before = self._judge(cluster.placement)
         # What comes after the search does much the same work as what came before it.
         self._begun_s = self.allowance.elapsed_s
         self.allowance.hold_back(max(HELD_BACK * params.limit_s, self._begun_s))
 
     def result(self) -> Result:
-        balancing = self._heated(self.before, self.params.threshold_host_s)
+        balancing = self._opened()
+        if self._weighing is not None and self._weighing.staying:
+            return self._package(
+                Plan(made_at=self.cluster.observed_at),
+                None,
+                status=SolveStatus.NO_BENEFICIAL_MOVE,
+                balancing=balancing,
+                cut_off={},
+            )
         if not balancing and not self.before.broken:
             hot = hot_hosts(self.before.contention, self.params.threshold_host_s)
             return self._package(
@@ -168,6 +200,27 @@ class _Solve:
         answer = self._search() if balancing else self._repair()
         plan, cut_off = self._sequence(answer.hosts, search_again=balancing)
         return self._package(plan, answer, status=None, balancing=balancing, cut_off=cut_off)
+
+    def _opened(self) -> bool:
+        """Whether contention opens the gate; on average, too, where only the worst futures count.
+
+        A host may be the only one that is short in futures that are not the cluster's worst.
+        """
+        threshold_host_s = self.params.threshold_host_s
+        if self._weighing is None:
+            return self._heated(self.before, threshold_host_s)
+        if self._weighing.balancing is not None:
+            return self._weighing.balancing
+        own = self.scenarios.probability_ppm
+        contention = host_contention(
+            self.cluster,
+            self.scenarios,
+            self.params.weights,
+            self.before.placement,
+            counted_ppm=own,
+        )
+        judged = self.before, replace(self.before, contention=contention)
+        return any(self._heated(one, threshold_host_s) for one in judged)
 
     def _heated(self, judged: _Judged, threshold_host_s: float) -> bool:
         """Whether a host is contended that something could be done about.
@@ -195,6 +248,7 @@ class _Solve:
             threshold=to_units(params.stop_threshold_host_s),
             seed=params.seed,
             failed=self._failed,
+            known=() if restricted is not None else self._known,
             cancel=self.cancel,
             on_progress=partial(self._tell, bound=bound),
         )
@@ -330,7 +384,13 @@ class _Solve:
         late = [vm_id for vm_id in ends_ms if ends_ms[vm_id] > step_ms or vm_id in parked]
         if not late:
             return {}
-        _, contention = score_plan(self.cluster, self.scenarios, self.params.weights, plan)
+        _, contention = score_plan(
+            self.cluster,
+            self.scenarios,
+            self.params.weights,
+            plan,
+            counted_ppm=self._counted_ppm,
+        )
         after = self._judge(plan.placement_after(self.cluster.placement)).score
         ways_back = sum(cost.total for vm_id, cost in after.move_costs.items() if vm_id in parked)
         if after.total - after.contention + contention + ways_back < self.before.score.total:
@@ -422,9 +482,16 @@ class _Solve:
                     placement,
                     params.migration,
                     violations=violations,
+                    counted_ppm=self._counted_ppm,
                 ),
                 violations=violations,
-                contention=host_contention(cluster, scenarios, params.weights, placement),
+                contention=host_contention(
+                    cluster,
+                    scenarios,
+                    params.weights,
+                    placement,
+                    counted_ppm=self._counted_ppm,
+                ),
             )
         return self._judged
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from forecast.scenarios import NUM_PATHS
 from solver.contention import DEFAULT_ACT_HOST_S, DEFAULT_STOP_HOST_S
-from solver.domain.weights import Weights
+from solver.domain.weights import LEAST_TAIL_SHARE, Weights
 from solver.schema import (
     AmountsModel,
     AnyRule,
@@ -53,6 +53,10 @@ class WeightsModel(Strict):
     )
     repair_host_s: Weight = _DEFAULTS.repair_host_s
     knees: Annotated[list[Share], Field(max_length=8)] = Field(default=list(_DEFAULTS.knees))
+    tail_share: Annotated[float, Field(ge=LEAST_TAIL_SHARE, le=1.0)] = Field(
+        default=_DEFAULTS.tail_share,
+        description="share of the futures, the worst ones, over which contention is averaged",
+    )
 
 
 class OptionsModel(Strict):

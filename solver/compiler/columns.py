@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from solver.domain.cluster import MIN_PRIORITY, Cluster
@@ -14,13 +16,16 @@ from solver.problem import Columns, IntArray, frozen
 
 
 def banded_prices(
-    cluster: Cluster, scenarios: ScenarioSet, weights: Weights
+    cluster: Cluster,
+    scenarios: ScenarioSet,
+    weights: Weights,
+    counted_ppm: Sequence[int] | None = None,
 ) -> tuple[IntArray, IntArray]:
     """Return the band of every VM, and prices of shape ``(B, K, resources, 1 + T)``."""
     priorities = np.array([vm.priority for vm in cluster.vms], dtype=np.int64)
     occurring, band = np.unique(priorities, return_inverse=True)
     with np.errstate(invalid="ignore"):  # beyond 64 bits: found and refused below
-        prices = shortfall_prices(cluster, scenarios, weights)
+        prices = shortfall_prices(cluster, scenarios, weights, counted_ppm)
     if prices.min() < 0:
         raise InvalidInputError(
             "a unit of shortfall costs more than 64 bits hold; expected smaller weights",

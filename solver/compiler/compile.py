@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from solver.compiler.columns import (
@@ -39,6 +41,8 @@ def compile_problem(
     scenarios: ScenarioSet,
     weights: Weights,
     parameters: MigrationParameters = DEFAULT_MIGRATION,
+    *,
+    counted_ppm: Sequence[int] | None = None,
 ) -> Problem:
     """Compile a cluster and its demand into the arrays that engines read.
 
@@ -46,6 +50,9 @@ def compile_problem(
     ----------
     scenarios
         Demand of at least the cluster's VMs, in any order.
+    counted_ppm
+        By which scenarios count in contention, where not by their own probabilities: where only
+        the worst ones do (``weights.tail_share``), which those are depends on the placement.
 
     Raises
     ------
@@ -60,7 +67,7 @@ def compile_problem(
     limited = np.flatnonzero((full_capacity != UNLIMITED).any(axis=0))
     capacity = full_capacity[:, limited]
     expected = expected_demand(scenarios)
-    band, by_band = banded_prices(cluster, scenarios, weights)
+    band, by_band = banded_prices(cluster, scenarios, weights, counted_ppm)
     future = shortfall_columns(scenarios, by_band, capacity, limited, objective_steps(scenarios))
     knees = knee_columns(
         expected[:, limited],

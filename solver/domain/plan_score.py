@@ -6,6 +6,7 @@ move changes two hosts, and only those are priced again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
@@ -13,25 +14,35 @@ import numpy as np
 from solver.domain.cluster import Cluster
 from solver.domain.plan import Plan
 from solver.domain.scenario import ScenarioSet
-from solver.domain.score import Contention, IntArray, host_positions
+from solver.domain.score import Contention, IntArray, counted_in, host_positions
 from solver.domain.units import HostId, VmId
 from solver.domain.weights import Weights, objective_steps
 
 
 def score_plan(
-    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, plan: Plan
+    cluster: Cluster,
+    scenarios: ScenarioSet,
+    weights: Weights,
+    plan: Plan,
+    *,
+    counted_ppm: Sequence[int] | None = None,
 ) -> tuple[int, int]:
     """Return the cost of contention without and with the plan, relief counted as it comes.
 
     A VM burdens its source until its move ends and its destination from then on. The cost of each
     step is split over the segments between the ends of moves, each rounded down. Moves that end
     after the horizon relieve nothing.
+
+    Parameters
+    ----------
+    counted_ppm
+        By which scenarios count; by default as in the placement without the plan.
     """
     scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
     step_ms = scenarios.step_seconds * 1000
     num_steps = max(1, scenarios.num_steps)
     horizon_ms = num_steps * step_ms
-    course = _Course(cluster, scenarios, weights)
+    course = _Course(cluster, scenarios, weights, counted_ppm)
     without = int(course.per_step.sum())
     with_plan = 0
     now_ms = 0
@@ -51,12 +62,20 @@ def score_plan(
 class _Course:
     """Where VMs are as a plan goes on, and what that costs in each step to come."""
 
-    def __init__(self, cluster: Cluster, scenarios: ScenarioSet, weights: Weights) -> None:
-        self._contention = Contention(cluster, scenarios, weights)
+    def __init__(
+        self,
+        cluster: Cluster,
+        scenarios: ScenarioSet,
+        weights: Weights,
+        counted_ppm: Sequence[int] | None,
+    ) -> None:
         self._horizon = objective_steps(scenarios)
         self._vm_position = {vm.id: v for v, vm in enumerate(cluster.vms)}
         self._host_position = {host.id: h for h, host in enumerate(cluster.hosts)}
         self._where = host_positions(cluster, cluster.placement)
+        if counted_ppm is None:
+            counted_ppm = counted_in(cluster, scenarios, weights, self._where)
+        self._contention = Contention(cluster, scenarios, weights, counted_ppm)
         self._guests: list[set[int]] = [set() for _ in cluster.hosts]
         for v, h in enumerate(self._where.tolist()):
             if h >= 0:

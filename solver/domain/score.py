@@ -6,6 +6,7 @@ migration cost, both public. Engines that report another total are wrong.
 The total, in whole cost units, of going from the cluster's placement to another one::
 
     contention   Σ hosts, resources, scenarios, steps, priorities: price · max(0, demand − capacity)
+                 over all scenarios, or the worst ones (``solver.domain.tail``)
     imbalance    Σ hosts, resources, knees: price · max(0, expected demand − knee · capacity)
     stranded     Σ hosts: price · |free CPU − free memory|, in reference hosts
     moves        Σ moved VMs: the four terms of their migration cost
@@ -20,7 +21,7 @@ for ``plan_score``, which integrates over the schedule.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +38,7 @@ from solver.domain.migration import (
 from solver.domain.plan import MoveCost
 from solver.domain.scenario import PROBABILITY_PPM, ScenarioSet
 from solver.domain.stranded import stranding
+from solver.domain.tail import worst_ppm
 from solver.domain.units import HostId, Resource, VmId
 from solver.domain.weights import (
     UNITS_PER_HOST_S,
@@ -99,7 +101,8 @@ class HostContention:
         Cost of the present shortfall if it lasted one step, in cost units.
     predicted
         The part of the objective that the host carries: expected cost of shortfall over the
-        horizon, plus its share of the imbalance term.
+        horizon (in the futures that are worst for the cluster, if only those count), plus its
+        share of the imbalance term.
     overload_ppm
         Probability, in parts per million, that demand exceeds capacity of any resource at any
         future step.
@@ -124,6 +127,7 @@ def score_placement(
     parameters: MigrationParameters = DEFAULT_MIGRATION,
     *,
     violations: Sequence[Violation] | None = None,
+    counted_ppm: Sequence[int] | None = None,
 ) -> Score:
     """Return the objective of going from the cluster's placement to ``placement``.
 
@@ -135,6 +139,8 @@ def score_placement(
         Host of every VM, or ``None``.
     violations
         What ``check_placement`` finds in the placement, where that is known already.
+    counted_ppm
+        By which scenarios count in contention; by default as :func:`counted_in` says.
 
     Raises
     ------
@@ -143,7 +149,9 @@ def score_placement(
     """
     scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
     hosts = host_positions(cluster, placement)
-    by_host, _ = Contention(cluster, scenarios, weights).of_all(hosts)
+    if counted_ppm is None:
+        counted_ppm = counted_in(cluster, scenarios, weights, hosts)
+    by_host, _ = Contention(cluster, scenarios, weights, counted_ppm).of_all(hosts)
     per_step = by_host[:, objective_steps(scenarios)].sum(axis=1)
     moved = [
         i
@@ -178,12 +186,25 @@ def score_placement(
 
 
 def host_contention(
-    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, placement: Placement
+    cluster: Cluster,
+    scenarios: ScenarioSet,
+    weights: Weights,
+    placement: Placement,
+    *,
+    counted_ppm: Sequence[int] | None = None,
 ) -> tuple[HostContention, ...]:
-    """Return the contention of every host, in the cluster's order."""
+    """Return the contention of every host, in the cluster's order.
+
+    Parameters
+    ----------
+    counted_ppm
+        By which scenarios count in what is predicted; by default as :func:`counted_in` says.
+    """
     scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
     hosts = host_positions(cluster, placement)
-    by_step, loads = Contention(cluster, scenarios, weights).of_all(hosts)
+    if counted_ppm is None:
+        counted_ppm = counted_in(cluster, scenarios, weights, hosts)
+    by_step, loads = Contention(cluster, scenarios, weights, counted_ppm).of_all(hosts)
     predicted = by_step[:, objective_steps(scenarios)].sum(axis=1)
     predicted = predicted + _imbalance_by_host(cluster, scenarios, weights, hosts)
     over = loads[..., objective_steps(scenarios)] > capacity_array(cluster)[:, None, :, None]
@@ -378,6 +399,34 @@ def host_positions(cluster: Cluster, placement: Placement) -> IntArray:
     return np.array([-1 if t is None else position[t] for t in targets], dtype=np.int64)
 
 
+def counted_in(
+    cluster: Cluster, scenarios: ScenarioSet, weights: Weights, hosts: IntArray
+) -> tuple[int, ...]:
+    """Return the probabilities by which scenarios count in the contention of a placement.
+
+    Their own, or those of the worst ones alone if ``weights.tail_share`` is below 1.
+
+    Parameters
+    ----------
+    scenarios
+        In the cluster's order of VMs.
+    hosts
+        Position of each VM's host, ``-1`` for none, shape ``(num_vms,)``.
+
+    Returns
+    -------
+    tuple of int
+        Parts per million, zero for scenarios that do not count.
+    """
+    own = scenarios.probability_ppm
+    if weights.tail_share == 1.0:
+        return own
+    costs = Contention(cluster, scenarios, weights).by_scenario(hosts)
+    # What is priced by probability, without it.
+    each = costs[:, objective_steps(scenarios)].sum(axis=1) / np.array(own, dtype=np.float64)
+    return worst_ppm(each, own, weights.tail_share)
+
+
 class Contention:
     """The priced shortfall of hosts, with what does not depend on where VMs are computed once.
 
@@ -385,10 +434,18 @@ class Contention:
     ----------
     scenarios
         In the cluster's order of VMs.
+    counted_ppm
+        By which scenarios count, where not by their own probabilities.
     """
 
-    def __init__(self, cluster: Cluster, scenarios: ScenarioSet, weights: Weights) -> None:
-        self._prices = shortfall_prices(cluster, scenarios, weights)
+    def __init__(
+        self,
+        cluster: Cluster,
+        scenarios: ScenarioSet,
+        weights: Weights,
+        counted_ppm: Sequence[int] | None = None,
+    ) -> None:
+        self._prices = shortfall_prices(cluster, scenarios, weights, counted_ppm)
         self._capacity = capacity_array(cluster)[:, None, :, None]
         # The VM first: shape (vms, scenarios, resources, steps).
         self._demand = np.moveaxis(scenarios.demand, 1, 0)
@@ -398,6 +455,16 @@ class Contention:
     def of_all(self, hosts: IntArray) -> tuple[IntArray, IntArray]:
         """Return cost and load of every host in a placement; shapes as in ``of_some``."""
         return self.of_some(np.arange(len(self._capacity)), np.arange(len(hosts)), hosts)
+
+    def by_scenario(self, hosts: IntArray) -> IntArray:
+        """Return what all hosts together cost, shape ``(num_scenarios, 1 + num_steps)``."""
+        everyone = np.arange(len(self._capacity)), np.arange(len(hosts)), hosts
+        _, num_scenarios, _, num_steps = self._demand.shape
+        cost = np.zeros((num_scenarios, num_steps), dtype=np.int64)
+        for load, price in self._loads(*everyone):
+            shortfall = np.maximum(0, load - self._capacity)
+            cost += np.einsum("hkrt,krt->kt", shortfall, price)
+        return cost
 
     def of_some(
         self, chosen: IntArray, vms: IntArray, where: IntArray
@@ -418,9 +485,23 @@ class Contention:
             Cost, shape ``(n, 1 + num_steps)``, and load, shape
             ``(n, num_scenarios, resources, 1 + num_steps)``.
         """
-        capacity, priorities = self._capacity[chosen], self._priorities[vms]
+        capacity = self._capacity[chosen]
         load = np.zeros((len(chosen), *self._demand.shape[1:]), dtype=np.int64)
         cost = np.zeros((len(chosen), self._demand.shape[3]), dtype=np.int64)
+        for load, price in self._loads(chosen, vms, where):
+            shortfall = np.maximum(0, load - capacity)
+            cost += np.einsum("hkrt,krt->ht", shortfall, price)
+        return cost, load
+
+    def _loads(
+        self, chosen: IntArray, vms: IntArray, where: IntArray
+    ) -> Iterator[tuple[IntArray, IntArray]]:
+        """Yield what each priority and all above it load hosts with, and what falling short costs.
+
+        Parameters as of :meth:`of_some`; the load is one array, added to as it goes on.
+        """
+        priorities = self._priorities[vms]
+        load = np.zeros((len(chosen), *self._demand.shape[1:]), dtype=np.int64)
         # Down to the next priority that occurs, every band serves the same demand.
         next_below = [*self._occurring, MIN_PRIORITY - 1][1:]
         for priority, below in zip(self._occurring, next_below, strict=True):
@@ -430,10 +511,7 @@ class Contention:
                 present, starts = np.unique(where[placed], return_index=True)
                 load[present] += np.add.reduceat(self._demand[vms[placed]], starts, axis=0)
             bands = slice(below - MIN_PRIORITY + 1, priority - MIN_PRIORITY + 1)
-            price = self._prices[..., bands].sum(axis=-1)
-            shortfall = np.maximum(0, load - capacity)
-            cost += np.einsum("hkrt,krt->ht", shortfall, price)
-        return cost, load
+            yield load, self._prices[..., bands].sum(axis=-1)
 
 
 def _imbalance_by_host(

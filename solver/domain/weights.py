@@ -9,6 +9,7 @@ nano-host-seconds; this module is the one place where real weights become those 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final
 
@@ -34,6 +35,9 @@ TYPICAL_HOST: Final = Amounts(
 )
 """Stands for the hosts of a cluster that does not say how large they are: 32 cores, 256 GiB,
 1 GiB/s of disk, 10 Gbit/s."""
+
+LEAST_TAIL_SHARE: Final = 0.05
+"""Thirteen of 256 scenarios, which are the most that are drawn."""
 
 NUM_PRIORITIES: Final = MAX_PRIORITY - MIN_PRIORITY + 1
 
@@ -107,6 +111,14 @@ class Weights:
     knees: tuple[float, ...] = field(default=(0.7, 0.8, 0.9))
     """Fractions of usable capacity above which use counts as imbalance, each adding slope."""
 
+    tail_share: float = 1.0
+    """Share of the futures, the worst ones, over which contention is averaged: 1 for all of them,
+    0.2 for the worst fifth (conditional value at risk; ``solver.domain.tail``).
+
+    Worst for the whole cluster, and for each placement anew. The mean of a handful of scenarios is
+    mostly chance: of sixteen a third should count.
+    """
+
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
@@ -119,6 +131,10 @@ class Weights:
             raise InvalidInputError(
                 f"expected {NUM_RESOURCES} weights, got {len(self.resources)}",
                 path="weights.resources",
+            )
+        if not LEAST_TAIL_SHARE <= self.tail_share <= 1.0:
+            raise InvalidInputError(
+                f"expected {LEAST_TAIL_SHARE}..1, got {self.tail_share}", path="weights.tail_share"
             )
         if self.priority_steps_per_doubling < 0.1:
             raise InvalidInputError(
@@ -157,9 +173,17 @@ def reference_amounts(cluster: Cluster) -> tuple[int, ...]:
 
 
 def shortfall_prices(
-    cluster: Cluster, scenarios: ScenarioSet, weights: Weights
+    cluster: Cluster,
+    scenarios: ScenarioSet,
+    weights: Weights,
+    counted_ppm: Sequence[int] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return what one unit of shortfall costs.
+
+    Parameters
+    ----------
+    counted_ppm
+        By which scenarios count, where not by their own probabilities (``solver.domain.tail``).
 
     Returns
     -------
@@ -189,19 +213,27 @@ def shortfall_prices(
             )
         ]
     )
-    probability = np.array(scenarios.probability_ppm) / PROBABILITY_PPM
+    counted = scenarios.probability_ppm if counted_ppm is None else counted_ppm
+    probability = np.array(counted) / PROBABILITY_PPM
     price = (
         weights.contention
         * UNITS_PER_HOST_S
         * scenarios.step_seconds
         * np.einsum("k,r,p->krp", probability, per_unit, increments)
     )
-    # In floats and before any cast: an overflow must be seen, not wrap around.
+    # In floats and before any cast: an overflow must be seen, not wrap around. Which of the worst
+    # futures count differs from placement to placement: none counts more than this.
+    if weights.tail_share < 1.0:
+        most = np.array(scenarios.probability_ppm) / PROBABILITY_PPM / weights.tail_share
+        limit = weights.contention * UNITS_PER_HOST_S * scenarios.step_seconds
+        dearest = limit * np.einsum("k,r,p->kr", most, per_unit, increments)
+    else:
+        dearest = price.sum(axis=2)
     wanted = scenarios.demand.sum(axis=1, dtype=np.float64).sum(axis=2)
     # What no host limits never goes short, however much of it is wanted.
     columns = zip(*(host.usable() for host in cluster.hosts), strict=True)
     wanted[:, [all(value is None for value in column) for column in columns]] = 0.0
-    worst = float((price.sum(axis=2) * wanted).sum()) if wanted.size else 0.0
+    worst = float((dearest * wanted).sum()) if wanted.size else 0.0
     if worst > MAX_COST:
         raise InvalidInputError(
             f"demand and weights are too large to be told apart in 64 bits: all demand going short "
