@@ -37,18 +37,18 @@ STEP_MINUTES: Final = 15
 NUM_PATHS: Final = 256
 """Joint paths drawn before the reduction."""
 LEAST_SCENARIOS: Final = 16
-AFFORDABLE: Final = 2**17
-"""Scenarios times VMs that the solver weighs without much delay."""
+AFFORDABLE: Final = 2**21
+"""Scenarios times VMs that the solver weighs without much delay (docs/decisions/0026)."""
 
 
 def affordable_scenarios(num_vms: int) -> int:
     """Return how many joint futures to plan on: as many as the size of the cluster affords.
 
     What a plan saves on futures that nobody has seen depends on their number more than on the
-    search (docs/decisions/0009).
+    search (docs/decisions/0009, 0026).
 
-    >>> [affordable_scenarios(vms) for vms in (80, 500, 900, 2_000, 10_000)]
-    [256, 256, 128, 64, 16]
+    >>> [affordable_scenarios(vms) for vms in (80, 2_000, 10_000, 50_000, 100_000)]
+    [256, 256, 128, 32, 16]
     """
     most = AFFORDABLE // max(1, num_vms)
     power: int = 1 << max(0, most.bit_length() - 1)

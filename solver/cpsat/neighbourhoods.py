@@ -32,6 +32,10 @@ WORK_PER_NEIGHBOURHOOD: Final = 0.15
 PATIENCE_PER_HOST: Final = 4
 """Neighbourhoods in a row that bring nothing, by host, after which it ends."""
 
+LOOKS: Final = 8
+"""How often a neighbourhood looks at the whole placement. On large clusters with many scenarios
+that takes seconds in all, and none is begun that could not be ended in time."""
+
 OVERHEAD: Final = 0.03
 OVERHEAD_BY_COLUMN: Final = 4e-5
 """Deterministic seconds charged for building and judging one: a part for it, one for a column."""
@@ -70,16 +74,19 @@ def improve_by_neighbourhoods(
     on_better
         Told of every better placement and its total.
     """
-    deadline_s = time.monotonic() + limit_s
+    begun_s = time.monotonic()
+    deadline_s = begun_s + limit_s
     rng = np.random.default_rng(seed)
     binding = np.zeros(problem.future.prices.shape, dtype=np.bool_)
     total, work, stale = total_of(problem, hosts), 0.0, 0
+    slowest_s = LOOKS * (time.monotonic() - begun_s)
     overhead = OVERHEAD + OVERHEAD_BY_COLUMN * problem.future.demand.shape[1]
     interest = outlay(problem, hosts, both_ends=True)
     # One that could only be built, with no work left to solve it, is not begun.
     while work + overhead < work_limit and stale < PATIENCE_PER_HOST * problem.num_hosts:
-        left_s = deadline_s - time.monotonic()
-        if left_s <= 0 or cancel():
+        begun_s = time.monotonic()
+        left_s = deadline_s - begun_s
+        if left_s <= slowest_s or cancel():
             break
         stale += 1
         work += overhead
@@ -104,6 +111,7 @@ def improve_by_neighbourhoods(
             hosts, total, stale = answer.hosts, answer.total, 0
             interest = outlay(problem, hosts, both_ends=True)
             on_better(hosts, total)
+        slowest_s = max(slowest_s, time.monotonic() - begun_s)
     return Improvement(hosts=hosts, total=total, work=work)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from solver.problem import NOWHERE
 from solver.search.deltas import swap_delta
 from solver.search.effort import Effort
-from solver.search.facts import Facts
+from solver.search.facts import Facts, facts_of
 from solver.search.greedy import descend
 from solver.search.live import Live
 from solver.search.native import kernel
@@ -32,7 +32,7 @@ def improve_by_exchange(
     Parameters
     ----------
     out_of_time
-        Asked before each host; once true, the state is left as it is.
+        Asked before each VM; once true, the state is left as it is.
     spend
         Told the work done, in deterministic seconds.
     """
@@ -47,14 +47,24 @@ def _exchange_all(
 ) -> bool:
     """Take the best exchange of the worst host that has one, until none has; say if any did."""
     improved, effort = False, EFFORT.of(state.problem)
+    movable = facts_of(state.problem).movable
     tried = np.zeros(len(state.burden), dtype=np.bool_)
     while not out_of_time():
         burden = np.where(tried, 0, state.burden)
         a = int(burden.argmax())
         if not burden[a]:
             break
-        delta, v, w, looked = _best_exchange(*state.for_kernels, a)
-        spend(looked * effort)
+        delta, v, w = 0, -1, -1
+        one = int(state.live.first[a])
+        while one >= 0 and not out_of_time():
+            if movable[one]:
+                delta, partner, looked = _best_partner(*state.for_kernels, one, delta)
+                spend(looked * effort)
+                if partner >= 0:
+                    v, w = one, partner
+            one = int(state.live.following[one])
+        if one >= 0:
+            break
         if delta >= 0:
             tried[a] = True
             continue
@@ -67,17 +77,13 @@ def _exchange_all(
 
 
 @kernel
-def _best_exchange(facts: Facts, live: Live, a: int) -> tuple[int, int, int, int]:
-    """Return the best exchange of a VM on host ``a`` with one elsewhere, and how many there are."""
-    best, first, second, looked = 0, -1, -1, 0
-    v = live.first[a]
-    while v >= 0:
-        if facts.movable[v]:
-            for w in range(len(live.hosts)):
-                if facts.movable[w] and live.hosts[w] != a and live.hosts[w] != NOWHERE:
-                    looked += 1
-                    delta = swap_delta(facts, live, v, w)
-                    if delta < best:
-                        best, first, second = delta, v, w
-        v = live.following[v]
-    return best, first, second, looked
+def _best_partner(facts: Facts, live: Live, v: int, best: int) -> tuple[int, int, int]:
+    """Return the best exchange of a VM below ``best``, with whom, and how many there are."""
+    partner, looked, a = -1, 0, live.hosts[v]
+    for w in range(len(live.hosts)):
+        if facts.movable[w] and live.hosts[w] != a and live.hosts[w] != NOWHERE:
+            looked += 1
+            delta = swap_delta(facts, live, v, w)
+            if delta < best:
+                best, partner = delta, w
+    return best, partner, looked
