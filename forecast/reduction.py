@@ -70,6 +70,8 @@ def reduce_paths(
     draws = edges[:-1] + (rng.random((num_tries, num_scenarios)) * size).astype(np.intp)
     chosen = order[draws]
     probability = size / num_paths
+    if num_scenarios == num_paths:
+        return chosen[0], _ppm(probability)  # all of them, however they are drawn
     goals = _partial_means(features[None], np.full(num_paths, 1.0 / num_paths), features)
     reached = _partial_means(features[chosen], probability, features)
     best = int(np.argmin(((reached - goals) ** 2).sum(axis=(1, 2))))

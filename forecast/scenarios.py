@@ -37,7 +37,7 @@ STEP_MINUTES: Final = 15
 NUM_PATHS: Final = 256
 """Joint paths drawn before the reduction."""
 LEAST_SCENARIOS: Final = 16
-AFFORDABLE: Final = 2**21
+AFFORDABLE: Final = 2**20
 """Scenarios times VMs that the solver weighs without much delay (docs/decisions/0026)."""
 
 
@@ -47,8 +47,8 @@ def affordable_scenarios(num_vms: int) -> int:
     What a plan saves on futures that nobody has seen depends on their number more than on the
     search (docs/decisions/0009, 0026).
 
-    >>> [affordable_scenarios(vms) for vms in (80, 2_000, 10_000, 50_000, 100_000)]
-    [256, 256, 128, 32, 16]
+    >>> [affordable_scenarios(vms) for vms in (80, 2_000, 10_000, 20_000, 100_000)]
+    [256, 256, 64, 32, 16]
     """
     most = AFFORDABLE // max(1, num_vms)
     power: int = 1 << max(0, most.bit_length() - 1)

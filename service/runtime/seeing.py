@@ -31,7 +31,7 @@ from service.runtime.outlook import outlook_document
 from service.runtime.past_fans import to_keep
 from service.runtime.training import Trainer
 from service.runtime.window import Window, on_grid, with_cluster
-from service.whatif.kept import FUTURES, KeptForecast, futures_to_bytes
+from service.whatif.kept import FUTURES, KeptForecast, futures_to_bytes, worth_keeping
 from solver.domain.cluster import Cluster
 from solver.domain.errors import TemporaryError
 
@@ -174,7 +174,9 @@ class Sight:
         assert self.seer.online is not None
         fans = fans_to_bytes(forecasted, self.seer.online, cluster)
         futures = KeptForecast(
-            at=forecasted.at, forecaster=forecasted.forecaster, scenarios=forecasted.scenarios
+            at=forecasted.at,
+            forecaster=forecasted.forecaster,
+            scenarios=worth_keeping(forecasted.scenarios, seed=0),
         )
         shown = {
             FORECAST: fans,

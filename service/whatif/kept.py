@@ -22,6 +22,10 @@ from solver.domain.units import VmId
 FUTURES: Final = "futures"
 """Name of the blob."""
 
+MOST_KEPT: Final = 2**17
+"""Futures times VMs that are kept: some 10 MB before they are packed."""
+LEAST_KEPT: Final = 16
+
 _QUICKLY: Final = 1
 """Level: they are written every few minutes, and others would pack them hardly smaller."""
 
@@ -77,6 +81,15 @@ def futures_from_bytes(data: bytes) -> KeptForecast:
     return KeptForecast(
         at=datetime.fromisoformat(meta["at"]), forecaster=meta["forecaster"], scenarios=scenarios
     )
+
+
+def worth_keeping(scenarios: ScenarioSet, *, seed: int) -> ScenarioSet:
+    """Return the futures that are kept: of large clusters not all that plans are made on.
+
+    They are written with every forecast, and all that reads and writes waits for it.
+    """
+    most = max(LEAST_KEPT, MOST_KEPT // max(1, len(scenarios.vm_ids)))
+    return thinned(scenarios, most, seed=seed)
 
 
 def thinned(scenarios: ScenarioSet, number: int, *, seed: int) -> ScenarioSet:

@@ -63,16 +63,14 @@ def _exchange_all(
                 if partner >= 0:
                     v, w = one, partner
             one = int(state.live.following[one])
-        if one >= 0:
-            break
-        if delta >= 0:
+        if delta < 0:
+            b = int(state.hosts[w])
+            state.apply(v, b)
+            state.apply(w, a)
+            tried[b] = False
+            improved = True
+        elif one < 0:
             tried[a] = True
-            continue
-        b = int(state.hosts[w])
-        state.apply(v, b)
-        state.apply(w, a)
-        tried[b] = False
-        improved = True
     return improved
 
 

@@ -6,9 +6,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import pytest
 
 from service.whatif.futures import FRESH_FOR, why_unfit
-from service.whatif.kept import KeptForecast, futures_from_bytes, futures_to_bytes, thinned
+from service.whatif.kept import (
+    LEAST_KEPT,
+    KeptForecast,
+    futures_from_bytes,
+    futures_to_bytes,
+    thinned,
+    worth_keeping,
+)
 from solver.domain.scenario import ScenarioSet
 from solver.domain.units import NUM_RESOURCES
 from tests.builders import NOW, make_cluster, make_host, make_vm
@@ -57,6 +65,16 @@ def test_fewer_futures_keep_their_weight() -> None:
     shares = [total / 300e6 for total in totals.values()]
     assert np.allclose(shares, [0.7, 0.2, 0.1], atol=0.05)
     assert thinned(scenarios, 3, seed=0) is scenarios
+
+
+def test_of_large_clusters_not_all_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred megabytes with every forecast would hold up all that reads and writes."""
+    scenarios = futures(*[10_000] * 100)
+    assert worth_keeping(scenarios, seed=0) is scenarios
+    monkeypatch.setattr("service.whatif.kept.MOST_KEPT", 80)
+    assert worth_keeping(scenarios, seed=0).num_scenarios == 40
+    monkeypatch.setattr("service.whatif.kept.MOST_KEPT", 2)
+    assert worth_keeping(scenarios, seed=0).num_scenarios == LEAST_KEPT
 
 
 def test_a_forecast_tells_for_a_while_and_of_vms_it_knows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -82,6 +83,21 @@ def test_exchange_does_what_single_moves_cannot() -> None:
     assert state.burden.sum() < State(problem, problem.start).burden.sum() / 100
     assert sorted(state.hosts.tolist()) == [0, 0, 1, 1]
     assert sum(spent) > 0
+
+
+def test_an_interrupted_exchange_keeps_what_was_found() -> None:
+    """Asked before each VM; the best partner found until then is taken, the host done or not."""
+    problem = full_hosts()
+    totals = []
+    for most in range(40):
+        state = State(problem, problem.start)
+        answers = itertools.chain(itertools.repeat(False, most), itertools.repeat(True))
+        improve_by_exchange(state, out_of_time=answers.__next__, spend=lambda work: None)
+        totals.append(state.total)
+        assert state.total == State(problem, state.hosts).total
+    assert totals == sorted(totals, reverse=True)
+    assert totals[0] == State(problem, problem.start).total
+    assert totals[-1] < totals[0] / 10
 
 
 def test_exchanges_are_exact() -> None:
