@@ -5,7 +5,7 @@ once more for each trial with something changed: more rows, more rounds, other t
 predictors hidden, several models averaged. All are judged on the same readings of the test days:
 busy VMs that took part in training, the mean pinball loss over the quantiles at each modelled
 horizon, without the online correction, which is the same for all. Figures are relative to the first
-trial, in percent of its loss; a training sample drawn anew moves them by about one.
+trial, in percent of its loss; a training sample drawn anew moves them by up to three.
 
 At the end: by how few VMs how much of the loss is made, and what the best constant band *in
 hindsight* loses on those, of their demand and of its distance from the newest reading.
@@ -33,7 +33,7 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.table import Table
 
-from forecast.backtest import unseen_vms
+from forecast.backtest import EVERY_BINS, unseen_vms
 from forecast.classes import VmClasses, classify
 from forecast.features import (
     FEATURE_NAMES,
@@ -48,21 +48,17 @@ from forecast.history import BinState, Floats, History
 from forecast.metrics import pinball
 from forecast.quantile import QuantileModel, TrainingSettings
 from forecast.scaling import scale, unit_of
+from forecast.scoring import RESOURCE_NAMES
 from forecast.tidy import read_history
 from forecast.training_rows import MIN_KNOWN, TrainingRows, draw_rows
 from service.files import write_text
 from service.replay.report import machine
 from solver.domain.units import Resource
 
-EVERY_BINS: Final = 14
+APART_BINS: Final = 2 * EVERY_BINS
 """Between origins; every other one of a backtest's."""
 UNSEEN_FRACTION: Final = 0.3
-RESOURCES: Final = {
-    "cpu": Resource.CPU,
-    "memory": Resource.MEMORY,
-    "disk": Resource.DISK_IO,
-    "network": Resource.NET_IO,
-}
+RESOURCES: Final = dict(zip(RESOURCE_NAMES, Resource, strict=True))
 FIRST: Final = "as it is"
 TOP: Final = (10, 20, 40, 80)
 """Numbers of VMs whose share of the loss is told."""
@@ -137,7 +133,7 @@ def judged_readings(
     """Return all that busy VMs measured on the test days, with what was known before."""
     unit = unit_of(history, resource)
     parts = []
-    for at in range(first_bin - 1, history.num_bins - max(MODELLED_BINS), EVERY_BINS):
+    for at in range(first_bin - 1, history.num_bins - max(MODELLED_BINS), APART_BINS):
         running = busy[history.state[busy, at] <= BinState.INTERPOLATED]
         block = features_at(history, resource, at, settings=FeatureSettings(), positions=running)
         targets = at + np.array(MODELLED_BINS)
@@ -165,7 +161,6 @@ def losses(
 ) -> Floats:
     """Return the mean loss over the quantiles of each reading, shape ``(num_rows,)``."""
     hidden = [k for k, name in enumerate(FEATURE_NAMES) if name.startswith(trial.hidden)]
-    hidden = hidden if trial.hidden else []
     features = judged.features.copy()
     features[:, hidden] = 0.0
     quantiles = np.zeros((len(features), len(QUANTILES)), dtype=np.float64)

@@ -154,7 +154,8 @@ class _Solve:
     ) -> None:
         self.cancel, self._on_progress = cancel, on_progress
         self._told: Answer | None = None
-        self._failed: set[str] = set() if weighing is None else weighing.failed
+        self._weighing = weighing = weighing or Weighing()
+        self._failed = weighing.failed
         self._failures: list[str] = []
         self._bound: int | None = None
         self.allowance = Allowance(params.limit_s, params.work_limit)
@@ -162,17 +163,14 @@ class _Solve:
         self.cluster = cluster
         self.params = params
         self.scenarios = scenarios.for_vms(tuple(vm.id for vm in cluster.vms))
-        self._weighing = weighing
-        self._counted_ppm = None if weighing is None else weighing.counted_ppm
         self.problem = compile_problem(
             cluster,
             self.scenarios,
             params.weights,
             params.migration,
-            counted_ppm=self._counted_ppm,
+            counted_ppm=self._weighing.counted_ppm,
         )
-        known = () if weighing is None else weighing.known
-        self._known = tuple(self.problem.positions(placement) for placement in known)
+        self._known = tuple(self.problem.positions(placement) for placement in weighing.known)
         self.before = self._judge(cluster.placement)
         # What comes after the search does much the same work as what came before it.
         self._begun_s = self.allowance.elapsed_s
@@ -180,21 +178,13 @@ class _Solve:
 
     def result(self) -> Result:
         balancing = self._opened()
-        if self._weighing is not None and self._weighing.staying:
-            return self._package(
-                Plan(made_at=self.cluster.observed_at),
-                None,
-                status=SolveStatus.NO_BENEFICIAL_MOVE,
-                balancing=balancing,
-                cut_off={},
-            )
-        if not balancing and not self.before.broken:
+        if self._weighing.staying or not (balancing or self.before.broken):
             hot = hot_hosts(self.before.contention, self.params.threshold_host_s)
             return self._package(
                 Plan(made_at=self.cluster.observed_at),
                 None,
                 status=SolveStatus.NO_BENEFICIAL_MOVE if hot else SolveStatus.BELOW_THRESHOLD,
-                balancing=False,
+                balancing=balancing,
                 cut_off={},
             )
         answer = self._search() if balancing else self._repair()
@@ -207,20 +197,20 @@ class _Solve:
         A host may be the only one that is short in futures that are not the cluster's worst.
         """
         threshold_host_s = self.params.threshold_host_s
-        if self._weighing is None:
-            return self._heated(self.before, threshold_host_s)
         if self._weighing.balancing is not None:
             return self._weighing.balancing
-        own = self.scenarios.probability_ppm
+        if self._heated(self.before, threshold_host_s):
+            return True
+        if self._weighing.counted_ppm is None:
+            return False
         contention = host_contention(
             self.cluster,
             self.scenarios,
             self.params.weights,
             self.before.placement,
-            counted_ppm=own,
+            counted_ppm=self.scenarios.probability_ppm,
         )
-        judged = self.before, replace(self.before, contention=contention)
-        return any(self._heated(one, threshold_host_s) for one in judged)
+        return self._heated(replace(self.before, contention=contention), threshold_host_s)
 
     def _heated(self, judged: _Judged, threshold_host_s: float) -> bool:
         """Whether a host is contended that something could be done about.
@@ -389,7 +379,7 @@ class _Solve:
             self.scenarios,
             self.params.weights,
             plan,
-            counted_ppm=self._counted_ppm,
+            counted_ppm=self._weighing.counted_ppm,
         )
         after = self._judge(plan.placement_after(self.cluster.placement)).score
         ways_back = sum(cost.total for vm_id, cost in after.move_costs.items() if vm_id in parked)
@@ -482,7 +472,7 @@ class _Solve:
                     placement,
                     params.migration,
                     violations=violations,
-                    counted_ppm=self._counted_ppm,
+                    counted_ppm=self._weighing.counted_ppm,
                 ),
                 violations=violations,
                 contention=host_contention(
@@ -490,7 +480,7 @@ class _Solve:
                     scenarios,
                     params.weights,
                     placement,
-                    counted_ppm=self._counted_ppm,
+                    counted_ppm=self._weighing.counted_ppm,
                 ),
             )
         return self._judged

@@ -50,12 +50,13 @@ LEAST_S: Final = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighing:
-    """What one of several solves goes by.
+    """What one of several solves goes by; as it is, what the only one does.
 
     Parameters
     ----------
     counted_ppm
-        By which scenarios count in contention, in parts per million.
+        By which scenarios count in contention, in parts per million; ``None`` for their own
+        probabilities.
     known
         Placements that were found before.
     balancing
@@ -66,7 +67,7 @@ class Weighing:
         Engines that ended in an error, by name; one set for all solves.
     """
 
-    counted_ppm: tuple[int, ...]
+    counted_ppm: tuple[int, ...] | None = None
     known: tuple[Placement, ...] = ()
     balancing: bool | None = None
     staying: bool = False
