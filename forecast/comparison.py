@@ -1,4 +1,4 @@
-"""Models of other libraries on the same rows and features, to hold ours against (extra: compare).
+"""Models of other libraries, to hold ours against (extra: compare).
 
 They are told of beside the baselines and never count as one: which library grows the trees is no
 matter of forecasting, and what is gained by leaving ours has to be seen first.
@@ -6,10 +6,11 @@ matter of forecasting, and what is gained by leaving ours has to be seen first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from forecast.exponential_smoothing import ExponentialSmoothing
 from forecast.extras import require_extra
 from forecast.features import APP_TYPE_COLUMN
 from forecast.forecaster import Forecaster
@@ -21,7 +22,7 @@ from solver.domain.units import Resource
 
 @dataclass(slots=True, kw_only=True)
 class LightGbm(QuantileModel):
-    """LightGBM's quantile regressors in place of scikit-learn's.
+    """LightGBM's quantile regressors in place of scikit-learn's, on the same rows and features.
 
     References
     ----------
@@ -59,8 +60,21 @@ class LightGbm(QuantileModel):
         return fitted
 
 
-COMPARED: Final[Mapping[str, type[QuantileModel]]] = {"lightgbm": LightGbm}
-"""By the name of the library. They are fitted with our settings: it is the same kind of trees."""
+def _lightgbm(resources: tuple[Resource, ...], seed: int) -> Forecaster:
+    """Return LightGBM's models with our settings: it is the same kind of trees."""
+    return LightGbm(resources=resources, training=TrainingSettings(seed=seed))
+
+
+def _statsforecast(resources: tuple[Resource, ...], seed: int) -> Forecaster:
+    """Return exponential smoothing, which draws no lots."""
+    return ExponentialSmoothing(resources=resources)
+
+
+COMPARED: Final[Mapping[str, Callable[[tuple[Resource, ...], int], Forecaster]]] = {
+    "lightgbm": _lightgbm,
+    "statsforecast": _statsforecast,
+}
+"""By the name of the library, what makes its models from the resources to fit and a seed."""
 
 
 def require_compared(names: Sequence[str], *, path: str = "--compare") -> None:
@@ -86,5 +100,4 @@ def compared_models(
         If one cannot be compared with.
     """
     require_compared(names)
-    training = TrainingSettings(seed=seed)
-    return tuple(COMPARED[name](resources=resources, training=training) for name in names)
+    return tuple(COMPARED[name](resources, seed) for name in names)

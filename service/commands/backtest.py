@@ -27,7 +27,9 @@ def backtest(
     mend: Annotated[bool, typer.Option("--mend", help=MEND_HELP)] = False,
     compare: Annotated[
         list[str] | None,
-        typer.Option(help="Judge a model of this library, too: lightgbm (extra: compare)."),
+        typer.Option(
+            help="Judge models of this library, too: lightgbm, statsforecast (extra: compare)."
+        ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures here as JSON.")] = None,
     plots: Annotated[

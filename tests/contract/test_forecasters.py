@@ -9,6 +9,7 @@ import pytest
 
 from forecast.baseline import Persistence, SeasonalNaive, WindowQuantiles
 from forecast.completed import CompletedModel
+from forecast.exponential_smoothing import ExponentialSmoothing
 from forecast.forecaster import HORIZON_MINUTES, NUM_QUANTILES, Forecaster
 from forecast.history import BinState, History
 from forecast.linear import LinearQuantiles, RidgeAutoregression
@@ -49,6 +50,7 @@ def history() -> History:
         ),
         LinearQuantiles(resources=RESOURCES, rows_per_horizon=480, num_jobs=1),
         RidgeAutoregression(num_rows=4_000),
+        ExponentialSmoothing(resources=RESOURCES),
     ],
     ids=lambda forecaster: forecaster.name,
 )

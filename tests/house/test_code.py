@@ -51,6 +51,7 @@ def test_the_server_loads_nothing_that_it_does_not_use() -> None:
         "pyarrow",
         "scipy",
         "sklearn",
+        "statsforecast",
     ]
     asked = f"import sys, service.server; print([m for m in {unused} if m in sys.modules])"
     answer = subprocess.run(

@@ -14,6 +14,7 @@ from matplotlib.image import imread
 from forecast.backtest import BacktestReport, run_backtest, unseen_vms
 from forecast.baseline import standard_baselines
 from forecast.comparison import LightGbm, compared_models
+from forecast.exponential_smoothing import ExponentialSmoothing
 from forecast.forecaster import Forecaster
 from forecast.history import History
 from forecast.linear import LinearQuantiles, RidgeAutoregression
@@ -61,7 +62,10 @@ def run(history: History, baselines: Sequence[Forecaster] = OPPONENTS) -> Backte
         resources=[Resource.CPU],
         training=SMALL,
         baselines=baselines,
-        compared=[LightGbm(resources=(Resource.CPU,), training=SMALL)],
+        compared=[
+            LightGbm(resources=(Resource.CPU,), training=SMALL),
+            ExponentialSmoothing(resources=(Resource.CPU,)),
+        ],
         seed=3,
         warm_up_days=1.0,
     )
@@ -108,19 +112,23 @@ def test_best_baseline_is_the_best(report: BacktestReport) -> None:
     assert cell["baselines"][cell["best_baseline"]] == cell["best_baseline_pinball"]
 
 
-def test_another_library_is_told_of_and_is_no_baseline(report: BacktestReport) -> None:
-    """Grown on the same rows it comes close, and does not become the best baseline."""
-    assert report.settings["compared"] == ["lightgbm"]
-    assert "lightgbm" not in report.settings["baselines"]
+def test_other_libraries_are_told_of_and_are_no_baselines(report: BacktestReport) -> None:
+    """Trees grown on the same rows come close; none of them becomes the best baseline."""
+    others = ["lightgbm", "statsforecast"]
+    assert report.settings["compared"] == others
+    assert not set(others) & set(report.settings["baselines"])
     cell = report.results["cpu"]["30"]["busy"]
-    assert set(cell["compared"]) == {"lightgbm"}
+    assert sorted(cell["compared"]) == others
     assert cell["compared"]["lightgbm"] == pytest.approx(cell["pinball"], rel=0.2)
-    assert cell["best_baseline"] != "lightgbm"
+    assert cell["pinball"] < 1.1 * cell["compared"]["statsforecast"]
+    assert cell["best_baseline"] not in others
 
 
 def test_what_cannot_be_compared_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unknown names, one given twice, and a library that is not installed, with how to get it."""
-    with pytest.raises(InvalidInputError, match="expected one of lightgbm, got 'prophet'"):
+    with pytest.raises(
+        InvalidInputError, match="expected one of lightgbm, statsforecast, got 'prophet'"
+    ):
         compared_models(["prophet"], (Resource.CPU,), seed=0)
     with pytest.raises(InvalidInputError, match="expected each once, got 'lightgbm' again"):
         compared_models(["lightgbm", "lightgbm"], (Resource.CPU,), seed=0)
