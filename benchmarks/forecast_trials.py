@@ -2,10 +2,11 @@
 
 Boosted models of one resource are fitted on the training days as ``foreswap train`` fits them, and
 once more for each trial with something changed: more rows, more rounds, other trees, a group of
-predictors hidden, several models averaged. All are judged on the same readings of the test days:
-busy VMs that took part in training, the mean pinball loss over the quantiles at each modelled
-horizon, without the online correction, which is the same for all. Figures are relative to the first
-trial, in percent of its loss; a training sample drawn anew moves them by up to three.
+predictors hidden, several models averaged, the trees of another library (extra: compare). All are
+judged on the same readings of the test days: busy VMs that took part in training, the mean pinball
+loss over the quantiles at each modelled horizon, without the online correction, which is the same
+for all. Figures are relative to the first trial, in percent of its loss; a training sample drawn
+anew moves them by up to three.
 
 At the end: by how few VMs how much of the loss is made, and what the best constant band *in
 hindsight* loses on those, of their demand and of its distance from the newest reading.
@@ -35,6 +36,7 @@ from rich.table import Table
 
 from forecast.backtest import EVERY_BINS, unseen_vms
 from forecast.classes import VmClasses, classify
+from forecast.comparison import LightGbm
 from forecast.features import (
     FEATURE_NAMES,
     MODELLED_BINS,
@@ -76,11 +78,14 @@ class Trial:
         Predictors whose names begin like this are the same for all.
     models
         How many are fitted, each on rows of its own, and averaged quantile by quantile.
+    kind
+        Whose trees.
     """
 
     training: dict[str, Any] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     models: int = 1
+    kind: type[QuantileModel] = QuantileModel
 
 
 TRIALS: Final[dict[str, Trial]] = {
@@ -101,6 +106,15 @@ TRIALS: Final[dict[str, Trial]] = {
     "without yesterday and last week": Trial(hidden=("yesterday", "last_week")),
     "without past errors": Trial(hidden=("error_",)),
     "three models averaged": Trial(models=3),
+    "LightGBM": Trial(kind=LightGbm),
+    "LightGBM, 300 rounds at half the rate": Trial(
+        kind=LightGbm, training={"iterations": 300, "learning_rate": 0.05}
+    ),
+    "LightGBM, 40 rounds": Trial(kind=LightGbm, training={"iterations": 40}),
+    "LightGBM, 16 leaves": Trial(kind=LightGbm, training={"max_leaves": 16}),
+    "LightGBM, 64 leaves": Trial(kind=LightGbm, training={"max_leaves": 64}),
+    "LightGBM, leaves of 20 rows": Trial(kind=LightGbm, training={"min_rows_per_leaf": 20}),
+    "LightGBM, leaves of 2000 rows": Trial(kind=LightGbm, training={"min_rows_per_leaf": 2_000}),
 }
 
 
@@ -179,8 +193,9 @@ def losses(
         )
         shown = rows.features.copy()
         shown[:, hidden] = 0.0
+        shown_rows = replace(rows, features=shown)
         columns = Parallel(n_jobs=2)(
-            delayed(_fit_and_predict)(replace(rows, features=shown), q, settings, features)
+            delayed(_fit_and_predict)(trial.kind, shown_rows, q, settings, features)
             for q in QUANTILES
         )
         quantiles += np.sort(np.stack(columns, axis=1), axis=1)
@@ -189,9 +204,13 @@ def losses(
 
 
 def _fit_and_predict(
-    rows: TrainingRows, quantile: float, settings: TrainingSettings, features: Any
+    kind: type[QuantileModel],
+    rows: TrainingRows,
+    quantile: float,
+    settings: TrainingSettings,
+    features: Any,
 ) -> npt.NDArray[np.floating[Any]]:
-    return QuantileModel.fit_one(rows, quantile, settings).predict(features)
+    return kind.fit_one(rows, quantile, settings).predict(features)
 
 
 def concentration(lost: Floats, judged: Judged) -> list[dict[str, Any]]:
