@@ -107,14 +107,16 @@ TRIALS: Final[dict[str, Trial]] = {
     "without past errors": Trial(hidden=("error_",)),
     "three models averaged": Trial(models=3),
     "LightGBM": Trial(kind=LightGbm),
-    "LightGBM, 300 rounds at half the rate": Trial(
+    "LightGBM with 300 rounds at half the rate": Trial(
         kind=LightGbm, training={"iterations": 300, "learning_rate": 0.05}
     ),
-    "LightGBM, 40 rounds": Trial(kind=LightGbm, training={"iterations": 40}),
-    "LightGBM, 16 leaves": Trial(kind=LightGbm, training={"max_leaves": 16}),
-    "LightGBM, 64 leaves": Trial(kind=LightGbm, training={"max_leaves": 64}),
-    "LightGBM, leaves of 20 rows": Trial(kind=LightGbm, training={"min_rows_per_leaf": 20}),
-    "LightGBM, leaves of 2000 rows": Trial(kind=LightGbm, training={"min_rows_per_leaf": 2_000}),
+    "LightGBM with 40 rounds": Trial(kind=LightGbm, training={"iterations": 40}),
+    "LightGBM with 16 leaves": Trial(kind=LightGbm, training={"max_leaves": 16}),
+    "LightGBM with 64 leaves": Trial(kind=LightGbm, training={"max_leaves": 64}),
+    "LightGBM with leaves of 20 rows": Trial(kind=LightGbm, training={"min_rows_per_leaf": 20}),
+    "LightGBM with leaves of 2000 rows": Trial(
+        kind=LightGbm, training={"min_rows_per_leaf": 2_000}
+    ),
 }
 
 
