@@ -105,6 +105,7 @@ TRIALS: Final[dict[str, Trial]] = {
     "without the calendar": Trial(hidden=("hour_sin", "hour_cos", "weekday_", "minute_of_hour")),
     "without yesterday and last week": Trial(hidden=("yesterday", "last_week")),
     "without past errors": Trial(hidden=("error_",)),
+    "without analogues": Trial(hidden=("analogue_",)),
     "three models averaged": Trial(models=3),
     "LightGBM": Trial(kind=LightGbm),
     "LightGBM with 300 rounds at half the rate": Trial(

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.activity import LAGS, implied_by_activity
+from forecast.analogues import Analogues, find_analogues
 from forecast.forecaster import HORIZON_MINUTES
 from forecast.history import STEP_SECONDS, BinState, Floats, History
 from forecast.scaling import scale, unit_of
@@ -37,6 +38,8 @@ DAY: Final = 288
 WEEK: Final = 2016
 FILL_BINS: Final = 12
 """A reading may stand in for missing later ones for this long: an hour."""
+SEARCHED_BINS: Final = WEEK
+"""How far back moments like the present are looked for."""
 SATURATED: Final = 0.98
 """From this fraction of its size on a VM's true demand is hidden."""
 
@@ -61,6 +64,8 @@ _VM_NAMES: Final = (
     "app_mean",
     "app_delta_1h",
     "app_type",
+    "analogue_distance",
+    "analogue_mean_distance",
 )
 _HORIZON_NAMES: Final = (
     "horizon_minutes",
@@ -82,6 +87,10 @@ _HORIZON_NAMES: Final = (
     "app_yesterday_change",
     "activity_implied",
     "activity_correlation",
+    "analogue_change",
+    "analogue_mean_change",
+    "analogue_max_change",
+    "analogue_min_change",
 )
 FEATURE_NAMES: Final = (*_VM_NAMES, *_HORIZON_NAMES)
 NUM_FEATURES: Final = len(FEATURE_NAMES)
@@ -99,7 +108,7 @@ RELATIVE: Final = tuple(
 trees cannot subtract (docs/decisions/0010).
 """
 _RELATIVE_COLUMNS: Final = [FEATURE_NAMES.index(name) for name in RELATIVE]
-SIGNATURE: Final = hashlib.sha256(repr((5, FEATURE_NAMES, MODELLED_MINUTES)).encode()).hexdigest()[
+SIGNATURE: Final = hashlib.sha256(repr((6, FEATURE_NAMES, MODELLED_MINUTES)).encode()).hexdigest()[
     :16
 ]
 """Changes whenever a model trained with these features could not read other ones."""
@@ -171,10 +180,11 @@ def features_at(
         np.arange(history.num_vms) if positions is None else np.asarray(positions, dtype=np.intp)
     )
     unit = unit_of(history, resource)
-    # A bin more than a day: the one that was the present yesterday.
-    longer = _scaled_window(history, resource, at_bin - DAY, at_bin + 1, chosen, unit)
-    history.hide_ahead(longer, at_bin, positions=chosen)
-    day, day_ago = longer[:, 1:], longer[:, 0]
+    past = _scaled_window(history, resource, at_bin - SEARCHED_BINS + 1, at_bin + 1, chosen, unit)
+    history.hide_ahead(past, at_bin, positions=chosen)
+    # A bin more than a day back is the one that was the present yesterday.
+    day, day_ago = past[:, -DAY:], past[:, -DAY - 1]
+    analogues = find_analogues(past, MODELLED_BINS)
     known = np.count_nonzero(~np.isnan(day), axis=1)
     level = _newest(day[:, -FILL_BINS:])
     columns = [*_recent(day, level), *_windows(day)]
@@ -190,6 +200,8 @@ def features_at(
         fellows[0, chosen],
         fellows[0, chosen] - fellows[1, chosen],
         _app_codes(history, chosen, settings),
+        analogues.distances[:, 0],
+        analogues.distances.mean(axis=1),
     )
     per_vm = np.stack([*columns, *constants], axis=1).astype(np.float32)
     values = np.empty((len(chosen), NUM_MODELLED, NUM_FEATURES), dtype=np.float32)
@@ -206,6 +218,7 @@ def features_at(
         own = [*_calendar(history, at_bin + bins, settings), *_same_minute(day, bins)]
         own += [*_same_day_time(day, day_ago, bins), week[:, bins - 1], *_past_errors(day, bins)]
         own += [yesterday[h, chosen], *implied_by_activity(day, activity, bins)]
+        own += _sequels(analogues, h)
         for k, column in enumerate([np.float32(MODELLED_MINUTES[h]), *own]):
             values[:, h, len(_VM_NAMES) + k] = column
     values[..., _RELATIVE_COLUMNS] -= level[:, None, None]
@@ -342,6 +355,18 @@ def _means_of_types(rows: Floats, type_of: npt.NDArray[np.int64]) -> Floats:
         of_type = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         mean[typed] = of_type[type_of[typed]]
     return means
+
+
+def _sequels(analogues: Analogues, h: int) -> list[Floats]:
+    """Return how demand went on to a horizon from the moment most like the present, and from all.
+
+    Returns
+    -------
+    list
+        The nearest one's change; mean, largest and smallest of all.
+    """
+    changes = analogues.changes[:, :, h]
+    return [changes[:, 0], changes.mean(axis=1), changes.max(axis=1), changes.min(axis=1)]
 
 
 def _type_codes(history: History) -> npt.NDArray[np.int64]:
