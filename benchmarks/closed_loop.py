@@ -13,7 +13,7 @@ being the same. A finished draw is not run again.
 
     python -m benchmarks.closed_loop --trace FILE --draws 8 --vms 120 --hosts 3
 
-Three hosts have 40 VMs each, where those of the whole fleet have 37. On four next to nothing is at
+Three hosts have 40 VMs each, where those of the whole fleet have 35. On four next to nothing is at
 stake: most draws go short of a few host-seconds in a week whatever is done.
 """
 

@@ -37,6 +37,7 @@ from rich.table import Table
 from forecast.backtest import EVERY_BINS, unseen_vms
 from forecast.classes import VmClasses, classify
 from forecast.comparison import LightGbm
+from forecast.extras import require_extra
 from forecast.features import (
     FEATURE_NAMES,
     MODELLED_BINS,
@@ -78,14 +79,14 @@ class Trial:
         Predictors whose names begin like this are the same for all.
     models
         How many are fitted, each on rows of its own, and averaged quantile by quantile.
-    kind
+    model_type
         Whose trees.
     """
 
     training: dict[str, Any] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     models: int = 1
-    kind: type[QuantileModel] = QuantileModel
+    model_type: type[QuantileModel] = QuantileModel
 
 
 TRIALS: Final[dict[str, Trial]] = {
@@ -107,16 +108,18 @@ TRIALS: Final[dict[str, Trial]] = {
     "without past errors": Trial(hidden=("error_",)),
     "without analogues": Trial(hidden=("analogue_",)),
     "three models averaged": Trial(models=3),
-    "LightGBM": Trial(kind=LightGbm),
+    "LightGBM": Trial(model_type=LightGbm),
     "LightGBM with 300 rounds at half the rate": Trial(
-        kind=LightGbm, training={"iterations": 300, "learning_rate": 0.05}
+        model_type=LightGbm, training={"iterations": 300, "learning_rate": 0.05}
     ),
-    "LightGBM with 40 rounds": Trial(kind=LightGbm, training={"iterations": 40}),
-    "LightGBM with 16 leaves": Trial(kind=LightGbm, training={"max_leaves": 16}),
-    "LightGBM with 64 leaves": Trial(kind=LightGbm, training={"max_leaves": 64}),
-    "LightGBM with leaves of 20 rows": Trial(kind=LightGbm, training={"min_rows_per_leaf": 20}),
+    "LightGBM with 40 rounds": Trial(model_type=LightGbm, training={"iterations": 40}),
+    "LightGBM with 16 leaves": Trial(model_type=LightGbm, training={"max_leaves": 16}),
+    "LightGBM with 64 leaves": Trial(model_type=LightGbm, training={"max_leaves": 64}),
+    "LightGBM with leaves of 20 rows": Trial(
+        model_type=LightGbm, training={"min_rows_per_leaf": 20}
+    ),
     "LightGBM with leaves of 2000 rows": Trial(
-        kind=LightGbm, training={"min_rows_per_leaf": 2_000}
+        model_type=LightGbm, training={"min_rows_per_leaf": 2_000}
     ),
 }
 
@@ -198,7 +201,7 @@ def losses(
         shown[:, hidden] = 0.0
         shown_rows = replace(rows, features=shown)
         columns = Parallel(n_jobs=2)(
-            delayed(_fit_and_predict)(trial.kind, shown_rows, q, settings, features)
+            delayed(_fit_and_predict)(trial.model_type, shown_rows, q, settings, features)
             for q in QUANTILES
         )
         quantiles += np.sort(np.stack(columns, axis=1), axis=1)
@@ -207,13 +210,13 @@ def losses(
 
 
 def _fit_and_predict(
-    kind: type[QuantileModel],
+    model_type: type[QuantileModel],
     rows: TrainingRows,
     quantile: float,
     settings: TrainingSettings,
     features: Any,
 ) -> npt.NDArray[np.floating[Any]]:
-    return kind.fit_one(rows, quantile, settings).predict(features)
+    return model_type.fit_one(rows, quantile, settings).predict(features)
 
 
 def concentration(lost: Floats, judged: Judged) -> list[dict[str, Any]]:
@@ -288,7 +291,13 @@ def main() -> None:
     parser.add_argument("--train-until", default="2013-09-02")
     parser.add_argument("--trials", default=",".join(TRIALS), help="names, separated by commas")
     arguments = parser.parse_args()
-    chosen = [FIRST, *(name for name in TRIALS if name in arguments.trials.split(","))]
+    wanted = arguments.trials.split(",")
+    for name in wanted:
+        if name not in TRIALS:
+            parser.error(f"--trials: expected some of {', '.join(TRIALS)}; got {name!r}")
+    if any(TRIALS[name].model_type is LightGbm for name in wanted):
+        require_extra("lightgbm", extra="compare", path="--trials")
+    chosen = [FIRST, *(name for name in TRIALS if name in wanted)]
     document: dict[str, Any] = {"resource": arguments.resource, "trials": {}, "machine": machine()}
     if arguments.json.is_file():
         document = json.loads(arguments.json.read_text(encoding="utf-8"))

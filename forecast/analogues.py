@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from forecast.gaps import FILL_BINS, held
 from forecast.history import Floats
 
 COMPARED_BINS: Final = 16
@@ -42,7 +43,7 @@ class Analogues:
     ----------
     changes
         How demand went on from each of them to each horizon, nearest moment first, shape
-        ``(num_vms, NUM_NEAREST, num_horizons)``; NaN where readings are not known.
+        ``(num_vms, NUM_NEAREST, num_horizons)``; NaN where there are fewer.
     distances
         Weighted mean of how far apart the readings are, shape ``(num_vms, NUM_NEAREST)``.
     """
@@ -54,8 +55,9 @@ class Analogues:
 def find_analogues(window: Floats, horizons: Sequence[int]) -> Analogues:
     """Search the past of each VM for the moments most like the present.
 
-    A moment must have been followed by readings up to the longest horizon. A missing reading is
-    taken to be the one before it. Where there are not ``NUM_NEAREST`` moments, none is told.
+    A moment counts if what followed was read at all horizons, and its own readings are known; of
+    these one may stand in for missing ones for an hour. Of moments equally like the present the
+    later ones count.
 
     Parameters
     ----------
@@ -65,55 +67,56 @@ def find_analogues(window: Floats, horizons: Sequence[int]) -> Analogues:
         In bins.
     """
     num_vms, num_bins = window.shape
-    readings = _without_gaps(window)
-    num_moments = num_bins - max(horizons) - COMPARED_BINS + 1
-    if num_moments < NUM_NEAREST:
-        return Analogues(
-            changes=np.full((num_vms, NUM_NEAREST, len(horizons)), np.nan, dtype=np.float32),
-            distances=np.full((num_vms, NUM_NEAREST), np.nan, dtype=np.float32),
-        )
+    changes = np.full((num_vms, NUM_NEAREST, len(horizons)), np.nan, dtype=np.float32)
+    distances = np.full((num_vms, NUM_NEAREST), np.nan, dtype=np.float32)
+    if num_bins - max(horizons) - COMPARED_BINS + 1 < NUM_NEAREST:
+        return Analogues(changes=changes, distances=distances)
     # A few VMs at a time: what is worked on stays near the processor.
-    parts = [
-        _nearest(readings[first : first + _VMS_AT_A_TIME], num_moments)
-        for first in range(0, num_vms, _VMS_AT_A_TIME)
-    ]
-    nearest, distances = (np.concatenate(part) for part in zip(*parts, strict=True))
-    rows, at = np.arange(num_vms)[:, None], nearest + COMPARED_BINS - 1
-    changes = np.stack(
-        [readings[rows, at + bins] - readings[rows, at] for bins in horizons], axis=2
-    )
-    unlike = np.isinf(distances)
-    changes[unlike], distances[unlike] = np.nan, np.nan
+    for first in range(0, num_vms, _VMS_AT_A_TIME):
+        some = slice(first, first + _VMS_AT_A_TIME)
+        readings = held(window[some], at_most_bins=FILL_BINS)
+        at, apart = _nearest(readings, np.isnan(window[some]), horizons)
+        rows = np.arange(len(readings))[:, None]
+        for h, bins in enumerate(horizons):
+            changes[some, :, h] = readings[rows, at + bins] - readings[rows, at]
+        unknown = np.isinf(apart)
+        changes[some][unknown] = np.nan
+        distances[some] = np.where(unknown, np.float32(np.nan), apart)
     return Analogues(changes=changes, distances=distances)
 
 
-def _nearest(readings: Floats, num_moments: int) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Return the first bin of the readings nearest to the last ones, and their distance.
+def _nearest(
+    readings: Floats, missing: npt.NDArray[np.bool_], horizons: Sequence[int]
+) -> tuple[npt.NDArray[np.intp], Floats]:
+    """Return the last bins of the moments most like the present, and how far apart they are.
+
+    Parameters
+    ----------
+    missing
+        Which readings were not read, and are no sequel.
 
     Returns
     -------
     tuple
-        Two arrays of shape ``(num_vms, NUM_NEAREST)``, the nearest first; infinitely far where a
-        reading is not known.
+        Two arrays of shape ``(num_vms, NUM_NEAREST)``, the nearest first; infinitely far where
+        readings are not known.
     """
+    last = COMPARED_BINS - 1
+    num_moments = readings.shape[1] - max(horizons) - last
     distances = np.zeros((len(readings), num_moments), dtype=np.float32)
     apart = np.empty_like(distances)
     for k, weight in enumerate(_WEIGHTS):
         now = readings[:, k - COMPARED_BINS, None]
         np.abs(np.subtract(readings[:, k : k + num_moments], now, out=apart), out=apart)
         distances += np.multiply(apart, weight, out=apart)
-    distances[np.isnan(distances)] = np.inf
-    nearest = np.argpartition(distances, NUM_NEAREST - 1, axis=1)[:, :NUM_NEAREST]
-    found = np.take_along_axis(distances, nearest, axis=1)
-    order = np.argsort(found, axis=1, kind="stable")
-    return np.take_along_axis(nearest, order, axis=1), np.take_along_axis(found, order, axis=1)
-
-
-def _without_gaps(window: Floats) -> Floats:
-    """Return readings with the newest one in place of missing ones; NaN before the first."""
-    known = ~np.isnan(window)
-    if known.all():
-        return window
-    columns: npt.NDArray[np.intp] = np.where(known, np.arange(window.shape[1]), 0)
-    newest = np.maximum.accumulate(columns, axis=1)
-    return np.take_along_axis(window, newest, axis=1)
+    if missing.any():
+        for bins in horizons:
+            distances[missing[:, last + bins : last + bins + num_moments]] = np.inf
+        distances[np.isnan(distances)] = np.inf
+    # Numbers that are not negative are ordered as their bits are; below these the age decides,
+    # so that equals are chosen alike on every machine.
+    ages = np.arange(num_moments - 1, -1, -1, dtype=np.uint64)
+    keys = (distances.view(np.uint32).astype(np.uint64) << np.uint64(32)) | ages
+    nearest = np.sort(np.partition(keys, NUM_NEAREST - 1, axis=1)[:, :NUM_NEAREST], axis=1)
+    moments = num_moments - 1 - (nearest & np.uint64(0xFFFFFFFF)).astype(np.intp)
+    return moments + last, (nearest >> np.uint64(32)).astype(np.uint32).view(np.float32)

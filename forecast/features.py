@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.activity import LAGS, implied_by_activity
-from forecast.analogues import Analogues, find_analogues
+from forecast.analogues import COMPARED_BINS, NUM_NEAREST, Analogues, find_analogues
 from forecast.forecaster import HORIZON_MINUTES
+from forecast.gaps import FILL_BINS, newest
 from forecast.history import STEP_SECONDS, BinState, Floats, History
 from forecast.scaling import scale, unit_of
 from solver.domain.units import Resource
@@ -36,10 +37,6 @@ NUM_MODELLED: Final = len(MODELLED_MINUTES)
 HOUR: Final = 12
 DAY: Final = 288
 WEEK: Final = 2016
-FILL_BINS: Final = 12
-"""A reading may stand in for missing later ones for this long: an hour."""
-SEARCHED_BINS: Final = WEEK
-"""How far back moments like the present are looked for."""
 SATURATED: Final = 0.98
 """From this fraction of its size on a VM's true demand is hidden."""
 
@@ -108,9 +105,8 @@ RELATIVE: Final = tuple(
 trees cannot subtract (docs/decisions/0010).
 """
 _RELATIVE_COLUMNS: Final = [FEATURE_NAMES.index(name) for name in RELATIVE]
-SIGNATURE: Final = hashlib.sha256(repr((6, FEATURE_NAMES, MODELLED_MINUTES)).encode()).hexdigest()[
-    :16
-]
+_READ_AS: Final = (6, FEATURE_NAMES, MODELLED_MINUTES, WEEK, COMPARED_BINS, NUM_NEAREST)
+SIGNATURE: Final = hashlib.sha256(repr(_READ_AS).encode()).hexdigest()[:16]
 """Changes whenever a model trained with these features could not read other ones."""
 
 
@@ -180,13 +176,13 @@ def features_at(
         np.arange(history.num_vms) if positions is None else np.asarray(positions, dtype=np.intp)
     )
     unit = unit_of(history, resource)
-    past = _scaled_window(history, resource, at_bin - SEARCHED_BINS + 1, at_bin + 1, chosen, unit)
+    past = _scaled_window(history, resource, at_bin - WEEK + 1, at_bin + 1, chosen, unit)
     history.hide_ahead(past, at_bin, positions=chosen)
-    # A bin more than a day back is the one that was the present yesterday.
-    day, day_ago = past[:, -DAY:], past[:, -DAY - 1]
+    # The day is read many times over; a bin before it is the one that was the present yesterday.
+    day, day_ago, week_ago = np.ascontiguousarray(past[:, -DAY:]), past[:, -DAY - 1], past[:, :HOUR]
     analogues = find_analogues(past, MODELLED_BINS)
     known = np.count_nonzero(~np.isnan(day), axis=1)
-    level = _newest(day[:, -FILL_BINS:])
+    level = newest(day[:, -FILL_BINS:])
     columns = [*_recent(day, level), *_windows(day)]
     type_of = _type_codes(history)
     fleet, fellows = _fleet(history, resource, at_bin, unit, type_of)
@@ -206,9 +202,6 @@ def features_at(
     per_vm = np.stack([*columns, *constants], axis=1).astype(np.float32)
     values = np.empty((len(chosen), NUM_MODELLED, NUM_FEATURES), dtype=np.float32)
     values[:, :, : len(_VM_NAMES)] = per_vm[:, None, :]
-    week = _scaled_window(
-        history, resource, at_bin - WEEK + 1, at_bin - WEEK + 1 + HOUR, chosen, unit
-    )
     yesterday = _yesterday_of_types(history, resource, at_bin, unit, type_of)
     activity = [
         window_of(series, at_bin - DAY + 1 - max(MODELLED_BINS) - max(LAGS), at_bin + 1, chosen)
@@ -216,7 +209,11 @@ def features_at(
     ]
     for h, bins in enumerate(MODELLED_BINS):
         own = [*_calendar(history, at_bin + bins, settings), *_same_minute(day, bins)]
-        own += [*_same_day_time(day, day_ago, bins), week[:, bins - 1], *_past_errors(day, bins)]
+        own += [
+            *_same_day_time(day, day_ago, bins),
+            week_ago[:, bins - 1],
+            *_past_errors(day, bins),
+        ]
         own += [yesterday[h, chosen], *implied_by_activity(day, activity, bins)]
         own += _sequels(analogues, h)
         for k, column in enumerate([np.float32(MODELLED_MINUTES[h]), *own]):
@@ -250,12 +247,6 @@ def window_of(series: Floats, first: int, end: int, chosen: npt.NDArray[np.intp]
     if inside.stop > inside.start:
         window[:, inside.start - first : inside.stop - first] = series[:, inside][chosen]
     return window
-
-
-def _newest(recent: Floats) -> Floats:
-    backwards = recent[:, ::-1]
-    where = np.argmax(~np.isnan(backwards), axis=1)
-    return np.take_along_axis(backwards, where[:, None], axis=1)[:, 0]
 
 
 def _recent(day: Floats, level: Floats) -> list[Floats]:

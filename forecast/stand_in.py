@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from forecast.features import FILL_BINS, WEEK
+from forecast.features import WEEK
+from forecast.gaps import FILL_BINS, newest
 from forecast.history import Floats, History
 from forecast.scaling import scale, unit_of
 from solver.domain.units import Resource
@@ -57,16 +58,9 @@ def levels_at(history: History, resource: Resource, at_bin: int) -> Levels:
     for num_bins, factor in ((FILL_BINS, 1.0), (WEEK, STALE_WIDENING)):
         window = history.readings[resource, :, max(0, at_bin + 1 - num_bins) : at_bin + 1]
         rows = history.hide_ahead(window[wanted], at_bin, positions=wanted)
-        newest = scale(_newest(rows), unit[wanted], resource)
-        known = ~np.isnan(newest)
-        values[wanted[known]], widening[wanted[known]] = newest[known], factor
+        level = scale(newest(rows), unit[wanted], resource)
+        known = ~np.isnan(level)
+        values[wanted[known]], widening[wanted[known]] = level[known], factor
         wanted = wanted[~known]
     values[wanted], widening[wanted] = UNKNOWN_LEVEL, UNKNOWN_WIDENING
     return Levels(values=values, widening=widening)
-
-
-def _newest(readings: Floats) -> Floats:
-    """Return each row's newest number, NaN if there is none."""
-    backwards = readings[:, ::-1]
-    where = np.argmax(~np.isnan(backwards), axis=1)
-    return np.asarray(np.take_along_axis(backwards, where[:, None], axis=1)[:, 0])

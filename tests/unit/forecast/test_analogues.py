@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast.analogues import COMPARED_BINS, NUM_NEAREST, find_analogues
+from forecast.gaps import FILL_BINS
 from forecast.history import Floats
 
 HORIZONS = (1, 3, 6, 9, 12)
@@ -20,21 +21,23 @@ def series_of_jobs(num_bins: int) -> Floats:
     return np.where(np.arange(num_bins) % 20 < 12, 1.0, 0.0).astype(np.float32)
 
 
-def by_hand(row: Floats) -> list[tuple[float, list[float]]]:
-    """Return distance and changes of all moments of one VM, nearest first; none of too few."""
+def by_hand(row: Floats) -> list[tuple[float, int, list[float]]]:
+    """Return distance, age and changes of all moments of a VM, the ones most alike first."""
     known = list(row)
-    for i, reading in enumerate(known):
-        if math.isnan(reading) and i:
-            known[i] = known[i - 1]
+    for i, reading in enumerate(row):
+        earlier = [row[j] for j in range(max(0, i - FILL_BINS), i) if not math.isnan(row[j])]
+        if math.isnan(reading) and earlier:
+            known[i] = earlier[-1]
     weights = [i + 1 for i in range(COMPARED_BINS)]
     found = []
     for at in range(COMPARED_BINS - 1, len(known) - max(HORIZONS)):
         then, now = known[at - COMPARED_BINS + 1 : at + 1], known[-COMPARED_BINS:]
         apart = sum(w * abs(a - b) for w, a, b in zip(weights, then, now, strict=True))
-        if not math.isnan(apart):
-            changes = [float(known[at + bins] - known[at]) for bins in HORIZONS]
-            found.append((apart / sum(weights), changes))
-    return sorted(found) if len(known) >= COMPARED_BINS + max(HORIZONS) + NUM_NEAREST - 1 else []
+        changes = [float(row[at + bins] - known[at]) for bins in HORIZONS]
+        if not any(math.isnan(number) for number in (apart, *changes)):
+            found.append((float(apart) / sum(weights), len(known) - at, changes))
+    moments = len(known) - max(HORIZONS) - COMPARED_BINS + 1
+    return sorted(found) if moments >= NUM_NEAREST else []
 
 
 def test_the_end_of_a_job_is_foretold_by_those_before_it() -> None:
@@ -56,16 +59,39 @@ def test_the_nearest_moments_are_those_of_a_search_by_hand(
     found = find_analogues(window, HORIZONS)
     for row, distances, changes in zip(window, found.distances, found.changes, strict=True):
         expected = by_hand(row)
-        nearest = [apart for apart, _ in expected[:NUM_NEAREST]]
+        nearest = [apart for apart, _, _ in expected[:NUM_NEAREST]]
         padded = nearest + [math.nan] * (NUM_NEAREST - len(nearest))
         np.testing.assert_allclose(distances, padded, rtol=1e-5, atol=1e-6)
         for mine, near in zip(changes, nearest, strict=False):
-            as_near = [theirs for apart, theirs in expected if abs(apart - near) < 1e-5]
+            as_near = [theirs for apart, _, theirs in expected if abs(apart - near) < 1e-5]
             assert any(np.allclose(mine, theirs, atol=1e-6) for theirs in as_near)
         assert np.isnan(changes[len(nearest) :]).all()
 
 
-@pytest.mark.parametrize("num_bins", [1, COMPARED_BINS, COMPARED_BINS + 13])
+@pytest.mark.parametrize(("jump_at", "seen"), [(105, 0.0), (383, 0.5)])
+def test_of_moments_as_near_the_latest_count(jump_at: int, seen: float) -> None:
+    """A VM that stands still but for one jump: only if that was lately does it follow."""
+    row = np.full(400, 0.5, np.float32)
+    row[jump_at] = 1.0
+    found = find_analogues(row[None], HORIZONS)
+    np.testing.assert_array_equal(found.distances, 0.0)
+    assert found.changes.max() == seen
+
+
+def test_a_long_gap_is_no_calm() -> None:
+    """What nobody read for hours neither resembles the present nor follows what does."""
+    rng = np.random.default_rng(3)
+    row = rng.random(300).astype(np.float32)
+    # A calm in the middle would be nearer to noise than other noise is.
+    row[99] = 0.5
+    row[100:172] = np.nan
+    found = find_analogues(row[None], HORIZONS)
+    hidden = [change for _, _, change in by_hand(row)[:NUM_NEAREST]]
+    np.testing.assert_allclose(found.changes[0], hidden, atol=1e-6)
+    assert (np.abs(found.changes).max(axis=2) > 0).all()
+
+
+@pytest.mark.parametrize("num_bins", [1, COMPARED_BINS, 12 + COMPARED_BINS + NUM_NEAREST - 2])
 def test_a_short_past_has_none(num_bins: int) -> None:
     """Too few moments with an hour after them: nothing is told, nothing fails."""
     found = find_analogues(np.ones((2, num_bins), np.float32), HORIZONS)
@@ -84,10 +110,11 @@ def test_a_vm_that_was_never_read_has_none() -> None:
     np.testing.assert_array_equal(found.changes[1], 0.0)
 
 
-def test_the_readings_are_left_as_they_are() -> None:
-    """Gaps are bridged in a copy."""
+@pytest.mark.parametrize("missing", [slice(0), slice(20, 25)])
+def test_the_readings_are_left_as_they_are(missing: slice) -> None:
+    """With and without gaps."""
     window = np.random.default_rng(0).random((2, 60)).astype(np.float32)
-    window[:, 20:25] = np.nan
+    window[:, missing] = np.nan
     before = window.copy()
     find_analogues(window, HORIZONS)
     np.testing.assert_array_equal(window, before)

@@ -12,6 +12,7 @@ from forecast.baseline import Persistence
 from forecast.exponential_smoothing import ExponentialSmoothing
 from forecast.forecaster import HORIZON_BINS, QUANTILES
 from forecast.history import BinState, Floats, History
+from solver.domain.errors import NotEnoughHistoryError
 from solver.domain.units import NUM_RESOURCES, Resource, VmId
 from tests.histories import DAY, make_history
 
@@ -19,6 +20,7 @@ CPU = Resource.CPU
 ALPHA, SIGMA = 0.4, 0.02
 """Weight of a new reading in the level, and spread of the readings around it, in shares of a VM."""
 AT = 3 * DAY
+MEDIAN = QUANTILES.index(0.5)
 
 
 def drifting(num_vms: int = 12, num_bins: int = 5 * DAY, seed: int = 1) -> Floats:
@@ -53,7 +55,7 @@ def test_bands_grow_with_the_horizon_as_the_textbook_says(
 ) -> None:
     """Variance after ``h`` steps is sigma² (1 + (h - 1) alpha²), around one mean for all steps."""
     values = fitted.forecast(history, at_bin=AT + 100, resources=[CPU]).values[CPU] / 4000
-    middle = values[..., QUANTILES.index(0.5)]
+    middle = values[..., MEDIAN]
     assert np.ptp(middle, axis=1).max() < 0.05
     spread = (values[..., QUANTILES.index(0.95)] - middle) / NormalDist().inv_cdf(0.95)
     steps = np.array(HORIZON_BINS)
@@ -73,6 +75,27 @@ def test_what_comes_lies_within_the_bands(fitted: ExponentialSmoothing, history:
     assert np.mean(below) == pytest.approx(0.05, abs=0.03)
 
 
+def test_a_slow_model_begins_where_the_day_began() -> None:
+    """Noise around a level that shifts days after the fit: the forecast lies at the new level."""
+    rng = np.random.default_rng(2)
+    readings = np.zeros((NUM_RESOURCES, 4, 6 * DAY), np.float32)
+    readings[CPU] = 1000 + 100 * rng.standard_normal((4, 6 * DAY))
+    readings[CPU, :, 4 * DAY :] += 2000
+    history = make_history(readings)
+    model = ExponentialSmoothing(resources=(CPU,))
+    model.fit(history, until_bin=AT)
+    values = model.forecast(history, at_bin=5 * DAY + 100, resources=[CPU]).values[CPU]
+    np.testing.assert_allclose(values[..., MEDIAN], 3000, atol=100)
+    assert (values[..., QUANTILES.index(0.95)] < 3400).all()
+
+
+def test_a_fleet_that_cannot_be_fitted_is_refused(history: History) -> None:
+    """Less than a day of readings, of every VM: said, and not forecast as something else."""
+    model = ExponentialSmoothing(resources=(CPU,))
+    with pytest.raises(NotEnoughHistoryError, match="could fit no VM of 12, 0 of which have a day"):
+        model.fit(history, until_bin=DAY - 1)
+
+
 def test_a_vm_it_was_not_fitted_for_is_smoothed_by_its_own_last_day(
     fitted: ExponentialSmoothing, history: History
 ) -> None:
@@ -80,9 +103,9 @@ def test_a_vm_it_was_not_fitted_for_is_smoothed_by_its_own_last_day(
     strangers = replace(history, vm_ids=tuple(VmId(f"new{i}") for i in range(history.num_vms)))
     theirs = fitted.forecast(strangers, at_bin=AT + 100, resources=[CPU]).values[CPU]
     known = fitted.forecast(history, at_bin=AT + 100, resources=[CPU]).values[CPU]
-    np.testing.assert_allclose(theirs[..., 3], known[..., 3], atol=0.04 * 4000)
+    np.testing.assert_allclose(theirs[..., MEDIAN], known[..., MEDIAN], atol=0.04 * 4000)
     newest = history.readings[CPU, :, AT + 100]
-    assert np.abs(theirs[:, 0, 3] - newest).max() > 0.01 * 4000
+    assert np.abs(theirs[:, 0, MEDIAN] - newest).max() > 0.01 * 4000
 
 
 def test_gaps_are_bridged_and_what_is_hardly_read_is_left_to_persistence(history: History) -> None:
@@ -98,8 +121,8 @@ def test_gaps_are_bridged_and_what_is_hardly_read_is_left_to_persistence(history
     plain = Persistence().forecast(holed, at_bin=AT + 100, resources=[CPU])
     assert forecast.cold.tolist() == [False, True] + [False] * 10
     np.testing.assert_array_equal(forecast.values[CPU, 1], plain.values[CPU, 1])
-    near = model.forecast(history, at_bin=AT + 100, resources=[CPU]).values[CPU, 0, :, 3]
-    np.testing.assert_allclose(forecast.values[CPU, 0, :, 3], near, atol=0.05 * 4000)
+    near = model.forecast(history, at_bin=AT + 100, resources=[CPU]).values[CPU, 0, :, MEDIAN]
+    np.testing.assert_allclose(forecast.values[CPU, 0, :, MEDIAN], near, atol=0.05 * 4000)
 
 
 def test_a_vm_that_never_changes_is_sure_of_itself() -> None:
