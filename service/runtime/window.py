@@ -20,7 +20,7 @@ from solver.domain.errors import NotEnoughHistoryError
 from solver.domain.units import NUM_RESOURCES, HostId, VmId
 
 SPAN: Final = timedelta(days=8)
-"""What a forecast looks back to: the same hour a week ago, and the warming up before it."""
+"""The week that a forecast looks back to, and a day more; warming up makes do with what is left."""
 LATE: Final = timedelta(hours=1)
 """What was read is read again for so long: minutes come in late, and are rolled up later."""
 BIN: Final = timedelta(seconds=STEP_SECONDS)

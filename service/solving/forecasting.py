@@ -78,11 +78,17 @@ def scenarios_until(
     num_scenarios: int | None = None,
     model: QuantileModel | None = None,
     model_path: str = "model",
+    warm_up_days: float = 7.0,
 ) -> ScenarioSet:
     """Return joint scenarios of the hour after a bin, of a history that knows every VM.
 
     VMs without readings are forecast from what is assumed of them; other parameters are those of
     :func:`scenarios_of_history`.
+
+    Parameters
+    ----------
+    warm_up_days
+        How much of the end of the history is forecast in hindsight, for calibration.
     """
     resources = forecastable(cluster, history)
     online = OnlineForecaster(
@@ -91,7 +97,7 @@ def scenarios_until(
         class_of=classify(history, until_bin=end_bin).by_vm(history.vm_ids),
         seed=seed,
     )
-    online.warm_up(history, until_bin=end_bin)
+    online.warm_up(history, until_bin=end_bin, days=warm_up_days)
     _, scenarios = online.scenarios(
         history,
         at_bin=end_bin - 1,

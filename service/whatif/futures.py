@@ -23,8 +23,10 @@ from solver.domain.units import MAX_AMOUNT, NUM_RESOURCES, Resource
 if TYPE_CHECKING:
     from forecast.history import Floats, History
 
-FORECAST_DAYS: Final = 2
+WARM_UP_DAYS: Final = 2
 """What calibration needs at least: each hour of the day twice."""
+MODEL_DAYS: Final = 7
+"""What a trained model looks back to beyond that; persistence makes do without."""
 
 STEP_BINS: Final = 3
 HOUR_BINS: Final = 12
@@ -136,7 +138,8 @@ class KeptFutures:
         from service.solving.forecasting import scenarios_until
 
         model = None if self.model_path is None else load_model(self.model_path).model
-        history = with_vms(self._history(FORECAST_DAYS), cluster)
+        days = WARM_UP_DAYS if model is None else WARM_UP_DAYS + MODEL_DAYS
+        history = with_vms(self._history(days), cluster)
         scenarios = scenarios_until(
             cluster,
             history,
@@ -144,6 +147,7 @@ class KeptFutures:
             seed=seed,
             num_scenarios=num_scenarios,
             model=model,
+            warm_up_days=WARM_UP_DAYS,
         )
         forecaster = name_of_forecaster(self.model_path)
         source = f"forecast for this question by {forecaster}, since {why}"
