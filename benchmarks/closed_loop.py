@@ -6,10 +6,11 @@ report, and the table as text, to ``results/<date>-<commit>/``.
 
     python -m benchmarks.closed_loop --trace FILE [--seed 0] [--results FOLDER]
 
-With ``--draws N`` the same for N clusters of ``--vms`` VMs drawn at random, on ``--hosts`` hosts.
-At the end stands how much of what the true future is worth each policy gets, (reactive - policy) /
-(reactive - oracle), over the draws together with a 95 % interval: of the choice of VMs, the days
-being the same. A finished draw is not run again.
+With ``--draws N`` the same for N clusters of ``--vms`` VMs drawn at random, on ``--hosts`` hosts,
+with one forecaster for all, trained on the whole trace. At the end stands how much of what the true
+future is worth each policy gets, (reactive - policy) / (reactive - oracle), over the draws together
+with a 95 % interval: of the choice of VMs, the days being the same. A finished draw is not run
+again.
 
     python -m benchmarks.closed_loop --trace FILE --draws 8 --vms 120 --hosts 3
 
@@ -31,9 +32,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.replay_options import replay_config, replay_parser
-from service.replay.config import ReplayConfig
+from forecast.online import OnlineForecaster
+from service.replay.config import FORESEEING, ReplayConfig
 from service.replay.report import machine, print_report
-from service.replay.run import run_replay
+from service.replay.run import run_replay, trained_before_window
+from service.replay.stage import set_stage
 
 NUM_RESAMPLED: Final = 2000
 FEWEST_DRAWS: Final = 5
@@ -96,10 +99,12 @@ def print_draws(draws: Sequence[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-def _run(config: ReplayConfig, path: Path, console: Console) -> dict[str, Any]:
+def _run(
+    config: ReplayConfig, path: Path, console: Console, trained: OnlineForecaster | None
+) -> dict[str, Any]:
     """Return the figures by policy of one replay, from its report if it is finished."""
     if not path.exists():
-        run_replay(config, json_path=path, state_path=None, console=console)
+        run_replay(config, json_path=path, state_path=None, console=console, trained=trained)
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     figures: dict[str, Any] = document["policies"]
     return figures
@@ -119,12 +124,16 @@ def main() -> None:
     if arguments.draws is not None:
         if not {"reactive", "oracle"} <= set(config.policies):
             parser.error("--draws compares with reactive and oracle: name both in --policies")
+        trained = None
+        if set(FORESEEING) & set(config.policies):
+            with console.status("training on what precedes the window"):
+                trained = trained_before_window(set_stage(config))
         draws = []
         for seed in range(arguments.seed, arguments.seed + arguments.draws):
             drawn = replace(config, seed=seed)
             # Named by all that decides the figures: those of other settings are not taken.
             path = folder / f"closed-loop-draw{seed}-{drawn.fingerprint()}.json"
-            draws.append(_run(drawn, path, console))
+            draws.append(_run(drawn, path, console, trained))
             print_draws(draws, Console())
         with (folder / "closed-loop-draws.txt").open("w", encoding="utf-8") as file:
             print_draws(draws, Console(file=file, width=120))

@@ -24,14 +24,10 @@ import numpy.typing as npt
 from forecast.gaps import FILL_BINS, held
 from forecast.history import Floats
 
-COMPARED_BINS: Final = 16
-"""Readings that two moments are compared by: 80 minutes."""
+COMPARED: Final = {"30m": 6, "80m": 16, "2h": 24}
+"""Last readings that two moments are compared by; what is alike for long is rarer and says more."""
 NUM_NEAREST: Final = 12
 """Moments whose sequel is told."""
-_WEIGHTS: Final = np.arange(1, COMPARED_BINS + 1, dtype=np.float32) / np.float32(
-    COMPARED_BINS * (COMPARED_BINS + 1) / 2
-)
-"""The newest readings count most."""
 _VMS_AT_A_TIME: Final = 64
 
 
@@ -52,12 +48,14 @@ class Analogues:
     distances: Floats
 
 
-def find_analogues(window: Floats, horizons: Sequence[int]) -> Analogues:
+def find_analogues(
+    window: Floats, horizons: Sequence[int], compared: Sequence[int]
+) -> tuple[Analogues, ...]:
     """Search the past of each VM for the moments most like the present.
 
     A moment counts if what followed was read at all horizons, and its own readings are known; of
-    these one may stand in for missing ones for an hour. Of moments equally like the present the
-    later ones count.
+    these one may stand in for missing ones for an hour. The newest readings count most. Of moments
+    equally like the present the later ones count.
 
     Parameters
     ----------
@@ -65,28 +63,38 @@ def find_analogues(window: Floats, horizons: Sequence[int]) -> Analogues:
         Readings on the common scale, the present last, shape ``(num_vms, num_bins)``.
     horizons
         In bins.
+    compared
+        By how many last readings moments are compared; each is a search of its own.
     """
     num_vms, num_bins = window.shape
-    changes = np.full((num_vms, NUM_NEAREST, len(horizons)), np.nan, dtype=np.float32)
-    distances = np.full((num_vms, NUM_NEAREST), np.nan, dtype=np.float32)
-    if num_bins - max(horizons) - COMPARED_BINS + 1 < NUM_NEAREST:
-        return Analogues(changes=changes, distances=distances)
+    shape = (num_vms, NUM_NEAREST)
+    found = tuple(
+        Analogues(
+            changes=np.full((*shape, len(horizons)), np.nan, dtype=np.float32),
+            distances=np.full(shape, np.nan, dtype=np.float32),
+        )
+        for _ in compared
+    )
     # A few VMs at a time: what is worked on stays near the processor.
     for first in range(0, num_vms, _VMS_AT_A_TIME):
         some = slice(first, first + _VMS_AT_A_TIME)
+        missing = np.isnan(window[some])
         readings = held(window[some], at_most_bins=FILL_BINS)
-        at, apart = _nearest(readings, np.isnan(window[some]), horizons)
         rows = np.arange(len(readings))[:, None]
-        for h, bins in enumerate(horizons):
-            changes[some, :, h] = readings[rows, at + bins] - readings[rows, at]
-        unknown = np.isinf(apart)
-        changes[some][unknown] = np.nan
-        distances[some] = np.where(unknown, np.float32(np.nan), apart)
-    return Analogues(changes=changes, distances=distances)
+        for num_compared, into in zip(compared, found, strict=True):
+            if num_bins - max(horizons) - num_compared + 1 < NUM_NEAREST:
+                continue
+            at, apart = _nearest(readings, missing, horizons, num_compared)
+            for h, bins in enumerate(horizons):
+                into.changes[some, :, h] = readings[rows, at + bins] - readings[rows, at]
+            unknown = np.isinf(apart)
+            into.changes[some][unknown] = np.nan
+            into.distances[some] = np.where(unknown, np.float32(np.nan), apart)
+    return found
 
 
 def _nearest(
-    readings: Floats, missing: npt.NDArray[np.bool_], horizons: Sequence[int]
+    readings: Floats, missing: npt.NDArray[np.bool_], horizons: Sequence[int], num_compared: int
 ) -> tuple[npt.NDArray[np.intp], Floats]:
     """Return the last bins of the moments most like the present, and how far apart they are.
 
@@ -101,12 +109,15 @@ def _nearest(
         Two arrays of shape ``(num_vms, NUM_NEAREST)``, the nearest first; infinitely far where
         readings are not known.
     """
-    last = COMPARED_BINS - 1
+    last = num_compared - 1
+    weights = np.arange(1, num_compared + 1, dtype=np.float32) / np.float32(
+        num_compared * (num_compared + 1) / 2
+    )
     num_moments = readings.shape[1] - max(horizons) - last
     distances = np.zeros((len(readings), num_moments), dtype=np.float32)
     apart = np.empty_like(distances)
-    for k, weight in enumerate(_WEIGHTS):
-        now = readings[:, k - COMPARED_BINS, None]
+    for k, weight in enumerate(weights):
+        now = readings[:, k - num_compared, None]
         np.abs(np.subtract(readings[:, k : k + num_moments], now, out=apart), out=apart)
         distances += np.multiply(apart, weight, out=apart)
     if missing.any():

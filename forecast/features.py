@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecast.activity import LAGS, implied_by_activity
-from forecast.analogues import COMPARED_BINS, NUM_NEAREST, Analogues, find_analogues
+from forecast.analogues import COMPARED, NUM_NEAREST, Analogues, find_analogues
 from forecast.forecaster import HORIZON_MINUTES
 from forecast.gaps import FILL_BINS, newest
 from forecast.history import STEP_SECONDS, BinState, Floats, History
@@ -45,6 +45,7 @@ _DELTAS: Final = (1, 3, 6, 12)
 _WINDOWS: Final = {"30m": 6, "1h": HOUR, "6h": 6 * HOUR, "24h": DAY}
 _SORTED_WINDOWS: Final = {"1h": HOUR, "6h": 6 * HOUR, "24h": DAY}
 _LEVELS: Final = (0.1, 0.5, 0.9)
+_SEQUELS: Final = ("change", "mean_change", "max_change", "min_change")
 _ERROR_LEVELS: Final = (0.05, 0.25, 0.75, 0.95)
 
 _VM_NAMES: Final = (
@@ -61,8 +62,7 @@ _VM_NAMES: Final = (
     "app_mean",
     "app_delta_1h",
     "app_type",
-    "analogue_distance",
-    "analogue_mean_distance",
+    *(f"analogue_{name}_{what}" for name in COMPARED for what in ("distance", "mean_distance")),
 )
 _HORIZON_NAMES: Final = (
     "horizon_minutes",
@@ -84,10 +84,7 @@ _HORIZON_NAMES: Final = (
     "app_yesterday_change",
     "activity_implied",
     "activity_correlation",
-    "analogue_change",
-    "analogue_mean_change",
-    "analogue_max_change",
-    "analogue_min_change",
+    *(f"analogue_{name}_{what}" for name in COMPARED for what in _SEQUELS),
 )
 FEATURE_NAMES: Final = (*_VM_NAMES, *_HORIZON_NAMES)
 NUM_FEATURES: Final = len(FEATURE_NAMES)
@@ -105,7 +102,7 @@ RELATIVE: Final = tuple(
 trees cannot subtract (docs/decisions/0010).
 """
 _RELATIVE_COLUMNS: Final = [FEATURE_NAMES.index(name) for name in RELATIVE]
-_READ_AS: Final = (6, FEATURE_NAMES, MODELLED_MINUTES, WEEK, COMPARED_BINS, NUM_NEAREST)
+_READ_AS: Final = (6, FEATURE_NAMES, MODELLED_MINUTES, WEEK, COMPARED, NUM_NEAREST)
 SIGNATURE: Final = hashlib.sha256(repr(_READ_AS).encode()).hexdigest()[:16]
 """Changes whenever a model trained with these features could not read other ones."""
 
@@ -180,7 +177,7 @@ def features_at(
     history.hide_ahead(past, at_bin, positions=chosen)
     # The day is read many times over; a bin before it is the one that was the present yesterday.
     day, day_ago, week_ago = np.ascontiguousarray(past[:, -DAY:]), past[:, -DAY - 1], past[:, :HOUR]
-    analogues = find_analogues(past, MODELLED_BINS)
+    analogues = find_analogues(past, MODELLED_BINS, tuple(COMPARED.values()))
     known = np.count_nonzero(~np.isnan(day), axis=1)
     level = newest(day[:, -FILL_BINS:])
     columns = [*_recent(day, level), *_windows(day)]
@@ -196,8 +193,7 @@ def features_at(
         fellows[0, chosen],
         fellows[0, chosen] - fellows[1, chosen],
         _app_codes(history, chosen, settings),
-        analogues.distances[:, 0],
-        analogues.distances.mean(axis=1),
+        *(far for one in analogues for far in (one.distances[:, 0], one.distances.mean(axis=1))),
     )
     per_vm = np.stack([*columns, *constants], axis=1).astype(np.float32)
     values = np.empty((len(chosen), NUM_MODELLED, NUM_FEATURES), dtype=np.float32)
@@ -215,7 +211,7 @@ def features_at(
             *_past_errors(day, bins),
         ]
         own += [yesterday[h, chosen], *implied_by_activity(day, activity, bins)]
-        own += _sequels(analogues, h)
+        own += [column for one in analogues for column in _sequels(one, h)]
         for k, column in enumerate([np.float32(MODELLED_MINUTES[h]), *own]):
             values[:, h, len(_VM_NAMES) + k] = column
     values[..., _RELATIVE_COLUMNS] -= level[:, None, None]

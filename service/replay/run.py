@@ -92,6 +92,7 @@ def run_replay(
     json_path: Path | None,
     state_path: Path | None,
     console: Console,
+    trained: OnlineForecaster | None = None,
 ) -> ReplayReport:
     """Run every policy of a configuration and return the report; written to ``json_path`` too.
 
@@ -101,6 +102,9 @@ def run_replay(
         Folder of finished parts; by default ``<json_path>.state``, none without a report file.
     console
         Where the progress goes.
+    trained
+        From :func:`trained_before_window` of a replay of the same trace and window, to be used in
+        place of one trained here.
 
     Raises
     ------
@@ -120,7 +124,7 @@ def run_replay(
     state.prepare()
     figures = {name: state.figures(name) for name in config.policies}
     missing = [name for name in _ORDER if name in figures and figures[name] is None]
-    for name, values in _run_missing(stage, missing, console):
+    for name, values in _run_missing(stage, missing, console, trained):
         state.keep(name, values)
         figures[name] = values
         console.print(f"{name}: done in {values['running_s']:.0f} s")
@@ -137,13 +141,12 @@ def run_replay(
 
 
 def _run_missing(
-    stage: Stage, names: list[str], console: Console
+    stage: Stage, names: list[str], console: Console, trained: OnlineForecaster | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Run policies in worker processes and yield their figures as they finish."""
     if not names:
         return
-    trained = None
-    if any(name in FORESEEING for name in names):
+    if trained is None and any(name in FORESEEING for name in names):
         with console.status("training on what precedes the window"):
             trained = trained_before_window(stage)
     with tempfile.TemporaryDirectory(prefix="foreswap-replay-") as folder:

@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast.analogues import COMPARED_BINS, NUM_NEAREST, find_analogues
+from forecast.analogues import COMPARED, NUM_NEAREST, Analogues
+from forecast.analogues import find_analogues as find_all
 from forecast.gaps import FILL_BINS
 from forecast.history import Floats
 
 HORIZONS = (1, 3, 6, 9, 12)
+COMPARED_BINS = COMPARED["80m"]
+
+
+def find_analogues(window: Floats, horizons: tuple[int, ...]) -> Analogues:
+    """Return those of one search, beside which others go on."""
+    found = find_all(window, horizons, (6, COMPARED_BINS, 24))
+    return found[1]
 
 
 def series_of_jobs(num_bins: int) -> Floats:

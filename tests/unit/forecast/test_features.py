@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from forecast.analogues import COMPARED
 from forecast.features import DAY, FEATURE_NAMES, WEEK, FeatureSettings, features_at
 from forecast.history import BinState, Floats, History
 from forecast.scaling import scale, unit_of, unscale
@@ -96,22 +97,25 @@ def test_an_outage_is_no_calm(ramp: History) -> None:
     assert np.isnan(column(after, "fleet_mean", at_bin=1888)).all()
 
 
-def test_analogues_are_those_of_the_last_week() -> None:
+@pytest.mark.parametrize("span", COMPARED)
+def test_analogues_are_those_of_the_last_week(span: str) -> None:
     """What followed three days ago is told, each horizon's own; what did eight days ago is not."""
     rng = np.random.default_rng(5)
     readings = make_history(num_vms=2, num_bins=9 * DAY).readings.copy()
     share = 0.2 + 0.001 * rng.random(9 * DAY)
     now = 9 * DAY - 1
-    # The same 80 minutes now, three and eight days ago; afterwards demand was 0.1 and 0.9.
+    # The same two hours now, three and eight days ago; afterwards demand was 0.1 and 0.9.
     for days, after in ((0, None), (3, 0.1), (8, 0.9)):
         end = now - days * DAY + 1
-        share[end - 16 : end] = np.linspace(0.5, 0.7, 16)
+        share[end - 24 : end] = np.linspace(0.5, 0.7, 24)
         if after is not None:
             share[end : end + 12] = np.linspace(0.7, after, 13)[1:]
     readings[Resource.CPU, 0] = 4000 * share
     history = replace(make_history(num_vms=2, num_bins=9 * DAY), readings=readings)
     told = {
-        what: [column(history, f"analogue_{what}", at_bin=now, horizon=h)[0] for h in range(5)]
+        what: [
+            column(history, f"analogue_{span}_{what}", at_bin=now, horizon=h)[0] for h in range(5)
+        ]
         for what in ("change", "mean_change", "max_change", "min_change", "distance")
     }
     assert_allclose(told["change"], [-0.6 * bins / 12 for bins in (1, 3, 6, 9, 12)], atol=1e-3)
@@ -120,7 +124,7 @@ def test_analogues_are_those_of_the_last_week() -> None:
         told["min_change"], told["mean_change"], told["max_change"], strict=True
     ):
         assert lowest < mean < highest < 0.15
-    assert column(history, "analogue_mean_distance", at_bin=now)[0] > 0.01
+    assert column(history, f"analogue_{span}_mean_distance", at_bin=now)[0] > 0.01
 
 
 def test_last_week(ramp: History) -> None:
