@@ -7,7 +7,7 @@ report, and the table as text, to ``results/<date>-<commit>/``.
     python -m benchmarks.closed_loop --trace FILE [--seed 0] [--results FOLDER]
 
 With ``--draws N`` the same for N clusters of ``--vms`` VMs drawn at random, on ``--hosts`` hosts,
-with one forecaster for all, trained on the whole trace. At the end stands how much of what the true
+with one forecaster for all, trained on every VM. At the end stands how much of what the true
 future is worth each policy gets, (reactive - policy) / (reactive - oracle), over the draws together
 with a 95 % interval: of the choice of VMs, the days being the same. A finished draw is not run
 again.
